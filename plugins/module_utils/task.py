@@ -1,0 +1,102 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a module's core meets Ansible, whichever of the two ways it is run.
+
+A module file has two names that both ways use: ``SPEC`` (a :class:`Spec`) and ``run``, a function
+that takes a :class:`Task` and returns the result. ``main`` hands them to :func:`run_as_module`; the
+action plugin ``in_process`` hands them to :func:`execute` in the controller's own worker.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .errors import HomelabError
+from .plan import Plan
+
+Result = dict[str, t.Any]
+
+
+def _nothing(_text: str) -> None:
+    """Progress and warnings that nobody wants to hear."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """A module's options, in the words of ``AnsibleModule``."""
+
+    argument_spec: dict[str, dict[str, t.Any]]
+    mutually_exclusive: list[list[str]] = dataclasses.field(default_factory=list)
+    required_together: list[list[str]] = dataclasses.field(default_factory=list)
+    required_one_of: list[list[str]] = dataclasses.field(default_factory=list)
+    required_if: list[t.Any] = dataclasses.field(default_factory=list)
+    required_by: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    def keywords(self) -> dict[str, t.Any]:
+        """Keyword arguments for ``AnsibleModule`` and ``ArgumentSpecValidator`` alike."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+@dataclasses.dataclass
+class Task:
+    """What a core is given: validated parameters, the modes, and ways to speak.
+
+    ``progress`` says what is being waited for and why; it is heard at once in process and not at all
+    from a module, which cannot stream. ``secrets`` collects values that came up at run time and must
+    never be shown; every result is searched for them.
+    """
+
+    params: dict[str, t.Any]
+    check_mode: bool = False
+    diff_mode: bool = False
+    warn: t.Callable[[str], None] = _nothing
+    progress: t.Callable[[str], None] = _nothing
+    secrets: set[str] = dataclasses.field(default_factory=set)
+
+    def secret(self, *values: str | None) -> None:
+        """Keep these values out of everything this task says."""
+        self.secrets.update(value for value in values if value)
+
+    def result(self, plan: Plan, **more: t.Any) -> Result:
+        """The result of a module that planned: ``changed``, ``changes``, ``diff``, and what is given."""
+        outcome: Result = {"changed": bool(plan), "changes": plan.as_result(), **more}
+        if self.diff_mode and plan:
+            outcome["diff"] = plan.diff()
+        return outcome
+
+
+Run = t.Callable[[Task], Result]
+
+
+def execute(run: Run, task: Task) -> Result:
+    """Run a core; an error of ours becomes a failed result, anything else is a bug and passes through."""
+    try:
+        return run(task)
+    except HomelabError as error:
+        return {
+            "failed": True,
+            "changed": bool(error.made),
+            "changes": error.made,
+            "msg": error.message,
+            "error": error.as_result(),
+        }
+
+
+def run_as_module(spec: Spec, run: Run) -> None:
+    """The ordinary way: in a process of its own, with everything that ``AnsibleModule`` does."""
+    from ansible.module_utils.basic import AnsibleModule
+
+    module = AnsibleModule(supports_check_mode=True, **spec.keywords())
+    task = Task(
+        params=module.params,
+        check_mode=module.check_mode,
+        diff_mode=module._diff,
+        warn=module.warn,
+    )
+    result = execute(run, task)
+    module.no_log_values.update(task.secrets)
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
