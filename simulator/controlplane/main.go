@@ -24,16 +24,12 @@ import (
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 )
 
-func command(build func() *cobra.Command) func() {
-	return func() { os.Exit(cli.Run(build())) }
-}
-
 var programs = map[string]func(){
 	"etcd":                    func() { etcdmain.Main(os.Args) },
 	"etcdutl":                 runEtcdutl,
-	"kube-apiserver":          command(apiserver.NewAPIServerCommand),
-	"kube-controller-manager": command(controllermanager.NewControllerManagerCommand),
-	"kube-scheduler":          command(scheduler.NewSchedulerCommand),
+	"kube-apiserver":          func() { os.Exit(cli.Run(apiserver.NewAPIServerCommand())) },
+	"kube-controller-manager": func() { os.Exit(cli.Run(controllermanager.NewControllerManagerCommand())) },
+	"kube-scheduler":          func() { os.Exit(cli.Run(scheduler.NewSchedulerCommand())) },
 }
 
 func runEtcdutl() {
