@@ -1,0 +1,73 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The connection options of the action group ``proxmox``."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """``groundwork.homelab.proxmox``; the spec is ``module_utils/proxmox/connection.py``."""
+
+    DOCUMENTATION = r"""
+options:
+  api_host:
+    description:
+      - Name or address of a Proxmox VE node; any node of a cluster will do.
+      - If the value is not specified in the task, the value of environment variable E(PROXMOX_HOST) will be used instead.
+    type: str
+  api_port:
+    description:
+      - Port of the API.
+      - If the value is not specified in the task, the value of environment variable E(PROXMOX_PORT) will be used instead.
+    type: int
+    default: 8006
+  api_user:
+    description:
+      - Who asks, with the realm, such as V(ansible@pve).
+      - May be left out when O(api_token_id) names the user.
+      - If the value is not specified in the task, the value of environment variable E(PROXMOX_USER) will be used instead.
+    type: str
+  api_password:
+    description:
+      - Password of O(api_user). An API token is the better way, as it can do less.
+      - Not used when O(api_token_id) is set.
+      - If the value is not specified in the task, the value of environment variable E(PROXMOX_PASSWORD) will be used instead.
+    type: str
+  api_token_id:
+    description:
+      - Name of an API token, either alone, such as V(groundwork), or with its user, such as V(ansible@pve!groundwork).
+      - If the value is not specified in the task, the value of environment variable E(PROXMOX_TOKEN_ID) will be used instead.
+    type: str
+  api_token_secret:
+    description:
+      - Secret of the API token.
+      - If the value is not specified in the task, the value of environment variable E(PROXMOX_TOKEN_SECRET) will be used instead.
+    type: str
+  validate_certs:
+    description:
+      - Whether the certificate of the API must verify.
+      - If the value is not specified in the task, the value of environment variable E(PROXMOX_VALIDATE_CERTS) will be used instead.
+    type: bool
+    default: true
+  ca_path:
+    description:
+      - PEM file with the authorities to trust, for example a copy of C(/etc/pve/pve-root-ca.pem) of the node.
+      - Without it, E(REQUESTS_CA_BUNDLE) or else the certificates that the machine trusts are used.
+      - If the value is not specified in the task, the value of environment variable E(PROXMOX_CA_PATH) will be used instead.
+    type: path
+  api_timeout:
+    description:
+      - Seconds to wait for one answer of the API.
+    type: float
+    default: 30
+  task_timeout:
+    description:
+      - Seconds to wait for one piece of work that the API has accepted, such as a download or the creation of a VM, and for locks
+        that others hold.
+    type: float
+    default: 600
+requirements:
+  - proxmoxer >= 2.0
+  - requests
+"""
