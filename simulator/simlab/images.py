@@ -39,6 +39,11 @@ def iso_image(identity: BootImage) -> bytes:
     return b"\0" * 32768 + descriptor.ljust(2048, b"\0") + _trailer(identity)
 
 
+def raw_image(identity: BootImage) -> bytes:
+    """A disk with an empty partition table (512 bytes, boot signature). Deterministic."""
+    return b"\0" * 510 + b"\x55\xaa" + b"\0" * 1024 + _trailer(identity)
+
+
 def identity_of(path: pathlib.Path) -> BootImage | None:
     """What would boot from this file, None if nothing would."""
     with path.open("rb") as file:

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The web server of the lab's internet: one for all names, on ports 443 and 80."""
+
+from __future__ import annotations
+
+import pathlib
+import socket
+import ssl
+import typing as t
+
+from aiohttp import web
+
+from ..faults import Faults
+from ..ledger import Ledger
+from . import factory
+
+Handler = t.Callable[[web.Request], t.Awaitable[web.StreamResponse]]
+
+
+class MirrorServer:
+    """``factories`` are names that an Image Factory answers under, ``files`` names with the directory they serve."""
+
+    def __init__(
+        self, factories: t.Iterable[str], files: t.Mapping[str, pathlib.Path], ledger: Ledger, faults: Faults
+    ) -> None:
+        image_factory = factory.ImageFactory()
+        self._sites: dict[str, Handler] = dict.fromkeys(factories, image_factory.handle)
+        self._sites.update({name: _Files(folder).handle for name, folder in files.items()})
+        self._ledger = ledger
+        self._faults = faults
+        self._runner: web.ServerRunner | None = None
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._sites)
+
+    async def start(self, secure: socket.socket, plain: socket.socket, context: ssl.SSLContext) -> None:
+        self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.2)
+        await self._runner.setup()
+        await web.SockSite(self._runner, secure, ssl_context=context).start()
+        await web.SockSite(self._runner, plain).start()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        web_request = t.cast(web.Request, request)
+        name = request.host.partition(":")[0]
+        write = request.method not in ("GET", "HEAD")
+        fault = self._faults.meet(api="mirror", verb=request.method, path=request.path, write=write, caller="anonymous")
+        if fault is not None and fault.kind == "kill-before":
+            await self._faults.kill()
+        if fault is not None and fault.kind == "drop-before":
+            return self._dropped(request, name, write)
+        if fault is not None and fault.kind == "answer":
+            answer: web.StreamResponse = web.Response(
+                status=int(fault.args.get("status", 503)), text=str(fault.args.get("text", ""))
+            )
+        else:
+            site = self._sites.get(name)
+            answer = await site(web_request) if site else web.Response(status=404, text=f"no site {name} here\n")
+        if fault is not None and fault.kind == "kill-after":
+            await self._faults.kill()
+        if fault is not None and fault.kind == "drop-after":
+            return self._dropped(request, name, write)
+        self._record(request, name, write, str(answer.status), refused=answer.status >= 400)
+        return answer
+
+    def _dropped(self, request: web.BaseRequest, name: str, write: bool) -> web.StreamResponse:
+        self._record(request, name, write, "dropped", refused=False)
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=500)
+
+    def _record(self, request: web.BaseRequest, name: str, write: bool, result: str, *, refused: bool) -> None:
+        self._ledger.record(
+            "mirror",
+            server=name,
+            caller="anonymous",
+            source=request.remote or "",
+            verb=request.method,
+            path=request.path,
+            write=write,
+            result=result,
+            refused=refused,
+        )
+
+
+class _Files:
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder.resolve()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        wanted = (self._folder / request.path.lstrip("/")).resolve()
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, text="405 Method Not Allowed\n")
+        if not wanted.is_relative_to(self._folder) or not wanted.is_file():
+            return web.Response(status=404, text="404 Not Found\n")
+        return web.FileResponse(wanted)
