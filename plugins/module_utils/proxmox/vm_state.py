@@ -1,0 +1,188 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMs and what surrounds them as they are: read once, with a bounded number of requests at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+
+from ..errors import AccessDenied, HomelabError, NotFound, Refused
+from .options import Value
+from .session import Session, segment
+from .transport import POOL
+
+T = t.TypeVar("T")
+S = t.TypeVar("S")
+
+
+@dataclasses.dataclass(frozen=True)
+class VmState:
+    """A guest that exists. ``config`` is what will be after a stop and start; ``pending`` names the options of a
+    running VM that wait for that. ``lock`` is empty when nobody holds it.
+    """
+
+    vmid: int
+    kind: t.Literal["qemu", "lxc"]
+    node: str
+    name: str
+    running: bool = False
+    lock: str = ""
+    template: bool = False
+    pool: str = ""
+    digest: str = ""
+    config: t.Mapping[str, Value] = dataclasses.field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage:
+    name: str
+    content: frozenset[str]
+    active: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What has to be known before something new is planned."""
+
+    nodes: frozenset[str] = frozenset()
+    bridges: frozenset[str] = frozenset()  # nodes whose bridges matter
+    images: frozenset[tuple[str, str]] = frozenset()  # (node, volume)
+    rights: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """``bridges`` of a node is None when none could be seen; an image's size is in bytes, None when it is missing."""
+
+    nodes: t.Mapping[str, bool] = dataclasses.field(default_factory=dict)  # name -> online
+    storages: t.Mapping[str, t.Mapping[str, Storage]] = dataclasses.field(default_factory=dict)
+    bridges: t.Mapping[str, frozenset[str] | None] = dataclasses.field(default_factory=dict)
+    images: t.Mapping[tuple[str, str], int | None] = dataclasses.field(default_factory=dict)
+    rights: t.Mapping[str, t.Mapping[str, int]] | None = None
+
+
+def together(what: t.Callable[[S], T], of: t.Sequence[S]) -> list[T]:
+    """``what`` of each, at most :data:`POOL` at a time, in order; the first error is raised."""
+    if len(of) < 2:
+        return [what(one) for one in of]
+    with ThreadPoolExecutor(max_workers=min(POOL, len(of))) as pool:
+        return list(pool.map(what, of))
+
+
+def read(session: Session, vmids: t.Collection[int]) -> dict[int, VmState]:
+    """The guests with these ids, by id; those that are not there (or may not be seen) are left out."""
+    resources = session.get("/cluster/resources", {"type": "vm"}, asked="list the guests of the cluster")
+    found = [entry for entry in resources if int(entry.get("vmid", 0)) in vmids]
+    states = together(lambda entry: _state(session, entry), found)
+    return {state.vmid: state for state in states if state is not None}
+
+
+def look_around(session: Session, needs: Needs) -> Surroundings:
+    """Nodes, storages, bridges and images, as far as they matter."""
+    if not needs.nodes:
+        return Surroundings(rights=_rights(session) if needs.rights else None)
+    nodes = {entry["node"]: entry.get("status") == "online" for entry in session.get("/nodes", asked="list the nodes")}
+    up = sorted(node for node in needs.nodes if nodes.get(node))
+    images = sorted(image for image in needs.images if nodes.get(image[0]))
+    jobs: list[t.Callable[[], t.Any]] = [lambda node=node: _storages(session, node) for node in up]  # type: ignore[misc]
+    with_bridges = [node for node in up if node in needs.bridges]
+    jobs += [lambda node=node: _bridges(session, node) for node in with_bridges]  # type: ignore[misc]
+    jobs += [lambda image=image: _image_size(session, *image) for image in images]  # type: ignore[misc]
+    answers = iter(together(lambda job: job(), jobs))
+    return Surroundings(
+        nodes=nodes,
+        storages={node: next(answers) for node in up},
+        bridges={node: next(answers) for node in with_bridges},
+        images={image: next(answers) for image in images},
+        rights=_rights(session) if needs.rights else None,
+    )
+
+
+def _state(session: Session, entry: t.Mapping[str, t.Any]) -> VmState | None:
+    """Configuration, pending changes and power of one guest. The list above lags behind by ten seconds, so it only
+    says where a guest is; None when the guest has gone since."""
+    vmid, node, kind = int(entry["vmid"]), str(entry["node"]), entry.get("type", "qemu")
+    if kind != "qemu":
+        return VmState(vmid, "lxc", node, str(entry.get("name") or ""))
+    path, asked = f"/nodes/{segment(node)}/qemu/{vmid}", f"read VM {vmid} on node {node}"
+    try:
+        pending = session.get(f"{path}/pending", asked=asked)
+        status = session.get(f"{path}/status/current", asked=asked)
+    except NotFound:
+        return None
+    config, waiting = _effective(pending)
+    return VmState(
+        vmid=vmid,
+        kind="qemu",
+        node=node,
+        name=str(config.get("name") or ""),
+        running=status.get("status") == "running",
+        lock=str(status.get("lock") or config.get("lock") or ""),
+        template=bool(int(config.get("template") or 0)),
+        pool=str(entry.get("pool") or ""),
+        digest=str(config.pop("digest", "")),
+        config=config,
+        pending=waiting,
+    )
+
+
+def _effective(pending: t.Iterable[t.Mapping[str, t.Any]]) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """``[{key, value[, pending][, delete]}]`` -> what will be, and the names of what waits."""
+    config: dict[str, Value] = {}
+    waiting: list[str] = []
+    for item in pending:
+        key = str(item["key"])
+        if "pending" in item:
+            config[key] = item["pending"]
+            waiting.append(key)
+        elif item.get("delete"):
+            waiting.append(key)
+        elif "value" in item:
+            config[key] = item["value"]
+    return config, tuple(sorted(waiting))
+
+
+def _storages(session: Session, node: str) -> dict[str, Storage]:
+    found = session.get(f"/nodes/{segment(node)}/storage", asked=f"list the storages of node {node}")
+    return {
+        entry["storage"]: Storage(
+            name=entry["storage"],
+            content=frozenset(re.split(r"[,\s]+", entry.get("content") or "")),
+            active=bool(entry.get("active", 1)) and bool(entry.get("enabled", 1)),
+        )
+        for entry in found
+    }
+
+
+def _bridges(session: Session, node: str) -> frozenset[str] | None:
+    query = {"type": "any_bridge"}
+    found = session.get(f"/nodes/{segment(node)}/network", query, asked=f"list the bridges of node {node}")
+    return frozenset(entry["iface"] for entry in found) or None
+
+
+def _image_size(session: Session, node: str, volume: str) -> int | None:
+    """What a guest would see of it, in bytes (for qcow2 the virtual size); None when it is not there."""
+    storage = volume.partition(":")[0]
+    path = f"/nodes/{segment(node)}/storage/{segment(storage)}/content/{segment(volume)}"
+    try:
+        return int(session.get(path, asked=f"read the volume {volume} on node {node}").get("size") or 0)
+    except AccessDenied:
+        return 0
+    except (NotFound, Refused) as error:
+        if re.search(r"volume_size_info|does not exist|no such|unable to parse", error.answer):
+            return None
+        raise
+
+
+def _rights(session: Session) -> dict[str, dict[str, int]] | None:
+    """Path -> privilege -> 1 when it goes on to what is below. None when the server does not tell."""
+    try:
+        found = session.get("/access/permissions", asked=f"read the rights of {session.connection.who}")
+    except HomelabError:
+        return None
+    return found if isinstance(found, dict) else None
