@@ -87,16 +87,30 @@ def execute(run: Run, task: Task) -> Result:
 def run_as_module(spec: Spec, run: Run) -> None:
     """The ordinary way: in a process of its own, with everything that ``AnsibleModule`` does."""
     from ansible.module_utils.basic import AnsibleModule
+    from ansible.module_utils.common.parameters import remove_values
 
     module = AnsibleModule(supports_check_mode=True, **spec.keywords())
+    warnings: list[str] = []
     task = Task(
         params=module.params,
         check_mode=module.check_mode,
         diff_mode=module._diff,
-        warn=module.warn,
+        warn=warnings.append,
+        secrets=module.no_log_values,
     )
-    result = execute(run, task)
-    module.no_log_values.update(task.secrets)
+    try:
+        result = execute(run, task)
+    except Exception as error:
+        # Uncaught, its text and traceback would be shown with the secrets that they may hold.
+        result = {"failed": True, "msg": unexpected(error)}
+    for warning in warnings:
+        # AnsibleModule masks what a result says, but not its warnings.
+        module.warn(remove_values(warning, module.no_log_values))
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)
+
+
+def unexpected(error: Exception) -> str:
+    """What a task says that failed by a bug of ours."""
+    return f"Module failed: {type(error).__name__}: {error}"
