@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import typing as t
 
 from ansible.module_utils.basic import env_fallback
@@ -30,7 +31,7 @@ SPEC = Spec(
         "behave": {
             "type": "str",
             "default": "well",
-            "choices": ["well", "fail", "crash", "warn", "echo", "missing", "late_secret", "wait", "made"],
+            "choices": ["well", "fail", "crash", "warn", "echo", "missing", "late_secret", "wait", "made", "where"],
         },
     },
     mutually_exclusive=[["colour", "path"]],
@@ -72,6 +73,10 @@ def echo(task: Task, plan: Plan) -> dict[str, t.Any]:
     return task.result(plan, said=[f"<{task.params['password']}>"], deep={"keys": task.params["nested"]})
 
 
+def where(task: Task, plan: Plan) -> dict[str, t.Any]:
+    return {"changed": False, "in_controller": "ansible.executor.task_executor" in sys.modules}
+
+
 def missing(task: Task, plan: Plan) -> dict[str, t.Any]:
     raise errors.MissingDependency("h2", reason="No module named 'h2'")
 
@@ -93,6 +98,7 @@ BEHAVIOUR: dict[str, t.Callable[[Task, Plan], dict[str, t.Any]]] = {
     "well": well,
     "fail": fail,
     "made": made,
+    "where": where,
     "crash": crash,
     "warn": warn,
     "echo": echo,

@@ -121,13 +121,16 @@ def test_progress_is_shown_live_once_and_without_secrets(play: t.Callable[..., t
 
 
 def test_other_machines_become_and_async_go_the_ordinary_way(play: t.Callable[..., t.Any]) -> None:
+    where = {"name": "a", "behave": "where"}
+    far = {"ignore_unreachable": True, "vars": {"ansible_connection": "ssh", "ansible_ssh_common_args": "-F /dev/null"}}
     tasks = [
-        {"name": "polled", PROBE: {"name": "a"}, "async": 30, "poll": 1},
-        {"name": "become", PROBE: {"name": "a"}, "become": True, "become_method": "groundwork.homelab.none"},
-        {"name": "far", PROBE: {"name": "a"}, "delegate_to": "far.invalid", "vars": {"ansible_connection": "ssh"}},
+        {"name": "here", PROBE: where, "delegate_to": "127.0.0.1", "vars": {"ansible_connection": "local"}},
+        {"name": "polled", PROBE: where, "async": 30, "poll": 1},
+        {"name": "become", PROBE: where, "become": True, "become_method": "ansible.builtin.su"},
+        {"name": "far", PROBE: where, "delegate_to": "far.invalid", **far},
     ]
     outcome = play(tasks)
-    assert outcome.results["polled"]["ansible_job_id"]
-    assert outcome.results["polled"]["changed"] is True
-    assert "invocation" not in outcome.results["become"]
+    assert outcome.results["here"]["in_controller"] is True, outcome.text
+    assert outcome.results["polled"]["in_controller"] is False
+    assert outcome.results["become"].get("in_controller", False) is False
     assert outcome.results["far"]["unreachable"] is True
