@@ -1,0 +1,109 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Schematics of the Talos Image Factory: their id is the SHA-256 of their canonical YAML, so it is known offline.
+
+Indented by 4 blanks, keys in the order of the factory's own structure, what is empty left out, ``customization: {}`` when there is
+nothing in it. Agrees with the factory's own test vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import typing as t
+
+import yaml
+
+from ..errors import InvalidInput
+
+#: The keys that the factory knows, in its order. None: a value; a mapping: keys below it.
+_KNOWN: dict[str, t.Any] = {
+    "owner": None,
+    "overlay": {"image": None, "name": None, "options": None},
+    "customization": {
+        "embeddedMachineConfiguration": None,
+        "extraKernelArgs": None,
+        "meta": None,
+        "systemExtensions": {"officialExtensions": None},
+        "bootloader": None,
+        "secureboot": {"enrollKeys": None, "includeWellKnownCertificates": None},
+        "diskImage": {"sectorSize": None},
+    },
+}
+_LISTS = ("extraKernelArgs", "meta", "officialExtensions")
+
+
+def canonical(schematic: t.Mapping[str, t.Any]) -> str:
+    """The YAML that the factory makes of it. Raises :class:`InvalidInput` for what the factory would not take."""
+    ordered = _ordered(schematic, _KNOWN, "schematic")
+    ordered.setdefault("customization", {})
+    in_order = {key: ordered[key] for key in _KNOWN if key in ordered}
+    text = yaml.dump(in_order, Dumper=_Dumper, sort_keys=False, default_flow_style=False, indent=4, width=1 << 30)
+    return _META.sub(r"\1- key: \2\n\1  value: ", text)
+
+
+def schematic_id(schematic: t.Mapping[str, t.Any]) -> str:
+    """64 hexadecimal digits."""
+    return hashlib.sha256(canonical(schematic).encode()).hexdigest()
+
+
+#: Mappings in a list are indented by what stands before them, not by 4.
+_META = re.compile(r"^( +)-   key: (\d+)\n\1    value: ", re.MULTILINE)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists are indented below their key, as Go's yaml.v3 does it."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    """Quoted twice where it would be read as something else than text, as yaml.v3 does it."""
+    tag = "tag:yaml.org,2002:str"
+    style = "|" if "\n" in value else '"' if _resolved(dumper, value) != tag else None
+    return dumper.represent_scalar(tag, value, style=style)
+
+
+def _resolved(dumper: t.Any, value: str) -> str:
+    """The tag that a plain scalar would be read as."""
+    return str(dumper.resolve(yaml.ScalarNode, value, (True, False)))
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _ordered(given: t.Any, known: t.Mapping[str, t.Any], place: str) -> dict[str, t.Any]:
+    if not isinstance(given, t.Mapping):
+        raise InvalidInput(f"{place} is no mapping but {type(given).__name__}")
+    unknown = [str(key) for key in given if key not in known]
+    if unknown:
+        raise InvalidInput(
+            f"{place} has the unknown key {', '.join(unknown)}", hint=f"The factory knows: {', '.join(known)}."
+        )
+    kept = {}
+    for key, below in known.items():
+        value = given.get(key)
+        if key == "meta" and isinstance(value, list):
+            value = [_meta(entry, f"{place}.meta[{index}]") for index, entry in enumerate(value)]
+        if below is not None and value:
+            value = _ordered(value, below, f"{place}.{key}")
+        elif key in _LISTS and value and not isinstance(value, list):
+            raise InvalidInput(f"{place}.{key} is no list")
+        if value:
+            kept[key] = value
+    if "overlay" in place and kept:
+        kept = {"image": kept.get("image", ""), "name": kept.get("name", ""), **_sorted_options(kept)}
+    return kept
+
+
+def _sorted_options(overlay: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {"options": dict(sorted(overlay["options"].items()))} if overlay.get("options") else {}
+
+
+def _meta(entry: t.Any, place: str) -> dict[str, t.Any]:
+    key = entry.get("key") if isinstance(entry, t.Mapping) else None
+    if not isinstance(key, int) or isinstance(key, bool) or not 0 <= key <= 255 or set(entry) - {"key", "value"}:
+        raise InvalidInput(f"{place} is no META value", hint="Write {key: 10, value: text}, with a key of 0 to 255.")
+    return {"key": key, "value": str(entry.get("value", ""))}
