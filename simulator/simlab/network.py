@@ -58,6 +58,13 @@ class NetNamespace:
         sock.setblocking(False)
         return sock
 
+    def datagrams(self, host: str, port: int) -> socket.socket:
+        """A UDP socket bound to an address of the namespace."""
+        sock = self.socket(kind=socket.SOCK_DGRAM)
+        sock.bind((host, port))
+        sock.setblocking(False)
+        return sock
+
     async def connect(self, host: str, port: int, timeout: float = 5.0) -> socket.socket:
         sock = self.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         sock.setblocking(False)
@@ -108,6 +115,7 @@ class Network:
         self._segments: dict[Segment, asyncio.Lock] = {}
         self._ready: set[Segment] = set()
         self._subnets: dict[Segment, list[ipaddress.IPv4Network]] = {}
+        self._gateways: dict[ipaddress.IPv4Network, str] = {}
         #: Addresses of the router itself: what comes from one of these comes from a playbook.
         self.own_addresses: set[str] = {"127.0.0.1"}
 
@@ -120,6 +128,7 @@ class Network:
         await self._need(segment)
         prefix = ipaddress.IPv4Network(subnet).prefixlen
         self._subnets.setdefault(segment, []).append(ipaddress.IPv4Network(subnet))
+        self._gateways[ipaddress.IPv4Network(subnet)] = gateway
         await self.add_own_address(f"{gateway}/{prefix}", segment.device)
         if mtu:
             await ip([f"link set {segment.device} mtu {mtu}"])
@@ -163,16 +172,40 @@ class Network:
         self.namespaces[name] = NetNamespace(name, f"/run/netns/{name}", self._home)
         return self.namespaces[name]
 
+    async def add_host(self, name: str, address: str) -> NetNamespace:
+        """A namespace with an address on the segment that the address belongs to: a hypervisor."""
+        segment = self.segment_of(address)
+        if segment is None:
+            raise NetworkError(f"{name}: no network of the lab holds {address}")
+        namespace = await self.create_namespace(f"host-{name}")
+        mac = "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+        plug = await self.plug_in(namespace, "eno1", Nic("net0", mac, segment.bridge, segment.vlan), f"{name[:10]}-nic")
+        subnet = next(known for known in self._subnets[segment] if ipaddress.IPv4Address(address) in known)
+        gateway = self._gateways[subnet]
+        await self.set_addresses(namespace, plug, [f"{address}/{subnet.prefixlen}"], gateway)
+        return namespace
+
+    async def connect_outside(self, name: str, router: str, outside: str) -> NetNamespace:
+        """A namespace beyond the router, on a cable of its own. Addresses with their prefix."""
+        namespace = await self.create_namespace(name)
+        cable = f"{name[:12]}0"
+        await ip([f"link add {cable} type veth peer name eth0 netns {name}", f"link set {cable} up"])
+        await self.add_own_address(router, cable)
+        gateway = router.partition("/")[0]
+        lines = ["link set eth0 up", f"addr add {outside} dev eth0", f"route add default via {gateway}"]
+        await ip(lines, name)
+        return namespace
+
     async def delete_namespace(self, namespace: NetNamespace) -> None:
         self.namespaces.pop(namespace.name, None)
         namespace.close()
         await ip([f"netns del {namespace.name}"])
 
-    async def plug_in(self, namespace: NetNamespace, device: str, nic: Nic) -> Plug:
+    async def plug_in(self, namespace: NetNamespace, device: str, nic: Nic, cable: str | None = None) -> Plug:
         """Put a NIC into a namespace and its cable into the segment, unless the cable is out (``link_down``)."""
         segment = Segment(nic.bridge, nic.vlan)
         await self._need(segment)
-        cable = f"{namespace.name}n{nic.slot.removeprefix('net')}"
+        cable = cable or f"{namespace.name}n{nic.slot.removeprefix('net')}"
         up = "down" if nic.link_down else "up"
         await ip([
             f"link add {cable} type veth peer name {device} address {nic.mac} netns {namespace.name}",

@@ -68,7 +68,7 @@ class NameServer:
                     break
                 writer.write(len(answer).to_bytes(2, "big") + answer)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, asyncio.TimeoutError, ConnectionError):
+        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()

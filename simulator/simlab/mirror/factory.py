@@ -7,6 +7,7 @@ import lzma
 import re
 import typing as t
 
+import yaml
 from aiohttp import web
 
 from .. import images
@@ -66,6 +67,12 @@ class ImageFactory:
             return web.Response(
                 status=refused.status, text=f"{refused}\n", headers={"X-Content-Type-Options": "nosniff"}
             )
+
+    def extensions(self, schematic: str) -> list[str]:
+        """Official extensions of a schematic that was registered; none otherwise."""
+        text = self._schematics.get(schematic, "{}")
+        customization = yaml.safe_load(text).get("customization") or {}
+        return list((customization.get("systemExtensions") or {}).get("officialExtensions") or ())
 
     async def _create(self, request: web.Request) -> web.Response:
         if request.method != "POST":

@@ -23,8 +23,8 @@ class MirrorServer:
     def __init__(
         self, factories: t.Iterable[str], files: t.Mapping[str, pathlib.Path], ledger: Ledger, faults: Faults
     ) -> None:
-        image_factory = factory.ImageFactory()
-        self._sites: dict[str, Handler] = dict.fromkeys(factories, image_factory.handle)
+        self.factory = factory.ImageFactory()
+        self._sites: dict[str, Handler] = dict.fromkeys(factories, self.factory.handle)
         self._sites.update({name: _Files(folder).handle for name, folder in files.items()})
         self._ledger = ledger
         self._faults = faults
