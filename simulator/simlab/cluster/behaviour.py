@@ -4,6 +4,16 @@
 from __future__ import annotations
 
 import dataclasses
+import typing as t
+
+#: What a container can be told to do instead of just running.
+IMAGE_PULL, CRASH, NOT_READY = "ImagePullBackOff", "CrashLoopBackOff", "NotReady"
+KNOWN = (IMAGE_PULL, CRASH, NOT_READY)
+#: Annotations by which one pod says how it behaves, and when it is ready (seconds of lab time).
+BEHAVIOUR, READY_AFTER = "simlab/behaviour", "simlab/ready-after"
+
+#: Images whose pod brings a node's network up, once its containers run: a part of the image's name.
+CNI_IMAGES = ("/flannel", "cilium/cilium:", "cilium/cilium@", "calico/node", "kindnetd", "antrea-agent", "kube-router")
 
 
 @dataclasses.dataclass
@@ -17,3 +27,24 @@ class Behaviours:
     images: dict[str, str] = dataclasses.field(default_factory=dict)
     ready_after: float = 2.0  # seconds of lab time from scheduling to Ready
     job_after: float = 2.0  # and from Running to Succeeded, for pods that end
+
+    def of(self, pod: t.Mapping[str, t.Any], image: str) -> str | None:
+        """How a container of this pod behaves; None when it just runs. The longest matching prefix counts."""
+        told = (pod["metadata"].get("annotations") or {}).get(BEHAVIOUR)
+        if told in KNOWN:
+            return str(told)
+        fitting = [prefix for prefix in self.images if image.startswith(prefix)]
+        return self.images[max(fitting, key=len)] if fitting else None
+
+    def ready_delay(self, pod: t.Mapping[str, t.Any]) -> float:
+        """Seconds of lab time until the pod is ready."""
+        told = (pod["metadata"].get("annotations") or {}).get(READY_AFTER)
+        try:
+            return float(str(told).rstrip("s")) if told is not None else self.ready_after
+        except ValueError:
+            return self.ready_after
+
+
+def brings_network(image: str) -> bool:
+    """Whether a pod with this image is a CNI plugin's agent."""
+    return any(part in image for part in CNI_IMAGES)

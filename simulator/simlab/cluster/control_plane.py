@@ -111,6 +111,11 @@ class ControlPlane:
             self._client = None
         self._ready.clear()
 
+    @property
+    def started(self) -> bool:
+        """Whether :meth:`start` was called and :meth:`stop` not yet."""
+        return self._watcher is not None
+
     async def ready(self) -> bool:
         """Whether this node's API server answers /readyz with 200."""
         try:
