@@ -41,7 +41,7 @@ class Run:
     failed: int
     layers: tuple[tuple[str, float], ...]
     requests: t.Mapping[str, t.Mapping[str, int]]
-    changes: tuple[t.Mapping[str, str], ...]
+    changes: tuple[t.Mapping[str, t.Any], ...]
 
     def report(self) -> dict[str, t.Any]:
         return {

@@ -54,11 +54,8 @@ class CallbackModule(CallbackBase):
     def _result(self, kind, result, **more):
         values = getattr(result, "_result", None) or result.result
         changes = values.get("changes") if isinstance(values, dict) else None
-        seen = [
-            {"resource": str(change.get("resource")), "action": str(change.get("action"))}
-            for change in (changes if isinstance(changes, list) else [])
-            if isinstance(change, dict)
-        ]
+        # As the module says them: what is secret in them it has hidden already.
+        seen = [dict(change) for change in (changes if isinstance(changes, list) else []) if isinstance(change, dict)]
         self._tell(kind, changed=bool(values.get("changed")), changes=seen, **more)
 
     def v2_runner_on_ok(self, result):
