@@ -11,7 +11,7 @@ import pathlib
 import typing as t
 
 from . import arguments, static_pods
-from .arguments import API_SERVER, COMPONENTS
+from .arguments import API_SERVER, COMPONENTS, CONTROLLER_MANAGER
 from .audit import AuditLog
 from .client import KubeClient, KubeError, talos_client
 from .node import Node
@@ -24,6 +24,13 @@ NEWEST_MINOR, EMULATED_MINORS = 36, 3
 _PATIENCE = 15.0
 #: The lab's own wishes for the processes' garbage collector: less CPU, some more memory.
 _ENVIRONMENT = {"GOGC": "200", "HOME": "/nonexistent"}
+#: Flags that the lab adds to the processes, not to the static pods, unless the machine config sets them: the API server's
+#: port can be shared with the fault proxy (proxy.py); the controller manager's own brake (20 requests a second, which
+#: costs 5 s at the first start) is off.
+_LAB_FLAGS = {
+    API_SERVER: {"permit-port-sharing": "true"},
+    CONTROLLER_MANAGER: {"kube-api-qps": "300", "kube-api-burst": "600"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +210,8 @@ class ControlPlane:
         if name == API_SERVER:
             self.audit.start(command)
             self._ready.clear()
-            command.append("--permit-port-sharing=true")  # the lab's fault proxy may stand in front (proxy.py)
+        given = {flag.partition("=")[0][2:] for flag in flags}
+        command += [f"--{k}={v}" for k, v in _LAB_FLAGS.get(name, {}).items() if k not in given]
         argv = [str(self.node.program), name, *command, *emulated]
         if name == API_SERVER:
             await component.process.start(argv, self._environment(name))
