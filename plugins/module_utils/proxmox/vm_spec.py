@@ -187,9 +187,17 @@ def _options(entry: Params) -> dict[str, options.Value]:
     if entry.get("startup"):
         _match(_STARTUP, entry["startup"], "startup", "Write for example order=2,up=30,down=60.")
     if entry.get("boot_order") is not None:
-        found["boot"] = "order=" + ";".join(entry["boot_order"]) if entry["boot_order"] else ""
+        found["boot"] = _boot(entry["boot_order"])
     found.update(_cloud_init_options(entry.get("cloud_init") or {}))
     return found
+
+
+def _boot(slots: t.Sequence[str]) -> str:
+    if not slots:
+        raise InvalidInput("boot_order is empty", hint="Leave it out to let the server choose.")
+    for slot in slots:
+        _slot(slot, {**BUSES, "net": 32}, "slot to boot from")
+    return "order=" + ";".join(slots)
 
 
 def _tags(tags: t.Sequence[str]) -> str:
