@@ -91,7 +91,7 @@ def judge(answer: Answer, *, asked: str, of: str, who: str) -> t.Any:
         return _data(answer, asked, of)
     if 300 <= answer.status < 400:
         raise _other_server(asked, of, f"a redirect to {answer.headers.get('location', 'somewhere else')}")
-    raise _error(answer, asked, of, who)
+    raise judge_error(answer, asked=asked, of=of, who=who)
 
 
 def _data(answer: Answer, asked: str, of: str) -> t.Any:
@@ -104,7 +104,7 @@ def _data(answer: Answer, asked: str, of: str) -> t.Any:
     return body["data"]
 
 
-def _error(answer: Answer, asked: str, of: str, who: str) -> HomelabError:
+def judge_error(answer: Answer, *, asked: str, of: str, who: str) -> HomelabError:
     """Each status has its meaning; where the text decides, it does."""
     text = _text(answer)
     facts: dict[str, t.Any] = {"status": answer.status, **_errors(answer)}
