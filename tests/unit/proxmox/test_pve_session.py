@@ -16,7 +16,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.session
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.tasks import Tasks
 from ansible_collections.groundwork.homelab.plugins.module_utils.waiting import Clock
 
-from .scripted import ScriptedServer, Step, refusal
+from scripted_server import ScriptedServer, Step, refusal
 
 UPID = "UPID:pve1:0000075A:000AEDBF:6B015BEB:qmcreate:200:ansible@pve!groundwork:"
 OK = Step({"version": "9.1.8"})

@@ -14,7 +14,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .model import GIB, Model
+from pve_model import GIB, Model
 
 IMAGE = "local:import/talos.qcow2"
 
