@@ -54,10 +54,6 @@ class Authority:
         path.unlink()
         return context
 
-    def client_context(self) -> ssl.SSLContext:
-        """Trusts this CA and nothing else."""
-        return ssl.create_default_context(cadata=self.certificate)
-
 
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])

@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     proxmox = commands.add_parser("proxmox", help="the played Proxmox VE alone, as the recordings found it")
     proxmox.add_argument("--listen", default="127.0.0.1:8006", metavar="ADDRESS:PORT")
     proxmox.add_argument("--password", required=True, help="of root@pam")
+    proxmox.add_argument("--web", default="127.0.0.1:9000", metavar="ADDRESS:PORT", help="its web server with files")
     proxmox.set_defaults(function=_proxmox)
     return parser
 
@@ -206,10 +207,7 @@ def _list(options: argparse.Namespace) -> int:
 def _proxmox(options: argparse.Namespace) -> int:
     from .proxmox import standalone
 
-    host, _, port = options.listen.rpartition(":")
-    if not host or not port.isdigit():
-        raise _Usage(f"--listen {options.listen!r}: expected ADDRESS:PORT")
-    asyncio.run(standalone.serve(host, int(port), options.password))
+    asyncio.run(standalone.run(options.listen, options.password, options.web))
     return 0
 
 

@@ -130,6 +130,9 @@ def enter(lab: RunningLab, argv: t.Sequence[str], environment: t.Mapping[str, st
     where = os.getcwd()
     for descriptor, kind in descriptors:
         namespaces.setns(descriptor, kind)
+        if kind == namespaces.NEWUSER:  # root in there is the lab's user
+            os.setgid(0)
+            os.setuid(0)
     with contextlib.suppress(OSError):
         os.chdir(where)
     child = os.fork()

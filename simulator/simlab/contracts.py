@@ -15,6 +15,9 @@ import pathlib
 import socket
 import typing as t
 
+#: Its own name, because classes below have a method ``socket``.
+Socket: t.TypeAlias = socket.socket
+
 
 @dataclasses.dataclass(frozen=True)
 class BootImage:
@@ -104,12 +107,12 @@ class Namespace(t.Protocol):
 
     name: str
 
-    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> Socket:
         """A new socket that lives in this namespace, whatever thread uses it."""
 
-    def listen(self, host: str, port: int) -> socket.socket: ...
+    def listen(self, host: str, port: int) -> Socket: ...
 
-    async def connect(self, host: str, port: int, timeout: float = 5.0) -> socket.socket: ...
+    async def connect(self, host: str, port: int, timeout: float = 5.0) -> Socket: ...
 
     async def spawn(self, argv: t.Sequence[str], **keywords: t.Any) -> asyncio.subprocess.Process:
         """Start a process in this namespace (keywords as for ``create_subprocess_exec``).

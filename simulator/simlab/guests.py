@@ -9,7 +9,7 @@ import json
 import time
 import typing as t
 
-from .contracts import BootImage, Disk, Guest, GuestFailure, Lease, Nic, OperatingSystem
+from .contracts import BootImage, Disk, Guest, GuestFailure, Lease, Namespace, Nic, OperatingSystem
 from .inventory import Inventory
 from .network import NetNamespace, Network, Plug
 
@@ -49,7 +49,8 @@ class RunningMachine:
         self, guest: Guest, namespace: NetNamespace, network: Network, leases: Leases, time_scale: float
     ) -> None:
         self.guest = guest
-        self.namespace = namespace
+        self.namespace: Namespace = namespace
+        self.inside = namespace
         self.time_scale = time_scale
         self.plugs: dict[str, Plug] = {}
         self.since = time.time()
@@ -72,15 +73,15 @@ class RunningMachine:
 
     async def set_addresses(self, nic: Nic, addresses: t.Sequence[str], gateway: str | None) -> None:
         if nic.slot in self.plugs:
-            await self._network.set_addresses(self.namespace, self.plugs[nic.slot], addresses, gateway)
+            await self._network.set_addresses(self.inside, self.plugs[nic.slot], addresses, gateway)
 
     async def add_address(self, nic: Nic, address: str) -> None:
         if nic.slot in self.plugs:
-            await self._network.add_address(self.namespace, self.plugs[nic.slot], address)
+            await self._network.add_address(self.inside, self.plugs[nic.slot], address)
 
     async def remove_address(self, nic: Nic, address: str) -> None:
         if nic.slot in self.plugs:
-            await self._network.remove_address(self.namespace, self.plugs[nic.slot], address)
+            await self._network.remove_address(self.inside, self.plugs[nic.slot], address)
 
     def powered_off(self) -> None:
         self._gone(self.guest.vmid)
@@ -144,7 +145,7 @@ class Guests:
         await self._network.pull_out(machine.plugs.values())
         if machine.system is not None:
             await machine.system.power_off()
-        await self._network.delete_namespace(machine.namespace)
+        await self._network.delete_namespace(machine.inside)
 
     async def shut_down(self, vmid: int, timeout: float) -> bool:
         machine = self.machines.get(vmid)
@@ -181,7 +182,7 @@ class Guests:
                     await self._network.pull_out([machine.plugs.pop(slot)])
             for slot, nic in after.items():
                 if slot not in machine.plugs:
-                    machine.plugs[slot] = await self._network.plug_in(machine.namespace, machine.device(nic), nic)
+                    machine.plugs[slot] = await self._network.plug_in(machine.inside, machine.device(nic), nic)
                 elif before[slot] != nic:
                     await self._network.move(machine.plugs[slot], nic)
 
@@ -221,7 +222,9 @@ class Guests:
 
 def _describe(machine: RunningMachine) -> dict[str, t.Any]:
     guest = machine.guest
-    nics = {nic.slot: {"mac": nic.mac, "bridge": nic.bridge, "vlan": nic.vlan} for nic in guest.nics}
+    nics: dict[str, dict[str, t.Any]] = {}
+    for nic in guest.nics:
+        nics[nic.slot] = {"mac": nic.mac, "bridge": nic.bridge, "vlan": nic.vlan, "link_down": nic.link_down}
     for slot, plug in machine.plugs.items():
         nics[slot]["addresses"] = list(plug.addresses)
     return {

@@ -128,6 +128,7 @@ class Lab:
                 sandbox.overlay(path, text)
                 bundle = text
         (sandbox.RUN / "ca-bundle.pem").write_text(bundle, encoding="utf-8")
+        os.environ["SSL_CERT_FILE"] = str(sandbox.RUN / "ca-bundle.pem")
 
     def _talos_settings(self) -> Settings:
         runtime = sandbox.RUN / "runtime"
@@ -150,7 +151,7 @@ class Lab:
             self.inventory, sandbox.RUN / "volumes", self.token_secret, self.password, self.options.time_scale
         )
         namespaces = [await self.network.add_host(node.name, node.address) for node in self.inventory.hypervisors]
-        fetch = fetch_from(namespaces[0], self.names, self.authority.client_context())
+        fetch = fetch_from(namespaces[0])
         self.proxmox = ProxmoxServer(config, self.guests, self.ledger, self.faults, fetch)
         domain = self.inventory.domain
         for node, namespace in zip(self.inventory.hypervisors, namespaces, strict=True):

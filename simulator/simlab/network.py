@@ -22,7 +22,7 @@ import struct
 import typing as t
 
 from . import namespaces
-from .contracts import Nic
+from .contracts import Nic, Socket
 from .iproute import NetworkError, ip
 
 #: Stands in the neighbour table for a machine that was never switched on.
@@ -42,11 +42,11 @@ class NetNamespace:
     def close(self) -> None:
         os.close(self._descriptor)
 
-    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> socket.socket:
+    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> Socket:
         with namespaces.in_network_of(self._descriptor, self._home):
             return socket.socket(family, kind, protocol)
 
-    def listen(self, host: str, port: int) -> socket.socket:
+    def listen(self, host: str, port: int) -> Socket:
         sock = self.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -58,14 +58,14 @@ class NetNamespace:
         sock.setblocking(False)
         return sock
 
-    def datagrams(self, host: str, port: int) -> socket.socket:
+    def datagrams(self, host: str, port: int) -> Socket:
         """A UDP socket bound to an address of the namespace."""
         sock = self.socket(kind=socket.SOCK_DGRAM)
         sock.bind((host, port))
         sock.setblocking(False)
         return sock
 
-    async def connect(self, host: str, port: int, timeout: float = 5.0) -> socket.socket:
+    async def connect(self, host: str, port: int, timeout: float = 5.0) -> Socket:
         sock = self.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         sock.setblocking(False)
         try:
@@ -168,7 +168,6 @@ class Network:
 
     async def create_namespace(self, name: str) -> NetNamespace:
         await ip([f"netns add {name}"])
-        await ip(["link set lo up"], name)
         self.namespaces[name] = NetNamespace(name, f"/run/netns/{name}", self._home)
         return self.namespaces[name]
 
@@ -192,7 +191,7 @@ class Network:
         await ip([f"link add {cable} type veth peer name eth0 netns {name}", f"link set {cable} up"])
         await self.add_own_address(router, cable)
         gateway = router.partition("/")[0]
-        lines = ["link set eth0 up", f"addr add {outside} dev eth0", f"route add default via {gateway}"]
+        lines = ["link set lo up", "link set eth0 up", f"addr add {outside} dev eth0", f"route add default via {gateway}"]
         await ip(lines, name)
         return namespace
 
@@ -211,7 +210,7 @@ class Network:
             f"link add {cable} type veth peer name {device} address {nic.mac} netns {namespace.name}",
             f"link set {cable} master {segment.device} {up}",
         ])  # fmt: skip
-        await ip([f"link set {device} up"], namespace.name)
+        await ip(["link set lo up", f"link set {device} up"], namespace.name)
         return Plug(device, cable, nic.mac, segment)
 
     async def move(self, plug: Plug, nic: Nic) -> None:

@@ -26,10 +26,8 @@ def text(runs: t.Sequence[Run], status: t.Mapping[str, t.Any]) -> str:
 def _run(run: Run) -> list[str]:
     how = " --check" if run.check else ""
     outcome = "ok" if run.exit_status == 0 else f"failed (exit status {run.exit_status})"
-    lines = [
-        f"Rehearsal of {run.playbook}{how}: {outcome} in {run.seconds:.1f} s "
-        f"(ok={run.ok} changed={run.changed} failed={run.failed})"
-    ]
+    counts = f"(ok={run.ok} changed={run.changed} failed={run.failed})"
+    lines = [f"Rehearsal of {run.playbook}{how}: {outcome} in {run.seconds:.1f} s {counts}"]
     if run.layers:
         lines.append("  layers    " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.layers))
     counted = [
