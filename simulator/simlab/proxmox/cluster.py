@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state of the played cluster: nodes, storages, guests, pools, users, tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+import typing as t
+import uuid
+
+from ..contracts import GuestHost
+from .access import Access
+from .config import NodeConfig, ProxmoxConfig
+from .errors import Failure
+from .fetching import Fetch
+from .qemu.vm import Vm
+from .storage.storages import Storages
+from .tasks import Tasks
+
+if t.TYPE_CHECKING:
+    from .auth import Authentication
+    from .lxc.ct import Container
+
+
+class Node:
+    """A hypervisor. Its values are those of an idle machine."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self.config = config
+        self.name = config.name
+        self.booted = time.time() - 7000
+        self.fingerprint = ":".join(f"{byte:02X}" for byte in uuid.uuid5(uuid.NAMESPACE_DNS, config.name).bytes * 2)
+        self.bridges = set(config.bridges)
+
+    def uptime(self) -> int:
+        return int(time.time() - self.booted)
+
+
+class Pool:
+    def __init__(self, comment: str = "") -> None:
+        self.comment = comment
+        self.guests: set[int] = set()
+        self.storages: set[str] = set()
+
+
+class Cluster:
+    def __init__(self, config: ProxmoxConfig, host: GuestHost | None, fetch: Fetch) -> None:
+        self.config = config
+        self.host = host
+        self.fetch = fetch
+        self.name = config.cluster_name or config.nodes[0].name
+        self.nodes = {node.name: Node(node) for node in config.nodes}
+        self.storages = Storages(config, list(self.nodes))
+        self.guests: dict[int, Vm | Container] = {}
+        self.pools: dict[str, Pool] = {}
+        self.access = Access(config, self.pool_of)
+        self.tasks = Tasks(config.task_seconds, config.time_scale)
+        self.options: dict[str, t.Any] = {}
+        self.authentication: Authentication | None = None
+        #: State of the parts that other modules own (firewall, jobs, HA, mappings), by their name.
+        self.extras: dict[str, t.Any] = {}
+        self._timers: set[asyncio.Task[None]] = set()
+
+    def extra(self, name: str, make: t.Callable[[], t.Any]) -> t.Any:
+        """State of a part that is made when it is first asked for."""
+        if name not in self.extras:
+            self.extras[name] = make()
+        return self.extras[name]
+
+    # -- guests -------------------------------------------------------------------------------------------
+
+    def vm(self, node: str, vmid: int | str) -> Vm:
+        """Raises Failure with the text that the real server has when there is no configuration file."""
+        guest = self.guests.get(int(vmid))
+        if not isinstance(guest, Vm) or guest.node != node:
+            raise Failure(f"Configuration file 'nodes/{node}/qemu-server/{vmid}.conf' does not exist")
+        return guest
+
+    def add(self, guest: Vm | Container) -> None:
+        """Take a VM id; raises Failure when it is taken."""
+        other = self.guests.get(guest.vmid)
+        if other is not None:
+            kind = "VM" if isinstance(other, Vm) else "CT"
+            raise Failure(f"{kind} {guest.vmid} already exists on node '{other.node}'")
+        self.guests[guest.vmid] = guest
+
+    def remove(self, vmid: int) -> None:
+        """Forget a guest, its ACLs and its pool."""
+        self.guests.pop(vmid, None)
+        self.access.forget(lambda acl: acl.path == f"/vms/{vmid}")
+        for pool in self.pools.values():
+            pool.guests.discard(vmid)
+
+    @contextlib.asynccontextmanager
+    async def locked(self, guest: Vm | Container) -> t.AsyncIterator[None]:
+        """The lock file of a guest; raises Failure when another task keeps it too long."""
+        folder = "qemu-server" if isinstance(guest, Vm) else "lxc"
+        prefix = "lock-" if isinstance(guest, Vm) else "pve-config-"
+        try:
+            await asyncio.wait_for(guest.lock.acquire(), max(1.0, 10 * self.config.time_scale))
+        except TimeoutError:
+            file = f"/var/lock/{folder}/{prefix}{guest.vmid}.conf"
+            raise Failure(f"can't lock file '{file}' - got timeout") from None
+        try:
+            yield
+        finally:
+            guest.lock.release()
+
+    def lock_guest(self, path: str, seconds: float) -> None:
+        """A fault: the guest that ``path`` names is locked for a while."""
+        match = re.search(r"/(?:qemu|lxc)/(\d+)", path)
+        guest = self.guests.get(int(match[1])) if match else None
+        if guest is None:
+            return
+        guest.options["lock"] = "backup"
+        options = guest.options
+
+        async def unlock() -> None:
+            await asyncio.sleep(seconds)
+            options.pop("lock", None)
+
+        timer = asyncio.get_running_loop().create_task(unlock())
+        self._timers.add(timer)
+        timer.add_done_callback(self._timers.discard)
+
+    # -- pools --------------------------------------------------------------------------------------------
+
+    def pool_of(self, path: str) -> str | None:
+        """The pool that gives rights on ``/vms/100`` or ``/storage/local``."""
+        kind, _, name = path.strip("/").partition("/")
+        for pool_name, pool in self.pools.items():
+            if (kind == "vms" and name.isdigit() and int(name) in pool.guests) or (
+                kind == "storage" and name in pool.storages
+            ):
+                return pool_name
+        return None
+
+    # -- datacenter ---------------------------------------------------------------------------------------
+
+    def mac_prefix(self) -> str:
+        return str(self.options.get("mac_prefix") or "BC:24:11")
+
+    def next_id(self) -> int:
+        options = dict(part.split("=") for part in str(self.options.get("next-id", "")).split(",") if "=" in part)
+        vmid = int(options.get("lower", 100))
+        while vmid in self.guests:
+            vmid += 1
+        return vmid
+
+    # -- high availability, jobs --------------------------------------------------------------------------
+
+    def ha_managed(self, sid: str) -> bool:
+        return sid in self.extras.get("ha", {})
+
+    def ha_state(self, sid: str) -> dict[str, t.Any]:
+        """The ``ha`` of a guest's status."""
+        resource = self.extras.get("ha", {}).get(sid)
+        if resource is None:
+            return {"managed": 0}
+        return {"managed": 1, "state": resource.get("state", "started")}
+
+    def purge(self, vmid: int) -> None:
+        """Take a destroyed guest out of HA and backup jobs."""
+        for kind in ("vm", "ct"):
+            self.extras.get("ha", {}).pop(f"{kind}:{vmid}", None)
+        for job in self.extras.get("backup", {}).values():
+            if job.get("vmid"):
+                job["vmid"] = ",".join(item for item in str(job["vmid"]).split(",") if item != str(vmid))

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Datacenter: version, status, resources, options, free ids."""
+
+from __future__ import annotations
+
+import re
+import time
+import typing as t
+
+from . import formats, schema
+from .api import Call, handles
+from .cluster import Node
+from .errors import Failure, ParameterError
+from .qemu import reading
+from .qemu.vm import Vm
+
+VERSION = {"version": "9.1.8", "release": "9.1", "repoid": "a8e257e100000000"}
+_IDLE = ("diskread", "diskwrite")
+
+
+@handles("GET", "/version")
+def version(call: Call) -> dict[str, t.Any]:
+    return VERSION
+
+
+@handles("GET", "/cluster/status")
+def status(call: Call) -> list[dict[str, t.Any]]:
+    nodes = list(call.cluster.nodes.values())
+    alone = len(nodes) == 1
+    found: list[dict[str, t.Any]] = [
+        {
+            "id": f"node/{node.name}", "ip": node.config.address, "level": "", "local": int(number == 0),
+            "name": node.name, "nodeid": 0 if alone else number + 1, "online": 1, "type": "node",
+        }
+        for number, node in enumerate(nodes)
+    ]  # fmt: skip
+    if not alone:
+        whole = {"id": "cluster", "name": call.cluster.name, "type": "cluster", "quorate": 1, "version": len(nodes)}
+        found.insert(0, whole | {"nodes": len(nodes)})
+    return found
+
+
+@handles("GET", "/cluster/nextid")
+def next_id(call: Call) -> str:
+    if "vmid" in call.params:
+        guest = call.cluster.guests.get(call.vmid)
+        if guest is not None:
+            raise ParameterError({"vmid": f"{'VM' if isinstance(guest, Vm) else 'CT'} {call.vmid} already exists"})
+        return str(call.vmid)
+    return str(call.cluster.next_id())
+
+
+# -- resources --------------------------------------------------------------------------------------------
+
+
+@handles("GET", "/cluster/resources")
+def resources(call: Call) -> list[dict[str, t.Any]]:
+    wanted = call.params.get("type")
+    found: list[dict[str, t.Any]] = []
+    if wanted in (None, "vm"):
+        found += _pools(call) if wanted is None else []
+        found += _guests(call)
+    if wanted in (None, "node"):
+        found += [_node(call, node) for node in call.cluster.nodes.values()]
+    if wanted in (None, "storage"):
+        found += _storages(call)
+    if wanted in (None, "sdn"):
+        found += _zones(call)
+    return found
+
+
+def _pools(call: Call) -> list[dict[str, t.Any]]:
+    return [
+        {"id": f"/pool/{name}", "pool": name, "type": "pool"}
+        for name in call.cluster.pools
+        if call.allowed.has(f"/pool/{name}", ["Pool.Audit"])
+    ]
+
+
+def _guests(call: Call) -> list[dict[str, t.Any]]:
+    delay = call.cluster.config.status_delay * call.cluster.config.time_scale
+    found = []
+    for guest in call.cluster.guests.values():
+        if not call.allowed.has(f"/vms/{guest.vmid}", ["VM.Audit"]):
+            continue
+        entry: dict[str, t.Any] = {
+            "id": f"{guest.kind}/{guest.vmid}", "node": guest.node, "type": guest.kind, "vmid": guest.vmid,
+        }  # fmt: skip
+        if time.monotonic() - guest.changed < delay:
+            entry["status"] = "unknown"
+        else:
+            entry |= _values(guest)
+        for key in ("tags", "lock"):
+            if guest.options.get(key, "").strip():
+                entry[key] = guest.options[key]
+        found.append(_with_membership(call, guest.vmid, entry))
+    return found
+
+
+def _values(guest: t.Any) -> dict[str, t.Any]:
+    summary = reading.summary(guest) if isinstance(guest, Vm) else guest.summary()
+    keys = ("name", "status", "cpu", "disk", "maxdisk", "maxmem", "mem", "memhost", "netin", "netout", "uptime")
+    found = {key: summary[key] for key in keys if key in summary}
+    return found | {"maxcpu": summary["cpus"], "template": int(guest.template)} | dict.fromkeys(_IDLE, 0)
+
+
+def _with_membership(call: Call, vmid: int, entry: dict[str, t.Any]) -> dict[str, t.Any]:
+    pool = call.cluster.pool_of(f"/vms/{vmid}")
+    if pool and call.allowed.has(f"/pool/{pool}", ["Pool.Audit"]):
+        entry["pool"] = pool
+    state = call.cluster.ha_state(f"{'vm' if entry['type'] == 'qemu' else 'ct'}:{vmid}")
+    if state["managed"]:
+        entry["hastate"] = state["state"]
+    return entry
+
+
+def _node(call: Call, node: Node) -> dict[str, t.Any]:
+    base = {"cgroup-mode": 2, "id": f"node/{node.name}", "level": "", "node": node.name, "status": "online"}
+    found = {**base, "type": "node"}
+    return found | node_values(call, node) if call.allowed.has(f"/nodes/{node.name}", ["Sys.Audit"]) else found
+
+
+def node_values(call: Call, node: Node) -> dict[str, t.Any]:
+    """Load of a node: that of an idle one with its running guests' memory."""
+    running = [g for g in call.cluster.guests.values() if g.node == node.name and g.running]
+    memory = sum(reading.summary(g)["maxmem"] if isinstance(g, Vm) else g.summary()["maxmem"] for g in running)
+    local = call.cluster.storages.of_node(node.name)
+    return {
+        "cpu": 0.01, "disk": local[0].used() if local else 0, "maxcpu": node.config.cores,
+        "maxdisk": local[0].capacity if local else 0, "maxmem": node.config.memory,
+        "mem": min(node.config.memory, (2 << 30) + memory), "uptime": node.uptime(),
+    }  # fmt: skip
+
+
+def _storages(call: Call) -> list[dict[str, t.Any]]:
+    found = []
+    for node in call.cluster.nodes.values():
+        for store in call.cluster.storages.of_node(node.name):
+            if not call.allowed.has(f"/storage/{store.name}", ["Datastore.Audit", "Datastore.AllocateSpace"], True):
+                continue
+            entry: dict[str, t.Any] = {
+                "content": ",".join(sorted(store.content)), "id": f"storage/{node.name}/{store.name}",
+                "node": node.name, "plugintype": store.type, "shared": int(store.shared), "storage": store.name,
+                "status": "available" if store.enabled else "unknown", "type": "storage",
+            }  # fmt: skip
+            found.append(entry | ({"disk": store.used(), "maxdisk": store.capacity} if store.enabled else {}))
+    return found
+
+
+def _zones(call: Call) -> list[dict[str, t.Any]]:
+    path = "/sdn/zones/localnetwork"
+    if not call.allowed.has(path, ["SDN.Audit"]):
+        return []
+    return [
+        {
+            "id": f"network/{node}/zone/localnetwork", "network": "localnetwork", "network-type": "zone", "node": node,
+            "status": "ok", "type": "network", "zone-type": "localnetwork",
+        }
+        for node in call.cluster.nodes
+    ]  # fmt: skip
+
+
+# -- options ----------------------------------------------------------------------------------------------
+
+
+@handles("GET", "/cluster/options")
+def options(call: Call) -> dict[str, t.Any]:
+    specs = schema.load().paths["/cluster/options"]["PUT"]["parameters"]["properties"]
+    found: dict[str, t.Any] = {"allowed-tags": [], "description": "", "mac_prefix": "BC:24:11"}
+    for name, value in call.cluster.options.items():
+        wanted = specs[name].get("format")
+        found[name] = _typed(wanted, formats.parse(wanted, str(value), name)) if isinstance(wanted, dict) else value
+    return found
+
+
+def _typed(wanted: formats.Format, values: dict[str, str]) -> dict[str, t.Any]:
+    numeric = ("integer", "boolean", "number")
+    return {
+        key: int(value) if wanted[key].get("type") in numeric and re.fullmatch(r"-?\d+", value) else value
+        for key, value in values.items()
+    }
+
+
+@handles("PUT", "/cluster/options")
+def set_options(call: Call) -> None:
+    for name in formats.split_list(call.text("delete")):
+        call.cluster.options.pop(name, None)
+    for name, value in call.params.items():
+        if name != "delete":
+            call.cluster.options[name] = value
+    if not call.params:
+        raise Failure("no options specified")

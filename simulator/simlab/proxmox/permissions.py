@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The permission checks of requests, as the API's description states them."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .access import Access, Caller
+from .errors import Forbidden, ParameterError
+
+
+class Permissions:
+    """One caller's rights."""
+
+    def __init__(self, access: Access, caller: Caller) -> None:
+        self._access = access
+        self.caller = caller
+
+    def has(self, path: str, wanted: t.Collection[str], any_of: bool = False) -> bool:
+        if self.caller.is_root:
+            return True
+        granted = self._access.permissions(self.caller.name, path)
+        return any(name in granted for name in wanted) if any_of else all(name in granted for name in wanted)
+
+    def require(self, path: str, *wanted: str, any_of: bool = False) -> None:
+        """Raises Forbidden with the text of the real check."""
+        if self.has(path, wanted, any_of):
+            return
+        if any_of:
+            raise Forbidden(f"{path}, {'|'.join(wanted)}")
+        missing = [name for name in wanted if not self.has(path, [name])]
+        raise Forbidden(f"{path}, {missing[0]}")
+
+    def vm(self, vmid: int | str, *wanted: str, pool: str | None = None, any_of: bool = False) -> None:
+        """On a VM; a right on the pool that it will be in is as good."""
+        if pool and self.has(f"/pool/{pool}", wanted, any_of):
+            return
+        self.require(f"/vms/{vmid}", *wanted, any_of=any_of)
+
+    def only_root(self, parameter: str) -> None:
+        if not self.caller.is_root:
+            raise ParameterError({parameter: "Only root may use this option."})
+
+    # -- the description's checks -------------------------------------------------------------------------
+
+    def check_method(self, stated: dict[str, t.Any] | None, params: dict[str, t.Any]) -> None:
+        if self.caller.is_root:
+            return
+        if not stated:
+            raise Forbidden("user != root@pam")
+        if stated.get("user") in ("all", "world"):
+            return
+        if "check" in stated:
+            self._check(stated["check"], params)
+        else:
+            raise Forbidden("user != root@pam")
+
+    def _check(self, check: list[t.Any], params: dict[str, t.Any]) -> None:
+        kind, *rest = check
+        if kind == "and":
+            for one in rest:
+                self._check(one, params)
+        elif kind == "or":
+            self._any(rest, params)
+        elif kind in ("perm", "perm-modify"):
+            self._perm(rest, params)
+        elif kind == "userid-param":
+            self._userid(rest[0], params)
+        elif kind == "userid-group":
+            self._userid_group(rest, params)
+        else:
+            raise Forbidden()
+
+    def _any(self, checks: list[t.Any], params: dict[str, t.Any]) -> None:
+        errors: list[Forbidden] = []
+        for one in checks:
+            try:
+                self._check(one, params)
+                return
+            except Forbidden as error:
+                errors.append(error)
+        raise errors[0]
+
+    def _perm(self, rest: list[t.Any], params: dict[str, t.Any]) -> None:
+        path, wanted, *options = rest
+        named = dict(zip(options[::2], options[1::2], strict=False))
+        needed = named.get("require_param")
+        if needed and needed not in params:
+            return
+        path = re.sub(r"\{([^}]+)\}", lambda match: str(params.get(match[1], "")), path)
+        if wanted:
+            self.require(path, *wanted, any_of=bool(named.get("any")))
+
+    def _userid(self, what: str, params: dict[str, t.Any]) -> None:
+        userid = str(params.get("userid", ""))
+        if what == "self" and userid == self.caller.user:
+            return
+        if what == "Realm.AllocateUser":
+            self.require(f"/access/realm/{userid.rpartition('@')[2]}", what)
+            return
+        raise Forbidden()
+
+    def _userid_group(self, rest: list[t.Any], params: dict[str, t.Any]) -> None:
+        wanted = rest[0]
+        if self.has("/access/groups", wanted, any_of=True):
+            return
+        groups = str(params.get("groups") or "").split(",") if "groups_param" in rest else self._groups_of(params)
+        mine = [group for group in groups if group and self.has(f"/access/groups/{group}", wanted, any_of=True)]
+        if not mine:
+            raise Forbidden(f"/access/groups, {'|'.join(wanted)}")
+
+    def _groups_of(self, params: dict[str, t.Any]) -> list[str]:
+        userid = params.get("userid")
+        return [name for name, group in self._access.groups.items() if userid in group.members]

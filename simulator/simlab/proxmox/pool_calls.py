@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pools."""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import formats
+from .api import Call, handles
+from .cluster import Pool
+from .cluster_calls import resources
+from .errors import Failure
+
+
+def _pool(call: Call, name: str) -> Pool:
+    if name not in call.cluster.pools:
+        raise Failure(f"pool '{name}' does not exist")
+    return call.cluster.pools[name]
+
+
+@handles("GET", "/pools")
+def pools(call: Call) -> list[dict[str, t.Any]]:
+    wanted = call.params.get("poolid")
+    if wanted is not None:
+        call.allowed.require(f"/pool/{wanted}", "Pool.Audit")
+        return [{"poolid": wanted, **_details(call, wanted)}]
+    return [
+        {"poolid": name} | ({"comment": pool.comment} if pool.comment else {})
+        for name, pool in call.cluster.pools.items()
+        if call.allowed.has(f"/pool/{name}", ["Pool.Audit"])
+    ]
+
+
+@handles("GET", "/pools/{poolid}")
+def pool(call: Call) -> dict[str, t.Any]:
+    return _details(call, call.text("poolid"))
+
+
+def _details(call: Call, name: str) -> dict[str, t.Any]:
+    found = _pool(call, name)
+    kind = call.params.pop("type", None)
+    members = [entry for entry in resources(call) if _is_member(found, entry) and kind in (None, entry["type"])]
+    for entry in members:
+        entry.pop("pool", None)
+    return {"members": members} | ({"comment": found.comment} if found.comment else {})
+
+
+def _is_member(found: Pool, entry: dict[str, t.Any]) -> bool:
+    if entry["type"] == "storage":
+        return entry["storage"] in found.storages
+    return entry.get("vmid") in found.guests
+
+
+@handles("POST", "/pools")
+def create(call: Call) -> None:
+    name = call.text("poolid")
+    if name in call.cluster.pools:
+        raise Failure(f"create pool failed: pool '{name}' already exists")
+    parent = name.rpartition("/")[0]
+    if parent and parent not in call.cluster.pools:
+        raise Failure(f"create pool failed: parent '{parent}' of pool '{name}' does not exist")
+    call.cluster.pools[name] = Pool(call.text("comment"))
+
+
+@handles("PUT", "/pools", "/pools/{poolid}")
+def update(call: Call) -> None:
+    name = call.text("poolid")
+    try:
+        _update(call, _pool(call, name), name)
+    except Failure as error:
+        raise Failure(f"update pools failed: {error}") from None
+
+
+def _update(call: Call, found: Pool, name: str) -> None:
+    if "comment" in call.params:
+        found.comment = call.text("comment")
+    remove = call.flag("delete")
+    for text in formats.split_list(call.text("vms")):
+        vmid = int(text)
+        _check_member(call, f"/vms/{vmid}", "VM.Allocate")
+        _change_guest(call, found, name, vmid, remove)
+    for storage in formats.split_list(call.text("storage")):
+        _check_member(call, f"/storage/{storage}", "Datastore.Allocate")
+        if remove != (storage in found.storages):
+            state = "is not" if remove else "is already"
+            raise Failure(f"Storage '{storage}' {state} a pool member")
+        (found.storages.discard if remove else found.storages.add)(storage)
+
+
+def _check_member(call: Call, path: str, right: str) -> None:
+    if not call.allowed.has(path, ["Permissions.Modify"]):
+        call.allowed.require(path, right)
+
+
+def _change_guest(call: Call, found: Pool, name: str, vmid: int, remove: bool) -> None:
+    if remove:
+        if vmid not in found.guests:
+            raise Failure(f"VM {vmid} is not a pool member")
+        found.guests.discard(vmid)
+        return
+    if vmid in found.guests:
+        raise Failure(f"VM {vmid} is already a pool member")
+    other = next((n for n, p in call.cluster.pools.items() if vmid in p.guests), None)
+    if other is not None:
+        if not call.flag("allow-move"):
+            raise Failure(f"VM {vmid} belongs already to pool '{other}' and 'allow-move' is not set")
+        call.cluster.pools[other].guests.discard(vmid)
+    found.guests.add(vmid)
+
+
+@handles("DELETE", "/pools", "/pools/{poolid}")
+def delete(call: Call) -> None:
+    name = call.text("poolid")
+    try:
+        found = _pool(call, name)
+    except Failure as error:
+        raise Failure(f"delete pool failed: {error}") from None
+    content = [f"VM {vmid}" for vmid in sorted(found.guests)] + [f"storage {s}" for s in sorted(found.storages)]
+    for child in call.cluster.pools:
+        if child.startswith(name + "/"):
+            content.append(f"pool {child}")
+    if content:
+        raise Failure(f"delete pool failed: pool '{name}' is not empty (contains {content[0]})")
+    del call.cluster.pools[name]
+    call.cluster.access.forget(lambda acl: acl.path == f"/pool/{name}")

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Making the disks that drive values ask for."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ... import images
+from ..errors import Failure
+from ..sizes import format_size
+from ..storage import names
+from ..storage.storages import NEW_DISK, Storages
+from ..storage.store import Store, Volume
+from . import drives
+
+if t.TYPE_CHECKING:
+    from .vm import Vm
+
+_EFI_SIZE = {"4m": 540672, "2m": 131072}
+_TPM_SIZE = 4 << 20
+_CLOUD_INIT_SIZE = 4 << 20
+Log = t.Callable[[str], None]
+
+
+class Allocator:
+    """Makes the disks of one request. ``made`` are those that were new, to be removed when it fails."""
+
+    def __init__(self, storages: Storages, vm: Vm, default: str | None, log: Log) -> None:
+        self._storages = storages
+        self._vm = vm
+        self._default = default
+        self._log = log
+        self.made: list[str] = []
+
+    def drive(self, name: str, value: str) -> str:
+        """The value as it goes into the configuration."""
+        drive = drives.parse(name, value)
+        file = drive["file"]
+        volume = names.split(file)[1] if names.is_volume_id(file) else file
+        match = NEW_DISK.fullmatch(file)
+        if file in ("none", "cdrom"):
+            drive.pop("size", None)
+        elif volume == "cloudinit":
+            self._cloud_init(name, drive, file)
+        elif match:
+            self._new(name, drive, match[1] or self._default or "", float(match[2]))
+        else:
+            self._existing(name, drive)
+        return drives.render(name, drive)
+
+    def undo(self) -> None:
+        for volid in self.made:
+            self._storages.free(self._vm.node, volid)
+        self.made.clear()
+
+    # -- kinds --------------------------------------------------------------------------------------------
+
+    def _cloud_init(self, name: str, drive: drives.Drive, file: str) -> None:
+        self._refuse_second(name)
+        storage = names.split(file)[0] if ":" in file else self._default
+        if not storage:
+            raise Failure("no storage ID specified (and no default storage)")
+        store = self._store(storage)
+        format_ = drive.pop("format", None) or ("raw" if store.flat else "qcow2")
+        volume = store.next_name(self._vm.vmid, format_, kind="cloudinit")
+        made = self._allocate(store, volume, _CLOUD_INIT_SIZE)
+        drive["file"], drive["media"] = made.volid, "cdrom"
+        self._created(name, drive)
+
+    def _refuse_second(self, name: str) -> None:
+        for part, where in ((self._vm.options, ""), (self._vm.pending, " (pending)")):
+            for other, drive in self._vm.volumes(part):
+                if other != name and drives.is_cloudinit(drive):
+                    raise Failure(f"{name} - cloud-init drive is already attached at '{other}'{where}")
+
+    def _new(self, name: str, drive: drives.Drive, storage: str, gigabytes: float) -> None:
+        store = self._store(storage)
+        format_ = "raw" if store.flat else drive.get("format") or "raw"
+        if "import-from" in drive:
+            made = self._import(drive.pop("import-from"), store, drive.get("format"))
+        else:
+            size = int(gigabytes * (1 << 30))
+            if name == "efidisk0":
+                size = _EFI_SIZE[drive.get("efitype", "2m")]
+            elif name == "tpmstate0":
+                size, format_ = _TPM_SIZE, "raw"
+            made = self._allocate(store, store.next_name(self._vm.vmid, format_), size)
+        drive.pop("format", None)
+        drive["file"], drive["size"] = made.volid, format_size(made.size)
+        self._created(name, drive)
+
+    def _import(self, source: str, store: Store, format_: str | None) -> Volume:
+        node = self._vm.node
+        if not names.is_volume_id(source):
+            return self._import_path(source, store, format_)
+        origin, volume = self._storages.find(node, source)
+        if not origin.has(volume):
+            raise Failure(f"failed to stat '{origin.node_path(volume)}'")
+        wanted = format_ or origin.parse(volume).format
+        wanted = "raw" if store.flat or wanted not in ("raw", "qcow2", "vmdk") else wanted
+        self._log(f"create full clone of drive ({source})")
+        made = self._storages.copy(node, source, store.name, self._vm.vmid, wanted)
+        self.made.append(made.volid)
+        self._log_formatting(store, made)
+        return made
+
+    def _import_path(self, path: str, store: Store, format_: str | None) -> Volume:
+        file = self._storages.local_file(self._vm.node, path)
+        if file is None:
+            raise Failure(f"can't find file '{path}'")
+        volume = store.next_name(self._vm.vmid, "raw" if store.flat else format_ or "raw")
+        return self._allocate(store, volume, images.virtual_size_of(file), image=images.identity_of(file))
+
+    def _existing(self, name: str, drive: drives.Drive) -> None:
+        file, node = drive["file"], self._vm.node
+        if not names.is_volume_id(file):
+            raise Failure(f"volume {file} does not exist")
+        if drives.is_cloudinit(drive):
+            self._refuse_second(name)
+        size = self._storages.size_of(node, file)
+        if size is None:
+            raise Failure(f"volume '{file}' does not exist")
+        drive["size"] = format_size(size)
+
+    # -- small things -------------------------------------------------------------------------------------
+
+    def _store(self, storage: str) -> Store:
+        return self._storages.get(self._vm.node, storage)
+
+    def _allocate(self, store: Store, volume: str, size: int, **details: t.Any) -> Volume:
+        made = self._storages.allocate(self._vm.node, store.name, volume, size, **details)
+        self.made.append(made.volid)
+        self._log_formatting(store, made)
+        return made
+
+    def _log_formatting(self, store: Store, made: Volume) -> None:
+        if not store.flat:
+            path = store.node_path(made.volid.partition(":")[2])
+            self._log(f"Formatting '{path}', fmt={made.format} size={made.size} preallocation=off")
+
+    def _created(self, name: str, drive: drives.Drive) -> None:
+        self._log(f"{name}: successfully created disk '{drives.render(name, drive)}'")

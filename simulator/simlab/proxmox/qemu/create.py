@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Creating a VM."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+import uuid
+
+from .. import passwords
+from ..api import Call, handles
+from ..errors import ApiError, Failure, Forbidden, task_text
+from ..storage import names
+from ..tasks import Task
+from . import allocate, boot, checks, drives, options, power
+from .vm import Vm
+
+_REQUEST_ONLY = frozenset(
+    """node vmid pool storage archive force unique start bwlimit live-restore import-working-storage ha-managed""".split()
+)
+QEMU_VERSION = "10.0.13"
+
+
+@handles("POST", "/nodes/{node}/qemu")
+def create(call: Call) -> str:
+    settings = {name: str(value) for name, value in call.params.items() if name not in _REQUEST_ONLY}
+    pool = call.params.get("pool")
+    drives.resolve_cdrom(settings)
+    checks.check_ssh_keys(settings)
+    _check_allowed(call, pool)
+    if "archive" in call.params:
+        return _restore(call)
+    checks.check_volumes(call, call.vmid, settings, call.params.get("storage"))
+    checks.check_options(call, call.vmid, settings, pool)
+    checks.check_devices(call, call.vmid, settings, pool)
+    checks.check_bridges(call, settings)
+    checks.check_mappings(call, settings)
+    _canonical(call, settings)
+    vm = Vm(call.vmid, call.node.name, {"lock": "create"})
+    try:
+        call.cluster.add(vm)
+    except Failure as error:
+        raise Failure(f"unable to create VM {call.vmid} - {error}") from None
+    if pool:
+        call.cluster.pools[pool].guests.add(call.vmid)
+    return call.start("qmcreate", call.vmid, lambda task: _work(call, vm, settings, task))
+
+
+def _check_allowed(call: Call, pool: str | None) -> None:
+    if pool and pool not in call.cluster.pools:
+        raise Forbidden(f"pool '{pool}' does not exist")
+    if not (pool and call.allowed.has(f"/pool/{pool}", ["VM.Allocate"])) and not call.allowed.has(
+        f"/vms/{call.vmid}", ["VM.Allocate"]
+    ):
+        raise Forbidden()
+
+
+def _restore(call: Call) -> str:
+    archive = call.text("archive")
+    if archive != "-" and not names.is_volume_id(archive):
+        raise Failure(f"can't find file '{archive}'")
+    store, volume = call.cluster.storages.find(call.node.name, archive)
+    if not store.has(volume):
+        raise Failure(f"volume '{archive}' does not exist")
+    raise ApiError(501, "restore of a VM is not simulated")
+
+
+def _canonical(call: Call, settings: dict[str, str]) -> None:
+    """Network cards get their addresses; passwords are hashed; empty texts become what a config file keeps."""
+    for name in list(settings):
+        if name.startswith("net") and name[3:].isdigit():
+            settings[name] = drives.with_mac(name, settings[name], call.cluster.mac_prefix())
+    if "cipassword" in settings:
+        settings["cipassword"] = passwords.hashed(settings["cipassword"])
+    if "machine" in settings:
+        settings["machine"] = options.canonical_machine(settings["machine"])
+    options.normalise(settings)
+
+
+async def _work(call: Call, vm: Vm, settings: dict[str, str], task: Task) -> None:
+    allocator = allocate.Allocator(call.cluster.storages, vm, call.params.get("storage"), task.log)
+    try:
+        async with call.cluster.locked(vm):
+            made = _build(vm, settings, allocator)
+            vm.options.clear()
+            vm.options.update(made)
+            vm.tidy()
+            if vm.template:
+                power.to_template(call.cluster, vm)
+    except ApiError as error:
+        allocator.undo()
+        call.cluster.remove(vm.vmid)
+        raise Failure(f"unable to create VM {vm.vmid} - {task_text(error)}") from None
+    vm.cloud_init = None
+    if call.flag("start"):
+        task.log("Execute autostart")
+        await power.start_vm(call.cluster, vm)
+
+
+def _build(vm: Vm, settings: dict[str, str], allocator: allocate.Allocator) -> dict[str, str]:
+    made = dict(settings)
+    for name in sorted(settings):
+        if drives.is_drive(name):
+            vm.options[name] = made[name] = allocator.drive(name, settings[name])
+    if "boot" not in made:
+        made["boot"] = boot.render(boot.default_order(made))
+    if made.get("vmgenid", "1") == "1":
+        made["vmgenid"] = str(uuid.uuid4())
+    made.setdefault("smbios1", f"uuid={uuid.uuid4()}")
+    made["meta"] = f"creation-qemu={QEMU_VERSION},ctime={int(time.time())}"
+    options.normalise(made)
+    return made

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A played Proxmox VE on its own, in the state that the recordings started from.
+
+``python -m simlab.proxmox.standalone 127.0.0.1:8006 PASSWORD``. One node ``pve1``, storages ``local``, ``dir2`` and
+``isoonly``, a disk image, an ISO and a container template, and a small web server on port 9000 of loopback for
+downloads. Guests run without an operating system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gzip
+import io
+import pathlib
+import signal
+import socket
+import ssl
+import sys
+import tarfile
+import tempfile
+
+from .. import images
+from ..contracts import BootImage
+from ..faults import Faults
+from ..ledger import Ledger
+from . import certificates, website
+from .config import ProxmoxConfig, StorageConfig
+from .server import ProxmoxServer
+
+STORAGES = (
+    StorageConfig(
+        "local",
+        content=("images", "iso", "vztmpl", "import", "backup", "snippets", "rootdir"),
+        path="/var/lib/vz",
+        options={"prune-backups": "keep-all=1"},
+    ),
+    StorageConfig("dir2", content=("images", "rootdir")),
+    StorageConfig("isoonly", content=("iso",)),
+)
+_IDENTITY = BootImage("talos", "v1.13.9", "nocloud", "amd64", "0" * 64, "disk")
+_ISO_SIZE = 358400
+_QCOW2_SIZE = 196624
+
+
+def config(root: pathlib.Path, password: str, time_scale: float = 0.02) -> ProxmoxConfig:
+    return ProxmoxConfig(root=root, storages=STORAGES, root_password=password, time_scale=time_scale)
+
+
+def files(root: pathlib.Path) -> dict[str, bytes]:
+    """Put the files of the recordings' start on ``local``; the files of the web server by name."""
+    disk = images.disk_image(_IDENTITY, 1 << 30).ljust(_QCOW2_SIZE, b"\0")
+    iso = (b"\0" * 32768 + b"\x01CD001\x01\0").ljust(_ISO_SIZE, b"\0")
+    template = _template()
+    local = root / "pve1" / "local"
+    for name, content in {
+        "import/test.qcow2": disk,
+        "template/iso/test.iso": iso,
+        "template/cache/mini_1.0_amd64.tar.gz": template,
+    }.items():
+        path = local / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return {
+        "dl.iso": iso,
+        "dl.qcow2": disk,
+        "t.tar.gz": template,
+        "dl.iso.gz": gzip.compress(iso, mtime=0),
+        "zeros.iso": bytes(1 << 20),
+    }
+
+
+def _template() -> bytes:
+    """A container template whose init only sleeps."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in {"sbin/init": b"#!/bin/sh\nexec sleep inf\n", "etc/debian_version": b"13.0\n"}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o755
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def listen(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    return socket.create_server((host, int(port)))
+
+
+@contextlib.asynccontextmanager
+async def serving(sock: socket.socket, password: str, root: pathlib.Path, web: str | None, time_scale: float = 0.02):  # type: ignore[no-untyped-def]
+    """The server while the block runs; ``web`` is the address of the web server."""
+    downloads = files(root)
+    server = ProxmoxServer(config(root, password, time_scale), None, Ledger(), Faults())
+    certificate, key = certificates.self_signed(root, "127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    await server.start(sock, context)
+    site = await website.serve(listen(web), downloads) if web else None
+    try:
+        yield server
+    finally:
+        await server.stop()
+        if site is not None:
+            await site.cleanup()
+
+
+async def run(address: str, password: str, web: str) -> None:
+    done = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, done.set)
+    with tempfile.TemporaryDirectory(prefix="simulated-proxmox-") as root:
+        async with serving(listen(address), password, pathlib.Path(root), web):
+            print(f"simulated Proxmox VE: https://{address} root@pam, downloads at http://{web}", flush=True)
+            await done.wait()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("listen", help="ADDRESS:PORT")
+    parser.add_argument("password", help="of root@pam")
+    parser.add_argument("--web", default="127.0.0.1:9000", help="address of the web server (default: %(default)s)")
+    given = parser.parse_args(arguments)
+    asyncio.run(run(given.listen, given.password, given.web))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What lies on a storage: lists, volumes, allocation, removal."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..api import Call, handles
+from ..errors import ApiError, Failure, ParameterError
+from ..sizes import parse_size
+from ..tasks import Task
+from . import names
+from .store import Store
+
+_STORAGE = "/nodes/{node}/storage/{storage}"
+_VOLUME = f"{_STORAGE}/content/{{volume}}"
+
+
+def _store(call: Call) -> Store:
+    return call.cluster.storages.get(call.node.name, call.text("storage"))
+
+
+# -- lists and status -------------------------------------------------------------------------------------
+
+
+@handles("GET", "/nodes/{node}/storage")
+def storages(call: Call) -> list[dict[str, t.Any]]:
+    found = []
+    for store in call.cluster.storages.of_node(call.node.name):
+        wanted = call.params.get("content")
+        if wanted and not set(str(wanted).split(",")) & store.content:
+            continue
+        if call.params.get("storage", store.name) != store.name or (call.flag("enabled") and not store.enabled):
+            continue
+        if call.allowed.has(f"/storage/{store.name}", ["Datastore.Audit", "Datastore.AllocateSpace"], True):
+            found.append({"storage": store.name, **_values(store), **_fraction(store)})
+    return found
+
+
+def _fraction(store: Store) -> dict[str, float]:
+    return {"used_fraction": store.used() / store.capacity} if store.enabled and store.capacity else {}
+
+
+def _values(store: Store) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = {
+        "type": store.type, "content": ",".join(sorted(store.content)), "shared": int(store.shared),
+        "enabled": int(store.enabled), "active": int(store.enabled),
+    }  # fmt: skip
+    if store.enabled:
+        used = store.used()
+        found |= {"total": store.capacity, "used": used, "avail": store.capacity - used}
+    return found
+
+
+@handles("GET", f"{_STORAGE}/status")
+def status(call: Call) -> dict[str, t.Any]:
+    return _values(_store(call))
+
+
+@handles("GET", f"{_STORAGE}/content")
+def content(call: Call) -> list[dict[str, t.Any]]:
+    store = _store(call)
+    if not store.enabled:
+        raise Failure(f"storage '{store.name}' is disabled")
+    wanted = [call.text("content")] if call.params.get("content") else sorted(store.content)
+    vmid = int(call.params["vmid"]) if "vmid" in call.params else None
+    found = [entry for kind in wanted if kind in store.content for entry in _of_kind(call, store, kind, vmid)]
+    return found
+
+
+def _of_kind(call: Call, store: Store, kind: str, vmid: int | None) -> list[dict[str, t.Any]]:
+    if kind in ("images", "rootdir"):
+        return _disks(call, store, kind, vmid)
+    return _files(call, store, kind) if vmid is None or kind == "import" else []
+
+
+def _disks(call: Call, store: Store, kind: str, vmid: int | None) -> list[dict[str, t.Any]]:
+    found = []
+    for volume in store.volumes.values():
+        if volume.content != kind or vmid not in (None, volume.owner):
+            continue
+        if not _visible(call, store, volume.owner):
+            continue
+        entry: dict[str, t.Any] = {
+            "content": kind, "ctime": volume.ctime, "format": volume.format, "parent": _parent(volume.base),
+            "size": volume.size, "used": volume.size, "vmid": volume.owner, "volid": volume.volid,
+        }  # fmt: skip
+        found.append(entry)
+    return found
+
+
+def _parent(base: str | None) -> str | None:
+    return f"../{base}" if base else None
+
+
+def _visible(call: Call, store: Store, owner: int) -> bool:
+    if call.allowed.has(f"/storage/{store.name}", ["Datastore.Allocate"]):
+        return True
+    audit = call.allowed.has(f"/storage/{store.name}", ["Datastore.Audit"])
+    return audit and call.allowed.has(f"/vms/{owner}", ["VM.Config.Disk"])
+
+
+def _files(call: Call, store: Store, kind: str) -> list[dict[str, t.Any]]:
+    found = []
+    for path in store.files(kind):
+        try:
+            parsed = store.parse(f"{kind}/{path.name}")
+        except Failure:
+            continue  # a file of no known name is not shown
+        if kind == "backup" and not _backup_visible(call, store, parsed.owner):
+            continue
+        entry: dict[str, t.Any] = {
+            "content": kind, "ctime": int(path.stat().st_mtime), "format": parsed.format,
+            "size": path.stat().st_size, "volid": f"{store.name}:{kind}/{path.name}",
+        }  # fmt: skip
+        found.append(entry | call.cluster.extras.get("backups", {}).get(entry["volid"], {}))
+    return found
+
+
+def _backup_visible(call: Call, store: Store, owner: int | None) -> bool:
+    if call.allowed.has(f"/storage/{store.name}", ["Datastore.Allocate"]):
+        return True
+    space = call.allowed.has(f"/storage/{store.name}", ["Datastore.AllocateSpace"])
+    return space and call.allowed.has(f"/vms/{owner}", ["VM.Backup"])
+
+
+# -- one volume -------------------------------------------------------------------------------------------
+
+
+def _volume(call: Call) -> tuple[Store, str, str]:
+    """Storage, volume name and volume id of the path; raises ApiError."""
+    sent, storage = call.text("volume"), call.text("storage")
+    if names.is_volume_id(sent):
+        named = names.split(sent)[0]
+        if named != storage:
+            raise ParameterError({"volume": f"storage ID mismatch ({named} != {storage})\n"})
+        volume = names.split(sent)[1]
+    else:
+        volume = sent
+    store = _store(call)
+    store.parse(volume)
+    return store, volume, f"{storage}:{volume}"
+
+
+@handles("GET", _VOLUME)
+def info(call: Call) -> dict[str, t.Any]:
+    store, volume, volid = _volume(call)
+    call.cluster.storages.check_volume_access(call.allowed, call.node.name, None, volid)
+    size = call.cluster.storages.size_of(call.node.name, volid)
+    if size is None:
+        raise Failure(f"volume_size_info on '{volid}' failed - no format")
+    disk = store.volumes.get(volid)
+    found: dict[str, t.Any] = {
+        "path": store.node_path(volume), "size": size, "used": -(-size // 4096) * 4096,
+        "format": disk.format if disk else "raw",
+    }  # fmt: skip
+    if disk is None and store.parse(volume).format == "qcow2":
+        found["format"] = "qcow2"
+    return found
+
+
+@handles("PUT", _VOLUME)
+def attributes(call: Call) -> None:
+    store, volume, volid = _volume(call)
+    if store.parse(volume).content != "backup":
+        if "notes" in call.params:
+            raise Failure("only backups can have notes")
+        raise Failure("only backups support attribute 'protected'")
+    if not store.has(volume):
+        raise Failure(f"volume '{volid}' does not exist")
+    entry = call.cluster.extra("backups", dict).setdefault(volid, {})
+    entry |= {key: call.params[key] for key in ("notes",) if key in call.params}
+    if "protected" in call.params:
+        entry["protected"] = int(call.params["protected"])
+
+
+@handles("DELETE", _VOLUME)
+def remove(call: Call) -> str:
+    store, volume, volid = _volume(call)
+    parsed = store.parse(volume)
+    _check_remove(call, store, parsed)
+
+    async def work(task: Task) -> None:
+        if parsed.content == "images":
+            if volid not in store.volumes:
+                task.log(f"disk image '{store.node_path(volume)}' does not exist")
+            store.free(volid)
+        else:
+            _unlink(call, store, volume, volid, task)
+        task.log(f"Removed volume '{volid}'")
+
+    ident = f"{parsed.owner}@{store.name}" if parsed.owner and parsed.content != "backup" else store.name
+    return call.start("imgdel", ident, work)
+
+
+def _check_remove(call: Call, store: Store, parsed: names.VolumeName) -> None:
+    path = f"/storage/{store.name}"
+    if parsed.content == "backup" and parsed.owner:
+        if not call.allowed.has(path, ["Datastore.Allocate"]):
+            call.allowed.require(path, "Datastore.AllocateSpace")
+            call.allowed.require(f"/vms/{parsed.owner}", "VM.Backup")
+        return
+    call.allowed.require(path, "Datastore.Allocate")
+
+
+def _unlink(call: Call, store: Store, volume: str, volid: str, task: Task) -> None:
+    entry = call.cluster.extras.get("backups", {}).get(volid, {})
+    if entry.get("protected"):
+        raise Failure(f"cannot remove protected archive '{volid}'")
+    path = store.file(volume)
+    if path.is_file():
+        path.unlink()
+    else:
+        task.log(f"disk image '{store.node_path(volume)}' does not exist")
+    call.cluster.extras.get("backups", {}).pop(volid, None)
+
+
+@handles("POST", f"{_STORAGE}/content")
+def allocate(call: Call) -> str:
+    store = _store(call)
+    name, owner = call.text("filename"), int(call.params["vmid"])
+    format_ = call.params.get("format") or (name.rpartition(".")[2] if "." in name else "raw")
+    volume = name if store.flat else f"{owner}/{name}"
+    if not store.flat:
+        names.parse(store.type, volume)
+    size = _kilobytes(call.text("size"))
+    if "images" not in store.content and "rootdir" not in store.content:
+        raise Failure(f"storage '{store.name}' does not support vm images")
+    if name.rpartition(".")[2] != format_ and not store.flat:
+        raise ApiError(400, f"different storage formats ({name.rpartition('.')[2]} != {format_})")
+    return call.cluster.storages.allocate(call.node.name, store.name, volume, size).volid
+
+
+def _kilobytes(text: str) -> int:
+    """Without a unit the size is in KiB."""
+    size = parse_size(text)
+    if size is None:
+        raise Failure(f"unable to parse size '{text}'")
+    return size << 10 if text.isdigit() else size

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading and stopping tasks."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .api import Call, handles
+from .errors import ParameterError
+from .tasks import UPID, Task
+
+_TASK = "/nodes/{node}/tasks/{upid}"
+
+
+def _task(call: Call) -> Task:
+    upid = call.text("upid")
+    match = UPID.fullmatch(upid)
+    if match is None:
+        raise ParameterError({"upid": "unable to parse worker upid"})
+    task = call.cluster.tasks.by_upid.get(upid)
+    if task is None:
+        raise ParameterError({"upid": "no such task"})
+    return task
+
+
+def _mine(call: Call, task: Task) -> bool:
+    """One's own tasks are those of the user too (a token sees its user's)."""
+    return task.user == call.caller.name or task.user.partition("!")[0] == call.caller.name
+
+
+def _readable(call: Call) -> Task:
+    task = _task(call)
+    if not _mine(call, task):
+        call.allowed.require(f"/nodes/{task.node}", "Sys.Audit")
+    return task
+
+
+@handles("GET", f"{_TASK}/status")
+def status(call: Call) -> dict[str, t.Any]:
+    task = _readable(call)
+    user, _, token = task.user.partition("!")
+    found: dict[str, t.Any] = {
+        "upid": task.upid, "node": task.node, "pid": task.pid, "pstart": task.pstart, "starttime": task.start,
+        "type": task.type, "id": task.id, "user": user, "status": "running" if task.running else "stopped",
+    }  # fmt: skip
+    if token:
+        found["tokenid"] = token
+    return found if task.running else found | {"exitstatus": task.exit_status}
+
+
+@handles("GET", f"{_TASK}/log")
+def log(call: Call) -> list[dict[str, t.Any]]:
+    task = _readable(call)
+    first, limit = int(call.params.get("start", 0)), int(call.params.get("limit", 50))
+    lines = task.lines or ["no content"]
+    chosen = lines[first:] if limit == 0 else lines[first : first + limit]
+    return [{"n": first + number, "t": line} for number, line in enumerate(chosen, 1)]
+
+
+@handles("DELETE", _TASK)
+def stop(call: Call) -> None:
+    task = _task(call)
+    if not _mine(call, task):
+        call.allowed.require(f"/nodes/{task.node}", "Sys.Modify")
+    call.cluster.tasks.stop(task)
+
+
+@handles("GET", _TASK)
+def index(call: Call) -> list[dict[str, str]]:
+    return [{"name": "log"}, {"name": "status"}]
+
+
+@handles("GET", "/nodes/{node}/tasks")
+def listing(call: Call) -> list[dict[str, t.Any]]:
+    audit = call.allowed.has(f"/nodes/{call.node.name}", ["Sys.Audit"])
+    found = [task for task in call.cluster.tasks.by_upid.values() if task.node == call.node.name]
+    found = [task for task in reversed(found) if (audit or _mine(call, task)) and _wanted(call, task)]
+    first, limit = int(call.params.get("start", 0)), int(call.params.get("limit", 50))
+    shown = [_entry(call, task) for task in found[first : first + limit]]
+    return shown
+
+
+def _entry(call: Call, task: Task) -> dict[str, t.Any]:
+    entry = task.summary()
+    if task.running:
+        entry["status"] = "RUNNING"
+    user, _, token = task.user.partition("!")
+    return entry | {"user": user} | ({"tokenid": token} if token else {})
+
+
+def _wanted(call: Call, task: Task) -> bool:
+    params = call.params
+    source = params.get("source", "archive")
+    if (source == "archive" and task.running) or (source == "active" and not task.running):
+        return False
+    failed = not task.running and task.exit_status != "OK"
+    return (
+        (not call.flag("errors") or failed)
+        and params.get("vmid", task.id) == task.id
+        and params.get("typefilter", task.type) == task.type
+        and str(params.get("userfilter", "")).lower() in task.user.lower()
+        and int(params.get("since", 0)) <= task.start <= int(params.get("until", 1 << 62))
+        and _has_status(task, str(params.get("statusfilter", "")))
+    )
+
+
+def _has_status(task: Task, wanted: str) -> bool:
+    if not wanted:
+        return True
+    status_ = task.exit_status or ""
+    kind = "ok" if status_ == "OK" else "warning" if status_.startswith("WARNINGS") else "error" if status_ else ""
+    return kind in wanted.replace(";", ",").replace(" ", ",").split(",")
+
+
+@handles("GET", "/cluster/tasks")
+def cluster_listing(call: Call) -> list[dict[str, t.Any]]:
+    found = []
+    for task in reversed(call.cluster.tasks.by_upid.values()):
+        if _mine(call, task) or call.allowed.has(f"/nodes/{task.node}", ["Sys.Audit"]):
+            entry = {key: value for key, value in task.summary().items() if key not in ("pid", "pstart")}
+            found.append(entry | ({} if task.running else {"saved": "1"}))
+    return found[:25]

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tasks: work that goes on after the answer, known by its UPID."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import re
+import time
+import typing as t
+
+from .errors import ApiError, task_text
+
+Work = t.Callable[["Task"], t.Awaitable[None]]
+UPID = re.compile(
+    r"UPID:([a-zA-Z0-9](?:[a-zA-Z0-9\-]*[a-zA-Z0-9])?):([0-9A-Fa-f]{8}):([0-9A-Fa-f]{8,9}):"
+    r"([0-9A-Fa-f]{8}):([^:\s]+):([^:\s]*):([^:\s]+):"
+)
+
+
+@dataclasses.dataclass
+class Task:
+    upid: str
+    node: str
+    type: str
+    id: str
+    user: str
+    pid: int
+    pstart: int
+    start: int
+    end: int | None = None
+    exit_status: str | None = None
+    lines: list[str] = dataclasses.field(default_factory=list)
+    warnings: int = 0
+    runner: asyncio.Task[None] | None = None
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
+
+    def warn(self, line: str) -> None:
+        self.warnings += 1
+        self.lines.append(f"WARN: {line}")
+
+    @property
+    def running(self) -> bool:
+        return self.end is None
+
+    def finish(self, status: str) -> None:
+        self.exit_status, self.end = status, int(time.time())
+        self.lines.append(f"TASK {status}" if status == "OK" else f"TASK ERROR: {status}")
+
+    def summary(self) -> dict[str, t.Any]:
+        """As the task lists show it."""
+        shown: dict[str, t.Any] = {
+            "upid": self.upid, "node": self.node, "type": self.type, "id": self.id, "user": self.user,
+            "pid": self.pid, "pstart": self.pstart, "starttime": self.start,
+        }  # fmt: skip
+        if not self.running:
+            shown |= {"endtime": self.end, "status": self.exit_status}
+        return shown
+
+
+class Tasks:
+    """All tasks of all nodes. ``seconds`` are task times, scaled by ``scale``."""
+
+    def __init__(self, seconds: t.Mapping[str, float], scale: float) -> None:
+        self.by_upid: dict[str, Task] = {}
+        self._seconds = seconds
+        self._scale = scale
+        self._pids = itertools.count(1000)
+        self._boot = time.time()
+        #: Faults for the next task of a request: fixed error, extra seconds.
+        self.fault_text: str | None = None
+        self.fault_seconds: float | None = None
+
+    def start(self, node: str, kind: str, ident: str, user: str, work: Work) -> str:
+        """Start a task; its UPID."""
+        pid, now = next(self._pids), int(time.time())
+        pstart = int((time.time() - self._boot) * 100) + pid
+        upid = f"UPID:{node}:{pid:08X}:{pstart:08X}:{now:08X}:{kind}:{ident}:{user}:"
+        task = Task(upid, node, kind, ident, user, pid, pstart, now)
+        self.by_upid[upid] = task
+        faults, self.fault_text, self.fault_seconds = (self.fault_text, self.fault_seconds), None, None
+        task.runner = asyncio.create_task(self._run(task, work, *faults), name=upid)
+        return upid
+
+    async def _run(self, task: Task, work: Work, text: str | None, seconds: float | None) -> None:
+        try:
+            await asyncio.sleep(self._seconds.get(task.type, 0) * self._scale if seconds is None else seconds)
+            if text is not None:
+                raise ApiError(500, text)
+            await work(task)
+        except asyncio.CancelledError:
+            task.finish("received interrupt")
+        except ApiError as error:
+            task.finish(task_text(error))
+        except Exception as error:
+            # A defect of the simulator must be seen, not hang a client that polls.
+            task.finish(f"simulator error: {error!r}")
+            raise
+        else:
+            self._succeed(task)
+
+    @staticmethod
+    def _succeed(task: Task) -> None:
+        if task.warnings:
+            task.exit_status, task.end = f"WARNINGS: {task.warnings}", int(time.time())
+            task.lines.append(f"TASK WARNINGS: {task.warnings}")
+        else:
+            task.finish("OK")
+
+    def stop(self, task: Task) -> None:
+        if task.running and task.runner is not None:
+            task.runner.cancel()
+
+    async def close(self) -> None:
+        """Interrupt what runs and wait for it."""
+        runners = [task.runner for task in self.by_upid.values() if task.runner and task.running]
+        for runner in runners:
+            runner.cancel()
+        for runner in runners:
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await runner

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small web server with a few files, as stood beside the recorded Proxmox VE."""
+
+from __future__ import annotations
+
+import socket
+import typing as t
+
+import aiohttp.web
+
+_TYPES = {"iso": "application/x-iso9660-image", "gz": "application/gzip"}
+
+
+async def serve(sock: socket.socket, files: t.Mapping[str, bytes]) -> aiohttp.web.ServerRunner:
+    """Serve ``files`` by name, and ``dir/``, a directory; ``cleanup`` ends it."""
+
+    async def handle(request: aiohttp.web.BaseRequest) -> aiohttp.web.Response:
+        name = request.path.lstrip("/")
+        if name == "dir":
+            return aiohttp.web.Response(status=301, headers={"Location": "/dir/"})
+        if name == "dir/":
+            return aiohttp.web.Response(text="<html><ul></ul></html>", content_type="text/html")
+        if name not in files:
+            return aiohttp.web.Response(status=404, reason="File not found")
+        kind = _TYPES.get(name.rpartition(".")[2], "application/octet-stream")
+        return aiohttp.web.Response(body=files[name], content_type=kind)
+
+    runner = aiohttp.web.ServerRunner(aiohttp.web.Server(handle))
+    await runner.setup()
+    await aiohttp.web.SockSite(runner, sock, shutdown_timeout=0.1).start()
+    return runner
