@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bootstrap, Reboot, Shutdown, Reset; what is only for control plane nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import typing as t
+import uuid
+
+from grpclib import Status
+
+from .. import refusals, sequences
+from ..calls import Call, Reply, machine, single, unary
+from ..machineconfig import MachineConfig
+from ..refusals import Refusal
+
+if t.TYPE_CHECKING:
+    from ..node import TalosNode
+
+
+def control_plane_only(node: TalosNode, what: str) -> MachineConfig:
+    """The configuration of a control plane node; others are told that they are none."""
+    config = node.runtime.config
+    if config is None or not config.complete or not config.control_plane:
+        raise refusals.unimplemented(f"{what} is only available on control plane nodes")
+    return config
+
+
+@unary(*machine("Bootstrap"))
+async def bootstrap(node: TalosNode, call: Call) -> Reply:
+    config = control_plane_only(node, "bootstrap")
+    runtime = node.runtime
+    if not config.get("cluster.etcd.ca"):
+        raise refusals.invalid("missing etcd CA")
+    if runtime.workload is None or not runtime.services.healthy("cri"):
+        raise refusals.precondition("bootstrap is not available yet")
+    if runtime.workload.kubernetes is None:
+        raise refusals.not_simulated(runtime.workload.problem)
+    if runtime.workload.has_etcd_data:
+        raise Refusal(Status.ALREADY_EXISTS, "etcd data directory is not empty")
+    runtime.workload.bootstrap(bool(call.request.recover_etcd), bool(call.request.recover_skip_hash_check))
+    return single()
+
+
+@unary(*machine("Reboot"))
+async def reboot(node: TalosNode, call: Call) -> Reply:
+    runtime, actor = node.runtime, str(uuid.uuid4())
+    if runtime.stage not in ("rebooting", "shuttingDown", "resetting"):
+        runtime.run(_soon(sequences.reboot(runtime, actor)))
+    return single(actor_id=actor)
+
+
+@unary(*machine("Shutdown"))
+async def shutdown(node: TalosNode, call: Call) -> Reply:
+    runtime, actor = node.runtime, str(uuid.uuid4())
+    if runtime.stage != "shuttingDown":
+        runtime.run(_soon(sequences.shutdown(runtime, actor)))
+    return single(actor_id=actor)
+
+
+@unary(*machine("Reset"))
+async def reset(node: TalosNode, call: Call) -> Reply:
+    runtime, request, actor = node.runtime, call.request, str(uuid.uuid4())
+    if request.user_disks_to_wipe:
+        raise refusals.not_simulated("wiping user disks")
+    labels = tuple(spec.label for spec in request.system_partitions_to_wipe if spec.wipe)
+    for label in labels:
+        if label not in ("STATE", "EPHEMERAL"):
+            raise refusals.not_found(f'volume with ID "{label}" not found')
+    wanted = sequences.Reset(graceful=request.graceful, restart=request.reboot, labels=labels)
+    runtime.run(_soon(sequences.reset(runtime, wanted, actor)))
+    return single(actor_id=actor)
+
+
+async def _soon(sequence: t.Coroutine[t.Any, t.Any, None]) -> None:
+    """Begin when the answer is on its way."""
+    await asyncio.sleep(0.02)
+    await sequence
