@@ -1,0 +1,138 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The first member of etcd: done once in a cluster's life, and never twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..errors import Conflict, HomelabError, Refused, TaskFailed, Unreachable
+from ..plan import Change, Plan
+from ..waiting import Deadline, Pending, no_progress, wait_for
+from . import status
+from .apply import tidy
+from .client import Client, Service, unimplemented
+from .inputs import Node
+from .node import Connector, State
+
+#: States in which the service changes by itself within seconds: wait for what comes of it.
+_PASSING = frozenset({"Initialized", "Starting", "Stopping", "Finished", "Waiting"})
+_DATA = "/var/lib/etcd"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bootstrap:
+    """Bootstrapping etcd on one control plane node."""
+
+    connector: Connector
+    node: Node
+    cluster: str
+    deadline: Deadline
+    progress: t.Callable[[str], None] = no_progress
+
+    def plan(self, *, check_mode: bool, planned: bool) -> Plan:
+        """Empty when etcd has data. ``planned``: the node is not configured yet, so it is predicted, not called."""
+        if check_mode and planned:
+            return self._creation()
+        wanted = {State.OURS, State.MAINTENANCE} if check_mode else {State.OURS}
+        sight = self.connector.wait(self.node, wanted, deadline=self.deadline, progress=self.progress)
+        with t.cast(Client, sight.client) as client:
+            if sight.state is State.MAINTENANCE:  # the task before this one, in the same check run, configures it
+                return self._creation()
+            return Plan() if self._is_bootstrapped(client) else self._creation()
+
+    def _creation(self) -> Plan:
+        return Plan.of([Change(f"etcd/{self.cluster}", "create", after={"first member": self.node.name})])
+
+    def _is_bootstrapped(self, client: Client) -> bool:
+        """From the service's state and its data directory; etcd itself hangs when it is asked before its time."""
+
+        def check() -> bool | Pending:
+            etcd = self._service(client)
+            if etcd.state == "Running":
+                return True
+            if _has_data(client):
+                return True
+            if etcd.state == "Failed":
+                raise self._failed(etcd)
+            if etcd.state in _PASSING:
+                return Pending(f"etcd is {etcd.state}: {etcd.last_event}")
+            return False
+
+        return wait_for(f"what etcd on {self.node.name} does", check, deadline=self.deadline, progress=self.progress)
+
+    def _service(self, client: Client) -> Service:
+        services = {service.id: service for service in client.services()}
+        if "etcd" in services:
+            return services["etcd"]
+        if "trustd" in services:  # a control plane node whose etcd is not loaded yet
+            return Service("etcd", "Initialized", None, "not loaded yet")
+        raise Refused(
+            f"bootstrap etcd on {self.node.name}",
+            of=client.of,
+            answer="it is no control plane node: it has no etcd service",
+            hint="Give the address of a control plane node.",
+        )
+
+    def _failed(self, etcd: Service) -> HomelabError:
+        return TaskFailed(
+            f"bootstrap etcd on {self.node.name}", of=f"its etcd service is {etcd.state}", answer=etcd.last_event
+        )
+
+    def apply(self) -> None:
+        """Bootstrap, and wait until etcd runs: only then would a second call be refused."""
+        wait_for(
+            f"{self.node.name} take the bootstrap",
+            self._call,
+            deadline=self.deadline,
+            progress=self.progress,
+            of=f"Talos node {self.node.name} at {self.node.address}",
+        )
+        wait_for(
+            f"etcd on {self.node.name} run",
+            self._runs,
+            deadline=self.deadline,
+            progress=self.progress,
+            of=f"Talos node {self.node.name} at {self.node.address}",
+        )
+
+    def _call(self) -> bool | Pending:
+        try:
+            with self.connector.open(self.node) as client:
+                if self._is_bootstrapped(client):  # a call whose answer was lost
+                    return True
+                client.bootstrap()
+        except Conflict as error:
+            if status.code_of(error) != "ALREADY_EXISTS":
+                raise
+        except Unreachable as error:
+            return Pending(error.answer)
+        except Refused as error:
+            if status.code_of(error) != "FAILED_PRECONDITION":
+                raise
+            return Pending(tidy(error.answer))
+        return True
+
+    def _runs(self) -> bool | Pending:
+        try:
+            with self.connector.open(self.node) as client:
+                etcd = self._service(client)
+        except Unreachable as error:
+            return Pending(error.answer)
+        if etcd.state == "Failed":
+            raise self._failed(etcd)
+        if etcd.state == "Running" and etcd.healthy is not False:
+            return True
+        return Pending(f"etcd is {etcd.state}: {etcd.health_message or etcd.last_event}")
+
+
+def _has_data(client: Client) -> bool:
+    """The node refuses a bootstrap exactly when this directory has content."""
+    try:
+        return bool(client.list_directory(_DATA))
+    except HomelabError as error:
+        if unimplemented(error):
+            return False
+        raise

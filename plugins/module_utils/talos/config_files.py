@@ -1,0 +1,99 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Machine configs and the talosconfig as files, for people who ask for them."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import typing as t
+
+from ..errors import InvalidInput
+from ..plan import HIDDEN, Change, Plan, carry_out
+from ..task import Task
+from . import compare, credentials, documents, files, pki, talosconfig
+from .desired import Wanted
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file to be written: its new text, and how to compare it with the old one."""
+
+    path: pathlib.Path
+    text: str
+    config: t.Sequence[documents.Document] | None = None
+    context: talosconfig.Context | None = None
+
+
+def wanted_files(task: Task, wanted: Wanted) -> list[File]:
+    """One file a node in ``dest``, and the talosconfig."""
+    found: list[File] = []
+    if task.params.get("dest"):
+        folder = pathlib.Path(task.params["dest"]).expanduser().absolute()
+        if folder.exists() and not folder.is_dir():
+            raise InvalidInput(f"dest is {folder}, which is no directory")
+        for one in wanted.configs:
+            text = documents.render(one.documents)
+            found.append(File(folder / f"{one.node.name}.yaml", text, config=one.documents))
+    if task.params.get("talosconfig_dest"):
+        context = _context(wanted)
+        path = pathlib.Path(task.params["talosconfig_dest"]).expanduser().absolute()
+        found.append(File(path, talosconfig.render(context), context=context))
+    return found
+
+
+def plan(found: t.Sequence[File], discretion: compare.Discretion) -> Plan:
+    """Files that are missing, differ, or can be read by others."""
+    changes = (_change(file, discretion) for file in found)
+    return Plan.of(change for change in changes if change)
+
+
+def write(planned: Plan) -> None:
+    carry_out(planned, lambda change: files.replace(change.operation.path, change.operation.text))
+
+
+def _change(file: File, discretion: compare.Discretion) -> Change | None:
+    if not file.path.exists():
+        content = compare.shown(file.config, discretion) if file.config is not None else HIDDEN
+        return Change(_resource(file), "create", after={"mode": "0600", "content": content}, operation=file)
+    before, after, note = _difference(file, discretion)
+    mode = files.mode_of(file.path)
+    if mode != "0600":
+        before, after = {"mode": mode, **before}, {"mode": "0600", **after}
+    if not before and not after:
+        return None
+    return Change(_resource(file), "update", before=before, after=after, note=note, operation=file)
+
+
+def _difference(file: File, discretion: compare.Discretion) -> tuple[dict[str, t.Any], dict[str, t.Any], str]:
+    text = file.path.read_text(encoding="utf-8", errors="replace")
+    if file.context is not None:
+        reason = _stale_context(text, file)
+        return ({"content": HIDDEN}, {"content": HIDDEN}, reason) if reason else ({}, {}, "")
+    try:
+        current = documents.parse(text)
+    except ValueError:
+        return {"content": HIDDEN}, {"content": HIDDEN}, "the file was no machine config"
+    before, after = compare.difference(current, file.config or [], discretion)
+    return before, after, ""
+
+
+def _stale_context(text: str, file: File) -> str:
+    if file.context is None:
+        return ""
+    try:
+        return talosconfig.staleness(talosconfig.parse(text, str(file.path)), file.context)
+    except (InvalidInput, ValueError):
+        return "the file was no talosconfig"
+
+
+def _context(wanted: Wanted) -> talosconfig.Context:
+    authority = wanted.bundle.authority("os")
+    client = pki.client_certificate(authority, [credentials.ADMIN_ROLE], lifetime=talosconfig.LIFETIME)
+    endpoints = tuple(one.node.address for one in wanted.configs if one.node.type == "controlplane")
+    return talosconfig.Context(wanted.cluster.name, endpoints, authority.crt, client)
+
+
+def _resource(file: File) -> str:
+    return f"talosconfig/{file.path}" if file.context is not None else f"talos-config-file/{file.path}"

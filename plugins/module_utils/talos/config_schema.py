@@ -1,0 +1,334 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The keys that machine configs may have, and the kinds of values, as a table; unknown keys are errors to the node too.
+
+A mapping in the table is a mapping with these keys (``*``: with any), a list with one entry is a list of such, a name is
+a kind of scalar. ``any`` is what only the node knows in detail.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing as t
+
+from .merge import MAIN, Document, describe
+
+_PEM = {"crt": "base64", "key": "base64"}
+_WORDS: dict[str, t.Any] = {"*": "text"}
+_EXTRA_VOLUMES = [{"hostPath": "text", "mountPath": "text", "readonly": "bool"}]
+_ARGUMENTS: dict[str, t.Any] = {"*": "argument"}
+_COMPONENT: dict[str, t.Any] = {
+    "image": "text",
+    "extraArgs": _ARGUMENTS,
+    "extraVolumes": _EXTRA_VOLUMES,
+    "env": _WORDS,
+    "resources": "any",
+}
+_ROUTES = [{"network": "text", "gateway": "text", "source": "text", "metric": "int", "mtu": "int"}]
+_DHCP_OPTIONS = {"routeMetric": "int", "ipv4": "bool", "ipv6": "bool", "duidv6": "text"}
+_VIP = {"ip": "text", "equinixMetal": "any", "hcloud": "any"}
+_VLAN = {
+    "addresses": ["text"],
+    "cidr": "text",
+    "routes": _ROUTES,
+    "dhcp": "bool",
+    "vlanId": "int",
+    "mtu": "int",
+    "vip": _VIP,
+    "dhcpOptions": _DHCP_OPTIONS,
+}
+_SELECTOR = {
+    "busPath": "text",
+    "hardwareAddr": "text",
+    "permanentAddr": "text",
+    "pciID": "text",
+    "driver": "text",
+    "physical": "bool",
+}
+_INTERFACE = {
+    "interface": "text",
+    "deviceSelector": _SELECTOR,
+    "addresses": ["text"],
+    "cidr": "text",
+    "routes": _ROUTES,
+    "bond": "any",
+    "bridge": "any",
+    "bridgePort": "any",
+    "vlans": [_VLAN],
+    "mtu": "int",
+    "dhcp": "bool",
+    "ignore": "bool",
+    "dummy": "bool",
+    "dhcpOptions": _DHCP_OPTIONS,
+    "wireguard": "any",
+    "vip": _VIP,
+}
+_NETWORK = {
+    "hostname": "text",
+    "interfaces": [_INTERFACE],
+    "nameservers": ["text"],
+    "searchDomains": ["text"],
+    "disableSearchDomain": "bool",
+    "extraHostEntries": [{"ip": "text", "aliases": ["text"]}],
+    "kubespan": {
+        "enabled": "bool",
+        "advertiseKubernetesNetworks": "bool",
+        "allowDownPeerBypass": "bool",
+        "harvestExtraEndpoints": "bool",
+        "mtu": "int",
+        "filters": "any",
+    },
+}
+_KUBELET = {
+    "image": "text",
+    "clusterDNS": ["text"],
+    "extraArgs": _ARGUMENTS,
+    "extraMounts": "any",
+    "extraConfig": "any",
+    "credentialProviderConfig": "any",
+    "defaultRuntimeSeccompProfileEnabled": "bool",
+    "registerWithFQDN": "bool",
+    "nodeIP": {"validSubnets": ["text"]},
+    "skipNodeRegistration": "bool",
+    "disableManifestsDirectory": "bool",
+}
+_DISK_SELECTOR = dict.fromkeys(
+    ("size", "name", "model", "serial", "modalias", "uuid", "wwid", "type", "busPath"), "text"
+)
+_INSTALL = {
+    "disk": "text",
+    "diskSelector": _DISK_SELECTOR,
+    "extraKernelArgs": ["text"],
+    "image": "text",
+    "extensions": [{"image": "text"}],
+    "wipe": "bool",
+    "legacyBIOSSupport": "bool",
+    "grubUseUKICmdline": "bool",
+}
+_REGISTRY = {
+    "tls": {"clientIdentity": _PEM, "ca": "base64", "insecureSkipVerify": "bool"},
+    "auth": dict.fromkeys(("username", "password", "auth", "identityToken"), "text"),
+}
+_MIRROR = {"endpoints": ["text"], "overridePath": "bool", "skipFallback": "bool"}
+_FEATURES = {
+    "rbac": "bool",
+    "stableHostname": "bool",
+    "apidCheckExtKeyUsage": "bool",
+    "diskQuotaSupport": "bool",
+    "kubernetesTalosAPIAccess": {
+        "enabled": "bool",
+        "allowedRoles": ["text"],
+        "allowedKubernetesNamespaces": ["text"],
+    },
+    "kubePrism": {"enabled": "bool", "port": "int"},
+    "hostDNS": {"enabled": "bool", "forwardKubeDNSToHost": "bool", "resolveMemberNames": "bool"},
+    "imageCache": {"localEnabled": "bool"},
+    "nodeAddressSortAlgorithm": "text",
+}
+_MACHINE = {
+    "type": "text",
+    "token": "text",
+    "ca": _PEM,
+    "acceptedCAs": [_PEM],
+    "certSANs": ["text"],
+    "controlPlane": {"controllerManager": {"disabled": "bool"}, "scheduler": {"disabled": "bool"}},
+    "kubelet": _KUBELET,
+    "pods": ["any"],
+    "network": _NETWORK,
+    "disks": [{"device": "text", "partitions": [{"size": "any", "mountpoint": "text"}]}],
+    "install": _INSTALL,
+    "files": [{"content": "text", "permissions": "int", "path": "text", "op": "text"}],
+    "env": _WORDS,
+    "time": {"disabled": "bool", "servers": ["text"], "bootTimeout": "text"},
+    "sysctls": _WORDS,
+    "sysfs": _WORDS,
+    "registries": {"mirrors": {"*": _MIRROR}, "config": {"*": _REGISTRY}},
+    "systemDiskEncryption": {"state": "any", "ephemeral": "any"},
+    "features": _FEATURES,
+    "udev": {"rules": ["text"]},
+    "logging": {"destinations": [{"endpoint": "any", "format": "text", "extraTags": _WORDS}]},
+    "kernel": {"modules": [{"name": "text", "parameters": ["text"]}]},
+    "seccompProfiles": [{"name": "text", "value": "any"}],
+    "baseRuntimeSpecOverrides": "any",
+    "nodeLabels": _WORDS,
+    "nodeAnnotations": _WORDS,
+    "nodeTaints": _WORDS,
+}
+_API_SERVER = {
+    **_COMPONENT,
+    "certSANs": ["text"],
+    "disablePodSecurityPolicy": "bool",
+    "admissionControl": [{"name": "text", "configuration": "any"}],
+    "auditPolicy": "any",
+    "authorizationConfig": "any",
+}
+_CLUSTER = {
+    "id": "text",
+    "secret": "text",
+    "controlPlane": {"endpoint": "text", "localAPIServerPort": "int"},
+    "clusterName": "text",
+    "network": {
+        "cni": {
+            "name": "text",
+            "urls": ["text"],
+            "flannel": {"extraArgs": ["text"], "kubeNetworkPoliciesEnabled": "bool"},
+        },
+        "dnsDomain": "text",
+        "podSubnets": ["text"],
+        "serviceSubnets": ["text"],
+    },
+    "token": "text",
+    "aescbcEncryptionSecret": "text",
+    "secretboxEncryptionSecret": "text",
+    "ca": _PEM,
+    "acceptedCAs": [_PEM],
+    "aggregatorCA": _PEM,
+    "serviceAccount": {"key": "base64"},
+    "apiServer": _API_SERVER,
+    "controllerManager": _COMPONENT,
+    "proxy": {"disabled": "bool", "image": "text", "mode": "text", "extraArgs": _ARGUMENTS},
+    "scheduler": {**_COMPONENT, "config": "any"},
+    "discovery": {
+        "enabled": "bool",
+        "registries": {"kubernetes": {"disabled": "bool"}, "service": {"disabled": "bool", "endpoint": "text"}},
+    },
+    "etcd": {
+        "image": "text",
+        "ca": _PEM,
+        "extraArgs": _ARGUMENTS,
+        "subnet": "text",
+        "advertisedSubnets": ["text"],
+        "listenSubnets": ["text"],
+    },
+    "coreDNS": {"disabled": "bool", "image": "text"},
+    "externalCloudProvider": {"enabled": "bool", "manifests": ["text"]},
+    "extraManifests": ["text"],
+    "extraManifestHeaders": _WORDS,
+    "inlineManifests": [{"name": "text", "contents": "text"}],
+    "adminKubeconfig": {"certLifetime": "text"},
+    "allowSchedulingOnMasters": "bool",
+    "allowSchedulingOnControlPlanes": "bool",
+}
+MAIN_DOCUMENT: dict[str, t.Any] = {
+    "version": "text",
+    "debug": "bool",
+    "persist": "bool",
+    "machine": _MACHINE,
+    "cluster": _CLUSTER,
+}
+
+#: Kinds of further documents: Talos 1.12, and what 1.13 added. Their content is judged by the node, but for those below.
+KINDS: dict[int, frozenset[str]] = {
+    12: frozenset(
+        [
+            "BondConfig",
+            "BridgeConfig",
+            "DHCPv4Config",
+            "DHCPv6Config",
+            "DummyLinkConfig",
+            "EthernetConfig",
+            "EventSinkConfig",
+            "ExistingVolumeConfig",
+            "ExtensionServiceConfig",
+            "HCloudVIPConfig",
+            "HostnameConfig",
+            "KmsgLogConfig",
+            "KubeSpanEndpoints",
+            "Layer2VIPConfig",
+            "LinkAliasConfig",
+            "LinkConfig",
+            "NetworkDefaultActionConfig",
+            "NetworkRuleConfig",
+            "OOMConfig",
+            "PCIDriverRebindConfig",
+            "RawVolumeConfig",
+            "RegistryAuthConfig",
+            "RegistryMirrorConfig",
+            "RegistryTLSConfig",
+            "ResolverConfig",
+            "SideroLinkConfig",
+            "StaticHostConfig",
+            "SwapVolumeConfig",
+            "TimeSyncConfig",
+            "TrustedRootsConfig",
+            "UserVolumeConfig",
+            "VLANConfig",
+            "VolumeConfig",
+            "WatchdogTimerConfig",
+            "WireguardConfig",
+            "ZswapConfig",
+        ]
+    ),
+}
+KINDS[13] = KINDS[12] | frozenset(
+    [
+        "BlackholeRouteConfig",
+        "EnvironmentConfig",
+        "ExternalVolumeConfig",
+        "ImageVerificationConfig",
+        "KubeSpanConfig",
+        "RoutingRuleConfig",
+        "TCPProbeConfig",
+        "VRFConfig",
+    ]
+)
+
+_OTHER_DOCUMENTS: dict[str, dict[str, t.Any]] = {"HostnameConfig": {"hostname": "text", "auto": "text"}}
+
+#: What a value of each kind may be in Python. Talos turns numbers into text where it wants text.
+_SCALARS: dict[str, tuple[type, ...]] = {
+    "text": (str, int, float),
+    "base64": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "argument": (str, int, float, bool, list),
+}
+_NAMES = {"text": "text", "base64": "base64 text", "int": "a number", "bool": "true or false", "argument": "text"}
+
+
+def problems(document: Document) -> t.Iterator[str]:
+    """Unknown keys and values of the wrong kind, with their paths."""
+    kind = document.get("kind") or MAIN
+    if kind == MAIN:
+        yield from _check(document, MAIN_DOCUMENT, "")
+    elif kind in _OTHER_DOCUMENTS:
+        table = {"apiVersion": "text", "kind": "text", **_OTHER_DOCUMENTS[kind]}
+        for problem in _check(document, table, ""):
+            yield f"{describe(document)}: {problem}"
+
+
+def _check(value: t.Any, table: t.Any, path: str) -> t.Iterator[str]:
+    if value is None or table == "any":
+        return
+    if isinstance(table, dict):
+        yield from _check_mapping(value, table, path)
+    elif isinstance(table, list):
+        if not isinstance(value, list):
+            yield f"{path} is not a list"
+            return
+        for index, item in enumerate(value):
+            yield from _check(item, table[0], f"{path}[{index}]")
+    elif not isinstance(value, _SCALARS[table]) or (isinstance(value, bool) and table in ("text", "int", "base64")):
+        yield f"{path} is {_shown(value)} and not {_NAMES[table]}"
+
+
+def _check_mapping(value: t.Any, table: dict[str, t.Any], path: str) -> t.Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{path or 'the document'} is not a mapping"
+        return
+    for key, inner in value.items():
+        below = f"{path}.{key}" if path else str(key)
+        if "*" in table:
+            yield from _check(inner, table["*"], below)
+        elif key not in table:
+            near = difflib.get_close_matches(str(key), table, 1)
+            yield f"{below} is not known{f' (did you mean {near[0]}?)' if near else ''}"
+        else:
+            yield from _check(inner, table[key], below)
+
+
+def _shown(value: t.Any) -> str:
+    """A value's kind, and not the value: it may be a secret."""
+    names = {dict: "a mapping", list: "a list", bool: "true or false", str: "text", int: "a number"}
+    return names.get(type(value), type(value).__name__)

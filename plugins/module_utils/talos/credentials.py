@@ -1,0 +1,73 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who asks: a short-lived administrator made from the secrets bundle, or a context of a talosconfig."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import typing as t
+
+from ..errors import InvalidInput
+from ..task import Task
+from . import options, pki, secrets_bundle, talosconfig
+from .tls import Identity
+
+ADMIN_ROLE = "os:admin"
+
+
+def option(params: t.Mapping[str, t.Any], name: str) -> str | None:
+    """A connection option: as the task gives it, else from its environment variable."""
+    given = params.get(name) or os.environ.get(options.ENVIRONMENT.get(name, ""), "")
+    return str(given) if given else None
+
+
+def bundle_path(params: t.Mapping[str, t.Any]) -> pathlib.Path | None:
+    given = option(params, "secrets_path")
+    return pathlib.Path(given).expanduser() if given else None
+
+
+def required_bundle_path(params: t.Mapping[str, t.Any]) -> pathlib.Path:
+    path = bundle_path(params)
+    if path is None:
+        raise InvalidInput(
+            "secrets_path is not set",
+            hint=f"Set it, or the environment variable {options.ENVIRONMENT['secrets_path']}.",
+        )
+    return path
+
+
+def load_bundle(path: pathlib.Path, task: Task) -> secrets_bundle.Bundle:
+    """The bundle, with its values kept out of everything that the task says."""
+    if not path.exists():
+        raise InvalidInput(
+            f"There is no secrets bundle at {path}", hint="The module groundwork.homelab.talos_secrets makes one."
+        )
+    bundle = secrets_bundle.load(path)
+    keep_secret(bundle, task)
+    return bundle
+
+
+def keep_secret(bundle: secrets_bundle.Bundle, task: Task) -> None:
+    """Everything of the bundle but the certificates of its authorities and the cluster's id, which are no secrets."""
+    public = {bundle.data["certs"][name]["crt"] for name in secrets_bundle.AUTHORITIES} | {bundle.data["cluster"]["id"]}
+    task.secret(*(bundle.secret_values() - public))
+
+
+def from_bundle(bundle: secrets_bundle.Bundle) -> Identity:
+    authority = bundle.authority("os")
+    return Identity(authority.crt, pki.client_certificate(authority, [ADMIN_ROLE]))
+
+
+def from_params(task: Task) -> Identity:
+    """From ``secrets_path`` if it is set, else from ``talosconfig`` and ``context``."""
+    path = bundle_path(task.params)
+    if path is not None:
+        return from_bundle(load_bundle(path, task))
+    config = option(task.params, "talosconfig")
+    if config is None:
+        raise InvalidInput("Neither secrets_path nor talosconfig is set", hint="One of them says who asks the nodes.")
+    context = talosconfig.load(pathlib.Path(config).expanduser(), task.params.get("context"))
+    task.secret(context.client.key.decode())
+    return Identity(context.ca, context.client)

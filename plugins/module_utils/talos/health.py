@@ -1,0 +1,173 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waiting for a cluster to be healthy, and saying at once why it will not be.
+
+Each look asks every node, control planes first. A look ends with all well, with the first reason why not yet, or with
+an error when waiting is pointless: a service that failed, a static pod that crashes, a machine that lost its config.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..errors import HomelabError, TaskFailed, Unreachable
+from ..waiting import Backoff, Deadline, Pending, no_progress, wait_for
+from . import static_pods
+from .client import Client, Service
+from .inputs import Node
+from .node import Connector, State, foreign_error
+
+#: Seconds that a certificate of maintenance mode, or of nobody we know, may last: right after an apply it may.
+PATIENCE = 5.0
+
+
+@dataclasses.dataclass
+class Health:
+    """Watching the nodes of one cluster. ``node_ready``: wait for Kubernetes' Ready too, which needs a CNI."""
+
+    connector: Connector
+    nodes: t.Sequence[Node]
+    deadline: Deadline
+    node_ready: bool = True
+    censor: t.Callable[[str], str] = str
+    progress: t.Callable[[str], None] = no_progress
+    _clients: dict[str, Client] = dataclasses.field(default_factory=dict)
+    _strange_since: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def wait(self) -> list[dict[str, t.Any]]:
+        """``[{name, address, type, stage, ready}]`` when all is well."""
+        try:
+            return wait_for(
+                "the cluster be healthy",
+                self.look,
+                deadline=self.deadline,
+                of=f"Talos nodes {', '.join(node.name for node in self.nodes)}",
+                progress=self.progress,
+                backoff=Backoff(first=0.2, most=1.0),
+            )
+        finally:
+            for client in self._clients.values():
+                client.channel.close()
+            self._clients.clear()
+
+    def look(self) -> list[dict[str, t.Any]] | Pending:
+        """One look at all nodes."""
+        facts = []
+        pending: Pending | None = None
+        for node in self.nodes:
+            try:
+                reason = self._reason(node)
+            except Unreachable as error:
+                self._drop(node)
+                reason = f"{node.name}: {error.answer or error.message}"
+            pending = pending or (Pending(reason) if reason else None)
+            facts.append({"name": node.name, "address": node.address, "type": node.type, "stage": "running"})
+        return pending or facts
+
+    def _reason(self, node: Node) -> str:
+        """Why this node is not healthy yet, or the empty string."""
+        client = self._client(node)
+        if isinstance(client, Pending):
+            return f"{node.name}: {client.reason}"
+        services = client.services()
+        failed = next((service for service in services if service.state == "Failed"), None)
+        if failed:
+            raise self._failed_service(node, client, failed)
+        checks: list[t.Callable[[], str]] = [lambda: _services(services)]
+        if node.type == "controlplane":
+            checks += [lambda: self._etcd(client, services), lambda: static_pods.look(node, client, self.censor)]
+        checks.append(lambda: self._machine(client))
+        if self.node_ready:
+            checks.append(lambda: _kubernetes_node(client))
+        reasons = [check() for check in checks]
+        return next((f"{node.name}: {reason}" for reason in reasons if reason), "")
+
+    def _client(self, node: Node) -> Client | Pending:
+        if node.name in self._clients:
+            return self._clients[node.name]
+        sight = self.connector.look(node)
+        if sight.state is State.OURS and sight.client:
+            self._strange_since.pop(node.name, None)
+            self._clients[node.name] = sight.client
+            return sight.client
+        sight.close()
+        if sight.state is State.SILENT:
+            return Pending(sight.why)
+        since = self._strange_since.setdefault(node.name, self.deadline.elapsed())
+        if self.deadline.elapsed() - since < PATIENCE:
+            return Pending(f"it is {sight.state.value}")
+        if sight.state is State.FOREIGN:
+            raise foreign_error(node, sight)
+        raise TaskFailed(
+            f"see {node.name} become healthy",
+            of=f"Talos node {node.name} at {node.address}",
+            answer="the machine is in maintenance mode: it has no config",
+            hint="It was never configured, or was reset or recreated since: run talos_apply_config.",
+        )
+
+    def _drop(self, node: Node) -> None:
+        client = self._clients.pop(node.name, None)
+        if client:
+            client.channel.close()
+
+    def _failed_service(self, node: Node, client: Client, service: Service) -> HomelabError:
+        try:
+            lines = client.service_log(service.id, 5)
+        except HomelabError:  # the log is a courtesy: its absence must not hide the failure
+            lines = []
+        return TaskFailed(
+            f"see {node.name} become healthy",
+            of=client.of,
+            answer=self.censor(f"the service {service.id} failed: {service.last_event}"),
+            hint=self.censor("Its last lines: " + " | ".join(lines)) if lines else "",
+            node=node.name,
+            service=service.id,
+        )
+
+    def _machine(self, client: Client) -> str:
+        spec = client.machine_status()
+        stage, conditions = spec.get("stage", "unknown"), spec.get("status") or {}
+        unmet = conditions.get("unmetConditions") or []
+        if not self.node_ready:
+            unmet = [one for one in unmet if one.get("name") != "nodeReady"]
+        if unmet:
+            return f"{stage}, {'; '.join(str(one.get('reason') or one.get('name')) for one in unmet)}"
+        ready = conditions.get("ready") or not self.node_ready
+        return "" if stage == "running" and ready else f"the stage is {stage}, not ready"
+
+    def _etcd(self, client: Client, services: t.Sequence[Service]) -> str:
+        """Members are the control planes, by number and name. Asked only when the service runs, or it would hang."""
+        etcd = next((service for service in services if service.id == "etcd"), None)
+        if etcd is None or etcd.state != "Running":
+            return f"etcd is {etcd.state if etcd else 'not there'}"
+        members = client.etcd_members()
+        wanted = {node.name for node in self.nodes if node.type == "controlplane"}
+        learners = [member.hostname for member in members if member.learner]
+        if learners:
+            return f"the etcd member {', '.join(learners)} is a learner"
+        if len(members) < len(wanted):
+            return f"etcd has {len(members)} of {len(wanted)} members"
+        unstarted = [member for member in members if not member.hostname]
+        return "an etcd member has not started" if unstarted else ""
+
+
+def _services(services: t.Sequence[Service]) -> str:
+    for service in services:
+        if service.state in ("Finished", "Skipped"):
+            continue
+        if service.state != "Running":
+            return f"the service {service.id} is {service.state}: {service.last_event}"
+        if service.healthy is False:
+            return f"the service {service.id} is not healthy: {service.health_message or service.last_event}"
+    return ""
+
+
+def _kubernetes_node(client: Client) -> str:
+    """Each node knows of itself whether Kubernetes calls it Ready."""
+    statuses = client.resources("k8s", "NodeStatuses.kubernetes.talos.dev")
+    if not statuses:
+        return "its Kubernetes node is not registered yet"
+    waiting = [name for name, spec in statuses.items() if not (spec or {}).get("nodeReady")]
+    return f"the Kubernetes node {waiting[0]} is not Ready" if waiting else ""

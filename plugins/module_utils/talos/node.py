@@ -1,0 +1,174 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is behind an address: our node, a node in maintenance mode, somebody else's node, or nobody yet."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import ssl
+import typing as t
+
+from ..errors import HomelabError, Unauthenticated, Unreachable
+from ..waiting import Deadline, Pending, no_progress, wait_for
+from . import tls
+from .channel import PORT, Channel, Target, UntrustedNode
+from .client import Client
+from .inputs import Node
+
+#: Seconds to make a connection: a node that answers does so at once, one that is off never does.
+CONNECT_TIMEOUT = 5.0
+#: Stages in which the node is about to go away or is not done coming.
+PASSING_STAGES = frozenset({"installing", "rebooting", "shuttingdown", "shutting down", "resetting", "upgrading"})
+
+
+class State(enum.Enum):
+    """Who listens."""
+
+    OURS = "configured by this cluster"
+    MAINTENANCE = "in maintenance mode"
+    FOREIGN = "configured by another cluster"
+    SILENT = "silent"
+
+
+@dataclasses.dataclass
+class Sight:
+    """One look at a node. ``client`` is open when the state is OURS or MAINTENANCE, and the caller closes it."""
+
+    state: State
+    client: Client | None = None
+    stage: str = ""
+    reason: HomelabError | None = None
+
+    @property
+    def why(self) -> str:
+        return (self.reason.answer or self.reason.message) if self.reason else self.state.value
+
+    @property
+    def host_is_up(self) -> bool:
+        """The machine refuses connections, so it is on, and its API is not."""
+        return bool(self.reason and self.reason.details.get("refused"))
+
+    def close(self) -> None:
+        if self.client:
+            self.client.channel.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Connector:
+    """How nodes are reached: who asks, seconds a call may take, the port (another one only in tests)."""
+
+    identity: tls.Identity
+    timeout: float = 30.0
+    port: int = PORT
+
+    def look(self, node: Node) -> Sight:
+        """One attempt. Raises only what no waiting will change: a certificate for another name, a wrong clock."""
+        try:
+            client = self.open(node, self.identity.context())
+        except UntrustedNode as error:
+            if error.details["verify_code"] in (*tls.NAME_MISMATCH, tls.NOT_YET_VALID, tls.EXPIRED):
+                return self._look_unverified(node, error, certain=True)
+            return self._look_unverified(node, error)
+        except Unauthenticated as error:
+            return Sight(State.FOREIGN, reason=error)
+        except Unreachable as error:
+            return Sight(State.SILENT, reason=error)
+        return _asked(client, State.OURS)
+
+    def open(self, node: Node, context: ssl.SSLContext | None = None) -> Client:
+        """A connection with our certificate."""
+        channel = Channel(
+            Target(node.address, node.name, self.port), context or self.identity.context(), timeout=CONNECT_TIMEOUT
+        )
+        return Client(channel, timeout=self.timeout)
+
+    def _look_unverified(self, node: Node, distrust: UntrustedNode, *, certain: bool = False) -> Sight:
+        """Its certificate is not ours: either it has no config yet, or it has another cluster's."""
+        try:
+            client = self.open(node, tls.maintenance_context())
+        except Unreachable as error:
+            return Sight(State.SILENT, reason=error)
+        except Unauthenticated:
+            return Sight(State.FOREIGN, reason=distrust)
+        sight = _asked(client, State.MAINTENANCE)
+        if sight.state is State.MAINTENANCE:
+            return sight
+        if certain:
+            raise distrust
+        return Sight(State.FOREIGN if sight.state is State.FOREIGN else State.SILENT, reason=distrust)
+
+    def wait(
+        self,
+        node: Node,
+        wanted: t.Collection[State],
+        *,
+        deadline: Deadline,
+        progress: t.Callable[[str], None] = no_progress,
+        patience: float = 5.0,
+    ) -> Sight:
+        """Look until the node is in one of the states. FOREIGN that lasts ``patience`` seconds is an error: right
+        after a config was applied, the first connection may still meet the certificate of maintenance mode.
+        """
+        foreign = _Patience(deadline, patience)
+
+        def check() -> Sight | Pending:
+            sight = self.look(node)
+            if sight.state in wanted and sight.stage not in PASSING_STAGES:
+                return sight
+            sight.close()
+            if sight.state is State.FOREIGN and foreign.over():
+                raise foreign_error(node, sight)
+            if sight.stage in PASSING_STAGES:
+                return Pending(f"the machine is {sight.stage}")
+            return Pending(sight.why)
+
+        return wait_for(
+            f"the Talos API of {node.name}",
+            check,
+            deadline=deadline,
+            of=str(Target(node.address, node.name, self.port)),
+            progress=progress,
+            hint="Is the machine on, with this address, on the right VLAN? Its console shows what Talos does.",
+        )
+
+
+class _Patience:
+    """Over when asked for the first time longer than ``seconds`` ago."""
+
+    def __init__(self, deadline: Deadline, seconds: float) -> None:
+        self._deadline = deadline
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def over(self) -> bool:
+        if self._since is None:
+            self._since = self._deadline.elapsed()
+        return self._deadline.elapsed() - self._since >= self._seconds
+
+
+def foreign_error(node: Node, sight: Sight) -> HomelabError:
+    return Unauthenticated(
+        f"reach {node.name} as a node of this cluster",
+        of=f"Talos node {node.name} at {node.address}",
+        answer=sight.why,
+        hint="It was configured with another secrets bundle. Use that bundle, or reset the machine if it is to join "
+        "this cluster.",
+    )
+
+
+def _asked(client: Client, state: State) -> Sight:
+    """The stage is what both modes tell; the first call also shows a refusal of our certificate."""
+    try:
+        stage = str((client.machine_status() or {}).get("stage", ""))
+    except Unauthenticated as error:
+        client.channel.close()
+        return Sight(State.FOREIGN, reason=error)
+    except HomelabError as error:
+        client.channel.close()
+        return Sight(State.SILENT, reason=error)
+    if state is State.MAINTENANCE and stage != "maintenance":
+        client.channel.close()
+        return Sight(State.SILENT, stage=stage)
+    return Sight(state, client, stage)

@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a task's parameters to the operations on a running cluster."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+from ..task import Task
+from ..waiting import Deadline
+from . import compare, credentials, inputs, secrets_bundle, tls
+from . import kubeconfig as kubeconfig_room
+from .bootstrap import Bootstrap
+from .health import Health
+from .node import Connector
+
+
+def bootstrap(task: Task) -> Bootstrap:
+    return Bootstrap(
+        _connector(task),
+        _control_plane_node(task),
+        task.params["cluster_name"],
+        _deadline(task),
+        progress=task.progress,
+    )
+
+
+def kubeconfig(task: Task) -> kubeconfig_room.Kubeconfig:
+    path = credentials.bundle_path(task.params)
+    known = credentials.load_bundle(path, task).authority("k8s").crt if path and path.exists() else None
+    return kubeconfig_room.Kubeconfig(
+        _connector(task),
+        _control_plane_node(task),
+        pathlib.Path(task.params["dest"]).expanduser().absolute(),
+        _deadline(task),
+        known_ca=known,
+        progress=task.progress,
+    )
+
+
+def health(task: Task) -> Health:
+    nodes = inputs.nodes_from(task.params["nodes"])
+    path = credentials.bundle_path(task.params)
+    known = credentials.load_bundle(path, task).secret_values() if path and path.exists() else set()
+    return Health(
+        _connector(task),
+        nodes,
+        _deadline(task),
+        node_ready=task.params["node_ready"],
+        censor=compare.Discretion(frozenset(known)).censored,
+        progress=task.progress,
+    )
+
+
+def planned_nodes(task: Task) -> list[dict[str, t.Any]]:
+    """The nodes as :meth:`Health.wait` reports them, without having looked."""
+    return [
+        {"name": node.name, "address": node.address, "type": node.type, "stage": "planned"}
+        for node in inputs.nodes_from(task.params["nodes"])
+    ]
+
+
+def _connector(task: Task) -> Connector:
+    timeout = inputs.positive(task.params["timeout"], "timeout")
+    return Connector(_identity(task), timeout)
+
+
+def _identity(task: Task) -> tls.Identity:
+    """In check mode, when an earlier task would have made the bundle, somebody whom no node knows."""
+    path = credentials.bundle_path(task.params)
+    if task.check_mode and path and not path.exists():
+        return credentials.from_bundle(secrets_bundle.generate())
+    return credentials.from_params(task)
+
+
+def _control_plane_node(task: Task) -> inputs.Node:
+    address = inputs.address(task.params["node"], "node")
+    return inputs.Node(task.params.get("node_name") or address, address, "controlplane")
+
+
+def _deadline(task: Task) -> Deadline:
+    return Deadline(inputs.positive(task.params["wait_timeout"], "wait_timeout"))

@@ -1,0 +1,128 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The control plane's static pods on a node: whether they are up, and the cause when one of them never will be."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..errors import HomelabError, TaskFailed
+from .client import Client
+from .inputs import Node
+
+PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+#: Reasons of a waiting container that only a person can mend; those of the second set may pass.
+_CRASHES = frozenset({"CrashLoopBackOff"})
+_PULLS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "RunContainerError"}
+)
+#: These two crash until the API server answers, which is normal; later it is not.
+_NEED_API = frozenset({"kube-controller-manager", "kube-scheduler"})
+_LOG_LINES = 10
+_LOG_SHOWN = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Pod:
+    """One static pod as the kubelet sees it. ``exit_code`` is of the last container that ended, if one did."""
+
+    component: str
+    name: str
+    ready: bool
+    waiting: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    restarts: int = 0
+
+
+def look(node: Node, client: Client, censor: t.Callable[[str], str]) -> str:
+    """Why a static pod is not ready yet, or the empty string. Raises when one crashes, with its last words."""
+    pods = {pod.component: pod for pod in _pods(client)}
+    for component in PODS:
+        pod = pods.get(component)
+        if pod and not pod.ready and _hopeless(pod, pods):
+            raise _failure(node, client, pod, censor)
+    for component in PODS:
+        pod = pods.get(component)
+        if pod is None:
+            return f"the static pod {component} is not there yet"
+        if not pod.ready:
+            return f"the static pod {component} is not ready{': ' + pod.waiting if pod.waiting else ''}"
+    return ""
+
+
+def _pods(client: Client) -> t.Iterator[Pod]:
+    for identifier, spec in client.resources("k8s", "StaticPodStatuses.kubernetes.talos.dev").items():
+        name = identifier.rpartition("/")[2]
+        component = next((component for component in PODS if name.startswith(component)), "")
+        if component:
+            yield _pod(component, identifier, spec or {})
+
+
+def _pod(component: str, name: str, spec: dict[str, t.Any]) -> Pod:
+    status = spec.get("podStatus") or spec
+    conditions = {one.get("type"): one.get("status") for one in status.get("conditions") or []}
+    containers = status.get("containerStatuses") or [{}]
+    container = containers[0]
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    ended = (container.get("lastState") or {}).get("terminated") or (container.get("state") or {}).get("terminated")
+    return Pod(
+        component,
+        name,
+        str(conditions.get("Ready")) == "True",
+        str(waiting.get("reason") or ""),
+        str(waiting.get("message") or ""),
+        int(ended["exitCode"]) if ended and "exitCode" in ended else None,
+        int(container.get("restartCount") or 0),
+    )
+
+
+def _hopeless(pod: Pod, pods: t.Mapping[str, Pod]) -> bool:
+    if pod.waiting in _PULLS:
+        return True
+    if pod.waiting not in _CRASHES:
+        return False
+    api = pods.get("kube-apiserver")
+    return pod.component not in _NEED_API or bool(api and api.ready and pod.restarts >= 3)
+
+
+def _failure(node: Node, client: Client, pod: Pod, censor: t.Callable[[str], str]) -> HomelabError:
+    code = "" if pod.exit_code is None else f", exit code {pod.exit_code}"
+    lines = [censor(line) for line in _last_words(client, pod)]
+    said = f": {' | '.join(lines[-_LOG_SHOWN:])}" if lines else f": {pod.message}" if pod.message else ""
+    return TaskFailed(
+        f"see the static pod {pod.component} of {node.name} run",
+        of=client.of,
+        answer=f"{pod.name} is in {pod.waiting}{code}{said}",
+        hint="Correct the machine config and run talos_apply_config again.",
+        node=node.name,
+        pod=pod.name,
+        reason=pod.waiting,
+        exit_code=pod.exit_code,
+        log=lines,
+    )
+
+
+def _last_words(client: Client, pod: Pod) -> list[str]:
+    """The log of the pod's last container that ended; a crash's cause is in it."""
+    try:
+        containers = [
+            one for one in client.containers() if one.pod == pod.name and one.id.split(":")[1:2] == [pod.component]
+        ]
+        ended = [one for one in containers if one.status == "CONTAINER_EXITED"] or containers
+        for container in reversed(ended):
+            lines = client.container_log(container.id, _LOG_LINES)
+            if lines:
+                return [_message(line) for line in lines]
+    except HomelabError:  # the log is a courtesy: its absence must not hide the crash
+        return []
+    return []
+
+
+def _message(line: str) -> str:
+    """A CRI log line without its time stamp and stream: ``2026-11-21T08:00:00Z stderr F message``."""
+    parts = line.split(" ", 3)
+    return parts[3] if len(parts) == 4 and parts[1] in ("stdout", "stderr") and len(parts[2]) == 1 else line
