@@ -1,0 +1,49 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Addresses of a lab's machines: MAC addresses that follow from names, and IP addresses that are still free."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import typing as t
+
+from ..errors import InvalidInput
+from . import kinds
+
+
+def mac_for(host: str, lab: str) -> str:
+    """The MAC address of a lab's host: always the same for the same two names.
+
+    It begins with 02: unicast, locally administered, and in the quadrant that IEEE 802c leaves to local
+    administrators. So it can be no vendor's and none that Proxmox VE makes up (BC:24:11, its own OUI). 40 bits of
+    SHA-256 follow, so two of a thousand hosts are the same once in two million labs.
+    """
+    for what, name in (("host", host), ("lab", lab)):
+        if not isinstance(name, str) or not name:
+            raise InvalidInput(f"mac_for needs the name of a {what}, not {name!r}")
+    digest = hashlib.sha256(f"{lab}/{host}".encode()).digest()
+    return ":".join(f"{byte:02X}" for byte in (0x02, *digest[:5]))
+
+
+def next_free_address(network: t.Mapping[str, t.Any], taken: t.Iterable[str], within: str | None = None) -> str:
+    """The lowest address of a lab's network that is not in ``taken``.
+
+    ``within`` names one of the network's ranges. Without it, no range is used at all, nor are the gateway, the name
+    servers, the network's and the broadcast address. Raises :class:`InvalidInput` when nothing is free.
+    """
+    subnet = kinds.subnet(network.get("subnet"))
+    if subnet is None:
+        raise InvalidInput(f"The subnet {network.get('subnet')!r} is no network such as 192.168.30.0/24")
+    ranges = {name: kinds.address_range(text) for name, text in (network.get("ranges") or {}).items()}
+    if within is not None and ranges.get(within) is None:
+        raise InvalidInput(f"The network has no range {within!r}", hint=f"It has: {', '.join(ranges) or 'none'}.")
+    kept = {str(network.get("gateway") or subnet[1]), *map(str, network.get("nameservers") or ()), *map(str, taken)}
+    low, high = (ranges[within] if within else None) or (subnet.network_address + 1, subnet.broadcast_address - 1)
+    blocked = [span for name, span in ranges.items() if span and not within]
+    for number in range(int(low), int(high) + 1):
+        if not any(int(first) <= number <= int(last) for first, last in blocked):
+            if str(found := ipaddress.IPv4Address(number)) not in kept:
+                return str(found)
+    raise InvalidInput(f"No address of {subnet} is free" + (f" within {within}" if within else ""))
