@@ -12,18 +12,28 @@ import os
 import pathlib
 import socket
 import subprocess
+import time
 import typing as t
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+from simlab import binaries
 from simlab.cluster import Node
 from simlab.contracts import Guest, Lease, Nic
 from simlab.faults import Faults
 from simlab.ledger import Ledger
 
-PROGRAM = pathlib.Path.home() / ".cache/groundwork-homelab/controlplane-dev"
+
+def program() -> pathlib.Path | None:
+    """The control plane's program, None when it is not built."""
+    try:
+        return binaries.controlplane()
+    except FileNotFoundError:
+        return None
+
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NEWNET = 0x40000000
 
@@ -39,8 +49,6 @@ class NetNamespace:
         for _ in range(500):
             if os.path.exists(path) and os.readlink(path) != own:
                 break
-            import time
-
             time.sleep(0.01)
         self.pid = self._holder.pid
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -93,7 +101,7 @@ def _setns(fd: int) -> None:
 
 
 @dataclasses.dataclass
-class TestMachine:
+class SmallMachine:
     guest: Guest
     namespace: NetNamespace
     time_scale: float = 0.02
@@ -122,7 +130,7 @@ class Network:
         self.namespaces: list[NetNamespace] = []
         self.ledger, self.faults = Ledger(), Faults()
 
-    def node(self, number: int, config: dict[str, t.Any], name: str = "", program: pathlib.Path = PROGRAM) -> Node:
+    def node(self, number: int, config: dict[str, t.Any], name: str = "") -> Node:
         name = name or f"n{number}"
         inside = NetNamespace(name)
         self.namespaces.append(inside)
@@ -135,13 +143,13 @@ class Network:
         (place / "var").mkdir(parents=True)
         (place / "system").mkdir()
         return Node(
-            machine=TestMachine(guest, inside),
+            machine=SmallMachine(guest, inside),
             name=name,
             address=f"10.99.0.{number}",
             config=config,
             directory=place / "var",
             runtime=place / "system",
-            program=program,
+            program=binaries.controlplane(),
             ledger=self.ledger,
             faults=self.faults,
         )
