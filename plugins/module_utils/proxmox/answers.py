@@ -81,6 +81,8 @@ _ROLES = (
 )
 _USUAL_ROLE = "It belongs to the role AnsibleGuests."
 
+_WRONG_SERVER = "Are api_host and api_port those of a Proxmox VE API?"
+
 
 def judge(answer: Answer, *, asked: str, of: str, who: str) -> t.Any:
     """The ``data`` of a good answer; raises the error that a bad one means.
@@ -90,13 +92,15 @@ def judge(answer: Answer, *, asked: str, of: str, who: str) -> t.Any:
     if answer.status == 200:
         return _data(answer, asked, of)
     if 300 <= answer.status < 400:
-        raise _other_server(asked, of, f"a redirect to {answer.headers.get('location', 'somewhere else')}")
+        target = answer.headers.get("location", "somewhere else")
+        raise Refused(asked, of=of, answer=f"the answer is a redirect to {target}", hint=_WRONG_SERVER)
     raise judge_error(answer, asked=asked, of=of, who=who)
 
 
 def _data(answer: Answer, asked: str, of: str) -> t.Any:
     if _is_html(answer):
-        raise _other_server(asked, of, "a web page instead of JSON")
+        answer_text = "the answer is a web page instead of JSON"
+        raise ServerFault(asked, of=of, answer=answer_text, hint=_WRONG_SERVER)
     body = _json(answer)
     if not isinstance(body, dict) or "data" not in body:
         start = answer.body[:80].decode("utf-8", "replace")
@@ -144,12 +148,6 @@ def _denied(text: str, asked: str, of: str, who: str, facts: dict[str, t.Any]) -
     role = next((hint for right, hint in _ROLES if right in rights), _USUAL_ROLE)
     hint = f"Give {who} the right {rights.replace('|', ' or ')} on {path} (a token's user needs it too). {role}"
     return AccessDenied(asked, of=of, answer=text, hint=hint, path=path, rights=rights.split("|"), **facts)
-
-
-def _other_server(asked: str, of: str, what: str) -> Refused:
-    return Refused(
-        asked, of=of, answer=f"the answer is {what}", hint="Are api_host and api_port those of a Proxmox VE API?"
-    )
 
 
 def _text(answer: Answer) -> str:

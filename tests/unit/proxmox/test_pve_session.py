@@ -260,9 +260,14 @@ def test_a_redirect_is_not_followed(lab: Lab) -> None:
 
 
 def test_a_web_page_is_no_answer(lab: Lab) -> None:
-    session, _ = lab.session(Step(body=b"<!DOCTYPE html><title>Router</title>", headers={"Content-Type": "text/html"}))
-    with pytest.raises(errors.Refused, match="a web page instead of JSON"):
+    page = Step(body=b"<!DOCTYPE html><title>Router</title>", headers={"Content-Type": "text/html"})
+    session, server = lab.session(*[page] * 9)
+    with pytest.raises(errors.ServerFault, match="a web page instead of JSON.*api_host and api_port"):
         session.get("/version")
+    assert len(server.seen) == 4
+    with pytest.raises(answers.AnswerLost, match="api_host and api_port"):
+        session.post("/nodes/pve1/qemu", {"vmid": 200}, asked="create VM 200")
+    assert len(server.seen) == 5
 
 
 def test_a_slow_answer_names_the_option_that_waits_longer(lab: Lab) -> None:
