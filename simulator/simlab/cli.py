@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import time
 import typing as t
@@ -110,6 +111,7 @@ def _in_sandbox(options: argparse.Namespace, work: t.Callable[[t.Any, pathlib.Pa
     faults = [_fault(text) for text in options.fault]
     files = dict(_mirror(text) for text in options.mirror)
     environment = {**os.environ, "PYTHONPATH": _python_path()}
+    _need_control_plane(environment)
 
     def lab(outer: int) -> int:
         from . import lab as labs
@@ -127,6 +129,18 @@ def _in_sandbox(options: argparse.Namespace, work: t.Callable[[t.Any, pathlib.Pa
         return begin(settings, collection, work)
 
     return sandbox.enter(lab)
+
+
+def _need_control_plane(environment: t.Mapping[str, str]) -> None:
+    """Build it when it is not there: in the sandbox there is no internet. In a process of its own, because this one
+    must have one thread when it enters the sandbox. A lab without it still plays Proxmox VE and nodes in maintenance."""
+    from . import binaries
+
+    try:
+        binaries.controlplane()
+    except FileNotFoundError as error:
+        print(f"rehearse: {error}; trying now", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "simlab.binaries"], env=environment, stdout=sys.stderr, check=False)
 
 
 def lab_folder(name: str) -> pathlib.Path:

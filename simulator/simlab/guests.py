@@ -95,8 +95,6 @@ class Guests:
 
     def __init__(self, network: Network, leases: Leases, boot: Boot, time_scale: float) -> None:
         self.machines: dict[int, RunningMachine] = {}
-        #: Hardware of every guest at its last start.
-        self.last: dict[int, Guest] = {}
         self.stopped: t.Callable[[int], None] = lambda vmid: None
         self._network = network
         self._leases = leases
@@ -120,7 +118,6 @@ class Guests:
         machine = RunningMachine(guest, namespace, self._network, self._leases, self._scale)
         machine.when_powered_off(self._went_down)
         self.machines[guest.vmid] = machine
-        self.last[guest.vmid] = guest
         for nic in guest.nics:
             machine.plugs[nic.slot] = await self._network.plug_in(namespace, machine.device(nic), nic)
         found = _bootable(guest.disks)
@@ -132,7 +129,11 @@ class Guests:
         except (LookupError, ValueError) as error:
             machine.console = f"{found[1].os} on {found[0].slot} does not start in a simulated lab: {error}"
             return
-        await machine.system.boot()
+        try:
+            await machine.system.boot()
+        except BaseException:
+            await self._power_off(guest.vmid)
+            raise
 
     async def power_off(self, vmid: int) -> None:
         async with self._lock(vmid):
@@ -188,7 +189,6 @@ class Guests:
 
     async def gone(self, vmid: int) -> None:
         await self.power_off(vmid)
-        self.last.pop(vmid, None)
 
     async def pull_plug(self, vmid: int) -> None:
         """Power fails; the hypervisor sees its process end."""

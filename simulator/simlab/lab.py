@@ -13,14 +13,18 @@ import secrets
 import time
 import typing as t
 
-from . import binaries, guests, hypervisor, inventory, sandbox
+from . import binaries, census, guests, hypervisor, inventory, sandbox
 from .authority import Authority
-from .contracts import BootImage, Disk, OperatingSystem
+from .cluster import KubernetesNode
+from .contracts import BootImage, Disk, GuestFailure, OperatingSystem
 from .faults import Fault, Faults
 from .internet import Internet, fetch_from
 from .ledger import Ledger
 from .mirror.dns import NameServer
 from .network import Network, Segment
+from .proxmox.errors import Failure
+from .proxmox.qemu.power import start_vm, stopped
+from .proxmox.qemu.vm import Vm
 from .proxmox.server import ProxmoxServer
 from .talos.node import TalosNode
 from .talos.settings import Settings
@@ -153,6 +157,7 @@ class Lab:
         namespaces = [await self.network.add_host(node.name, node.address) for node in self.inventory.hypervisors]
         fetch = fetch_from(namespaces[0])
         self.proxmox = ProxmoxServer(config, self.guests, self.ledger, self.faults, fetch)
+        self.guests.stopped = lambda vmid: stopped(self.proxmox.cluster, vmid)
         domain = self.inventory.domain
         for node, namespace in zip(self.inventory.hypervisors, namespaces, strict=True):
             names = [node.name, *([f"{node.name}.{domain}"] if domain else []), node.address]
@@ -175,6 +180,16 @@ class Lab:
         await self.internet.stop()
         self.names.stop()
 
+    def _control_planes(self) -> list[KubernetesNode]:
+        """Those of the first cluster that have power, in the order in which they got it."""
+        found = []
+        for machine in self.guests.machines.values():
+            system = machine.system
+            workload = system.runtime.workload if isinstance(system, TalosNode) and system.powered else None
+            if workload is not None and workload.etcd is not None:
+                found.append(workload.kubernetes)
+        return found
+
     async def power(self, vmid: int, on: bool) -> None:
         """The button at the machine. Raises LookupError when there is no such guest."""
         if not on:
@@ -182,16 +197,20 @@ class Lab:
                 raise LookupError(f"VM {vmid} has no power")
             await self.guests.pull_plug(vmid)
             return
-        guest = self.guests.last.get(vmid)
-        if guest is None:
-            raise LookupError(f"VM {vmid} has never had power")
-        await self.guests.power_on(guest)
+        vm = self.proxmox.cluster.guests.get(vmid)
+        if not isinstance(vm, Vm):
+            raise LookupError(f"there is no VM {vmid}")
+        try:
+            await start_vm(self.proxmox.cluster, vm)
+        except Failure as error:
+            raise GuestFailure(str(error)) from None
 
     # -- looking in ---------------------------------------------------------------------------------------------
 
     async def status(self) -> dict[str, t.Any]:
         """VMs, nodes and counts, for ``rehearse status`` and tests."""
         running = self.guests.describe()
+        kubernetes = [await census.take(node) for node in self._control_planes()]
         counts: dict[str, dict[str, int]] = {}
         for entry in self.ledger.entries():
             count = counts.setdefault(entry.api, {"reads": 0, "writes": 0, "refused": 0})
@@ -205,7 +224,20 @@ class Lab:
             "time_scale": self.options.time_scale,
             "control_plane_program": str(self._settings.program) if self._settings.program else None,
             "hypervisors": [dataclasses.asdict(node) for node in self.inventory.hypervisors],
+            "vms": [_vm(guest) for guest in self.proxmox.cluster.guests.values()],
             "guests": running,
+            "kubernetes": next((found for found in kubernetes if not found["problem"]), kubernetes[0] if kubernetes else None),
             "ledger": {"last": self.ledger.mark(), "requests": counts},
             "faults": [dataclasses.asdict(fault) for fault in self.faults.active],
         }
+
+
+def _vm(guest: t.Any) -> dict[str, t.Any]:
+    """What Proxmox has configured, with or without power."""
+    return {
+        "vmid": guest.vmid,
+        "kind": guest.kind,
+        "node": guest.node,
+        "status": guest.running.status if guest.running else "stopped",
+        "config": dict(guest.options),
+    }

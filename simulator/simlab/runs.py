@@ -66,6 +66,7 @@ class Runner:
         self.collection = collection
         self._number = 0
         self._current: asyncio.subprocess.Process | None = None
+        self._mark = b""
         self._prepare()
         lab.faults.kill_playbook = self.kill
 
@@ -144,7 +145,7 @@ class Runner:
         ]  # fmt: skip
         started = time.time()
         process = await self.spawn(argv, {**(environment or {}), "SIMLAB_EVENTS": str(events)}, **keywords)
-        self._current = process
+        self._current, self._mark = process, f"{_MARK}={self._number}".encode()
         try:
             if follow is not None:
                 await follow(process)
@@ -173,10 +174,9 @@ class Runner:
         process = self._current
         if process is None:
             return
-        mark = f"{_MARK}={self._number}".encode()
         for _ in range(50):
             found = [process.pid] if process.returncode is None else []
-            found += [pid for pid in _with_mark(mark) if pid != process.pid]
+            found += [pid for pid in _with_mark(self._mark) if pid != process.pid]
             if not found:
                 return
             for pid in found:
