@@ -114,7 +114,9 @@ def _kubeconfig_in_cluster(node: Node) -> Document:
         "contexts": [{"name": "local", "context": {"cluster": "local", "user": "service-account"}}],
         "current-context": "local",
     }
-    return _object("v1", "ConfigMap", "kubeconfig-in-cluster", SYSTEM) | {"data": {"kubeconfig": yaml.safe_dump(config)}}
+    return _object("v1", "ConfigMap", "kubeconfig-in-cluster", SYSTEM) | {
+        "data": {"kubeconfig": yaml.safe_dump(config)}
+    }
 
 
 def _talos_nodes() -> list[Document]:
@@ -202,8 +204,10 @@ def _corefile(domain: str) -> str:
         "ready",
         "log . {\n        class error\n    }",
         "prometheus :9153",
-        f"kubernetes {domain} in-addr.arpa ip6.arpa {{\n        pods insecure\n"
-        "        fallthrough in-addr.arpa ip6.arpa\n        ttl 30\n    }",
+        (
+            f"kubernetes {domain} in-addr.arpa ip6.arpa {{\n        pods insecure\n"
+            "        fallthrough in-addr.arpa ip6.arpa\n        ttl 30\n    }"
+        ),
         "forward . /etc/resolv.conf {\n        max_concurrent 1000\n    }",
         f"cache 30 {{\n        disable success {domain}\n        disable denial {domain}\n    }}",
         "loop",
@@ -230,7 +234,9 @@ def _dns_service(node: Node) -> Document:
         "clusterIPs": addresses,
         "ipFamilies": families,
         "ipFamilyPolicy": "RequireDualStack" if len(addresses) > 1 else "SingleStack",
-        "ports": [{"name": name, "port": port, "protocol": protocol, "targetPort": port} for name, port, protocol in ports],
+        "ports": [
+            {"name": name, "port": port, "protocol": protocol, "targetPort": port} for name, port, protocol in ports
+        ],
     }
     return document | {"spec": spec}
 

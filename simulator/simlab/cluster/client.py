@@ -120,9 +120,7 @@ class KubeClient:
                 await self._follow(path, dict(query) | {"watch": "1", "resourceVersion": version}, on)
             await asyncio.sleep(0.2)
 
-    async def _follow(
-        self, path: str, query: dict[str, str], on: c.Callable[[str, dict[str, t.Any]], None]
-    ) -> None:
+    async def _follow(self, path: str, query: dict[str, str], on: c.Callable[[str, dict[str, t.Any]], None]) -> None:
         query |= {"allowWatchBookmarks": "true", "timeoutSeconds": "600"}
         async with self._request("GET", path, None, {}, query, 0) as response:
             if response.status != 200:

@@ -103,7 +103,7 @@ class ControlPlane:
         self.node = node
         self.audit.node = node
         done = await asyncio.gather(*(self._bring(name) for name in COMPONENTS))
-        return [name for name, restarted in zip(COMPONENTS, done) if restarted]
+        return [name for name, restarted in zip(COMPONENTS, done, strict=False) if restarted]
 
     async def stop(self, *, kill: bool = False) -> None:
         if self._watcher is not None:

@@ -132,7 +132,11 @@ class EtcdMember:
         """A new cluster of one from a snapshot file (Bootstrap with recover_etcd). Raises EtcdError when the snapshot
         cannot be used."""
         argv = [str(self.node.program), "etcdutl", "snapshot", "restore", str(snapshot)]
-        argv += [f"--name={self.node.name}", f"--data-dir={self.directory}", f"--initial-cluster={self._cluster_of([])}"]
+        argv += [
+            f"--name={self.node.name}",
+            f"--data-dir={self.directory}",
+            f"--initial-cluster={self._cluster_of([])}",
+        ]
         argv += [f"--initial-advertise-peer-urls={self._peer_url}"] + (["--skip-hash-check"] if skip_hash_check else [])
         with contextlib.suppress(OSError):
             self.directory.rmdir()  # etcdutl wants to make it itself

@@ -32,9 +32,7 @@ class Events:
             self._known[key] = (name, 1)
             await self._client.call("POST", collection, self._event(meta, name, kind, reason, message))
 
-    def _event(
-        self, meta: t.Mapping[str, t.Any], name: str, kind: str, reason: str, message: str
-    ) -> dict[str, t.Any]:
+    def _event(self, meta: t.Mapping[str, t.Any], name: str, kind: str, reason: str, message: str) -> dict[str, t.Any]:
         return {
             "apiVersion": "v1",
             "kind": "Event",

@@ -236,7 +236,9 @@ class Kubelet:
             return
         if uid in self._pods:
             self._pods[uid].seen(pod)
-        elif pod.get("status", {}).get("phase") not in ("Succeeded", "Failed") or "deletionTimestamp" in pod["metadata"]:
+        elif (
+            pod.get("status", {}).get("phase") not in ("Succeeded", "Failed") or "deletionTimestamp" in pod["metadata"]
+        ):
             self._pods[uid] = PlayedPod(self, pod)
             if "deletionTimestamp" in pod["metadata"]:
                 self._pods[uid].seen(pod)

@@ -112,7 +112,13 @@ class KubernetesNode:
         if self.etcd is not None and self.control_plane is not None and self.manifests is not None:
             found["etcd"] = {"running": self.etcd.pid is not None, "failure": self.etcd.failure}
             found["static_pods"] = [
-                {"name": pod.name, "state": pod.state, "reason": pod.reason, "ready": pod.ready, "restarts": pod.restarts}
+                {
+                    "name": pod.name,
+                    "state": pod.state,
+                    "reason": pod.reason,
+                    "ready": pod.ready,
+                    "restarts": pod.restarts,
+                }
                 for pod in self.control_plane.pods()
             ]
             found["manifests"] = {"applied": self.manifests.applied, "problem": self.manifests.problem}

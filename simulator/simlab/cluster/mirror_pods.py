@@ -11,7 +11,7 @@ import typing as t
 from .client import STRATEGIC, KubeClient, KubeError
 from .control_plane import StaticPod
 from .node_status import timestamp
-from .pod_status import Container, container_id, pod_status, running, terminated, waiting
+from .pod_status import Container, container_id, for_patch, pod_status, running, terminated, waiting
 
 MIRROR = "kubernetes.io/config.mirror"
 Pod = t.Mapping[str, t.Any]
@@ -62,13 +62,19 @@ class MirrorPods:
     async def _update(self, mirror: Pod, pod: StaticPod) -> None:
         since = timestamp(pod.started_at)
         status = pod_status(
-            mirror, [_container(mirror, pod, since)], host=self._address, address=self._address, started=since, sandbox=True
+            mirror,
+            [_container(mirror, pod, since)],
+            host=self._address,
+            address=self._address,
+            started=since,
+            sandbox=True,
         )
         uid = mirror["metadata"]["uid"]
         if self._last.get(uid) == status:
             return
         path = f"/api/v1/namespaces/kube-system/pods/{mirror['metadata']['name']}/status"
-        await self._client.call("PATCH", path, {"metadata": {"uid": uid}, "status": status}, content_type=STRATEGIC)
+        body = {"metadata": {"uid": uid}, "status": for_patch(status)}
+        await self._client.call("PATCH", path, body, content_type=STRATEGIC)
         self._last[uid] = status
 
 

@@ -34,7 +34,9 @@ class Node:
     ledger: Ledger
     faults: Faults
     talos_version: str = "v1.13.9"
-    addresses: tuple[str, ...] = ()  # all addresses of the machine (VIPs too): certificate SANs; `address` always counts
+    addresses: tuple[
+        str, ...
+    ] = ()  # all addresses of the machine (VIPs too): certificate SANs; `address` always counts
     #: Node addresses of all members of the cluster that a kubelet or etcd may try (own address excluded). Called
     #: anew every time, because members come and go; in life Talos' discovery knows them.
     peers: t.Callable[[], t.Sequence[str]] = tuple

@@ -50,7 +50,9 @@ def new_node(node: Node) -> dict[str, t.Any]:
     if node.is_control_plane and not schedules_on_control_planes(node):
         taints.append({"key": CONTROL_PLANE, "effect": "NoSchedule"})
     if (node.cluster.get("externalCloudProvider") or {}).get("enabled"):
-        taints.append({"key": "node.cloudprovider.kubernetes.io/uninitialized", "value": "true", "effect": "NoSchedule"})
+        taints.append(
+            {"key": "node.cloudprovider.kubernetes.io/uninitialized", "value": "true", "effect": "NoSchedule"}
+        )
     return {
         "apiVersion": "v1",
         "kind": "Node",

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import json
 import typing as t
@@ -250,7 +249,9 @@ def taints(node: Node) -> list[Document]:
     return list(found.values())
 
 
-def reconcile(node: Document, labels: t.Mapping[str, str], annotations: t.Mapping[str, str], taints: list[Document]) -> None:
+def reconcile(
+    node: Document, labels: t.Mapping[str, str], annotations: t.Mapping[str, str], taints: list[Document]
+) -> None:
     """Change a Node object in place."""
     meta = node["metadata"]
     own = meta.setdefault("annotations", {})

@@ -11,7 +11,17 @@ from .behaviour import CRASH, IMAGE_PULL, NOT_READY, Behaviours, brings_network
 from .client import STRATEGIC, KubeClient, KubeError
 from .effects import Failed, effect_of
 from .node_status import NO_NETWORK, timestamp
-from .pod_status import Container, Pod, container_id, containers_of, pod_status, running, terminated, waiting
+from .pod_status import (
+    Container,
+    Pod,
+    container_id,
+    containers_of,
+    for_patch,
+    pod_status,
+    running,
+    terminated,
+    waiting,
+)
 
 #: Lab seconds: until a missing Secret or volume is looked for again, a pull is tried again, a crashed container starts.
 LOOK_AGAIN, PULL_BACKOFF, CRASH_BACKOFF, CRASH_AFTER = 2.0, 10.0, 10.0, 1.0
@@ -237,7 +247,9 @@ class PlayedPod:
     def _adopt(self, pod: Pod) -> None:
         """A pod that ran here before the node went away: its containers start again."""
         status = pod.get("status", {})
-        before = {s["name"]: s for s in [*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ())]}
+        before = {
+            s["name"]: s for s in [*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ())]
+        }
         for container in self.containers:
             old = before.get(container.name)
             if old and ("running" in old.get("state", {}) or old.get("restartCount")):
@@ -267,7 +279,7 @@ class PlayedPod:
             )
             if status == self._last_pushed:
                 return
-            body = {"metadata": {"uid": self.uid}, "status": status}
+            body = {"metadata": {"uid": self.uid}, "status": for_patch(status)}
             while True:
                 try:
                     shown = await self.host.client.call(
@@ -275,7 +287,7 @@ class PlayedPod:
                     )
                     break
                 except KubeError as error:
-                    if error.code in (404, 409):  # gone, or another pod of that name
+                    if error.code in (404, 409, 422):  # gone, another pod of that name, or not what it was
                         return
                 await asyncio.sleep(1.0)
             self._last_pushed = status
@@ -285,5 +297,3 @@ class PlayedPod:
 
 def _path(pod: Pod) -> str:
     return f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
-
-

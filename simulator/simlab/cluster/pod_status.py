@@ -93,6 +93,12 @@ def pod_status(
     return status
 
 
+def for_patch(status: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A whole status as a strategic merge patch: addresses replace those of an earlier sandbox."""
+    replaced = {name: [{"$patch": "replace"}, *status.get(name, ())] for name in ("podIPs", "hostIPs")}
+    return {"podIP": None, **status, **replaced}
+
+
 def phase_of(pod: Pod, containers: t.Sequence[Container]) -> str:
     """Pending until the main containers have started, as the kubelet counts."""
     main = [c for c in containers if not c.init]

@@ -21,16 +21,24 @@ import aiohttp
 from aiohttp import web
 
 from . import credentials
-
 from .audit import is_write, without_secrets
-from .request_verb import verb_of
 from .node import Node
 from .pki import SERVER, Authority, KeyPair, client_context, private_file
+from .request_verb import verb_of
 from .static_pods import server_names
 
 #: Real seconds between two looks at the list of faults.
 _PERIOD = 0.05
-_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "proxy-connection", "content-length"}
+_HOP = {
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+    "trailer",
+    "proxy-connection",
+    "content-length",
+}
 _OWN_HEADERS = ("x-remote-", "x-forwarded-for")
 
 
@@ -99,13 +107,17 @@ class FaultProxy:
         node = self.node
         context = client_context(credentials.accepted_authorities(node.config), pair, node.runtime)
         connector = aiohttp.TCPConnector(ssl=context, socket_factory=lambda info: _nonblocking(node, info), limit=100)
-        return aiohttp.ClientSession(connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None))
+        return aiohttp.ClientSession(
+            connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None)
+        )
 
     # --- one request ---
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         caller, groups = _caller(request)
         if "upgrade" in request.headers.get("Connection", "").lower():
-            return web.Response(status=501, text="the simulated lab's fault proxy does not pass on upgraded connections")
+            return web.Response(
+                status=501, text="the simulated lab's fault proxy does not pass on upgraded connections"
+            )
         verb = verb_of(request.method, request.path_qs)
         path = without_secrets(request.path_qs)
         write = is_write(verb, request.path_qs)
@@ -119,8 +131,7 @@ class FaultProxy:
             await asyncio.sleep(float(fault.args.get("seconds", 1)))
             return await self._forward(request, caller, groups)
         if fault.kind in ("drop-after", "kill-after", "cut"):
-            cut = fault.kind == "cut"
-            await self._forward(request, caller, groups, keep=cut)
+            await self._forward(request, caller, groups, show=0.5 if fault.kind == "cut" else 0.0)
         if fault.kind.startswith("kill"):
             await self.node.faults.kill()
         if fault.kind in ("drop-before", "kill-before", "garbage", "answer"):
@@ -134,15 +145,12 @@ class FaultProxy:
         raise _drop(request)
 
     async def _forward(
-        self, request: web.BaseRequest, caller: str, groups: t.Sequence[str], *, keep: bool = False
+        self, request: web.BaseRequest, caller: str, groups: t.Sequence[str], *, show: float = 1.0
     ) -> web.StreamResponse:
-        """Pass the request on. ``keep``: stop in the middle of the answer."""
+        """Pass the request on; ``show`` is how much of the answer the caller gets to see."""
         url = f"https://127.0.0.1:{credentials.local_port(self.node.config)}{request.raw_path}"
-        headers = [(k, v) for k, v in request.headers.items() if k.lower() not in _HOP and not k.lower().startswith(_OWN_HEADERS)]
-        headers.append(("X-Forwarded-For", str(request.remote or "")))
-        if caller:
-            headers += [("X-Remote-User", caller), *(("X-Remote-Group", group) for group in groups)]
         body = await request.read() if request.can_read_body else None
+        headers = _forwarded_headers(request, caller, groups)
         session = self._sessions[bool(caller)]
         try:
             answer = await session.request(request.method, url, headers=headers, data=body, allow_redirects=False)
@@ -153,12 +161,14 @@ class FaultProxy:
             for name, value in answer.headers.items():
                 if name.lower() not in _HOP:
                     response.headers.add(name, value)
-            if keep:
-                data = await answer.read()
+            if show == 1.0:
+                return await _stream(request, response, answer)
+            data = await answer.read()
+            if show:
                 await response.prepare(request)
-                await response.write(data[: len(data) // 2])
-                raise _drop(request)
-            return await _stream(request, response, answer)
+                await response.write(data[: int(len(data) * show)])
+                await asyncio.sleep(0.05)  # the half must be on its way before the connection is closed
+            return response
 
     def _record(self, request: web.BaseRequest, caller: str, verb: str, path: str, write: bool, result: str) -> None:
         self.node.ledger.record(
@@ -173,6 +183,18 @@ class FaultProxy:
             refused=True,
             fault=True,
         )
+
+
+def _forwarded_headers(request: web.BaseRequest, caller: str, groups: t.Sequence[str]) -> list[tuple[str, str]]:
+    headers = [
+        (name, value)
+        for name, value in request.headers.items()
+        if name.lower() not in _HOP and not name.lower().startswith(_OWN_HEADERS)
+    ]
+    headers.append(("X-Forwarded-For", str(request.remote or "")))
+    if caller:
+        headers += [("X-Remote-User", caller), *(("X-Remote-Group", group) for group in groups)]
+    return headers
 
 
 async def _stream(
@@ -232,5 +254,3 @@ def _nonblocking(node: Node, info: t.Any) -> socket.socket:
     made = node.machine.namespace.socket(info[0], info[1])
     made.setblocking(False)
     return made
-
-

@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from netlab import Network, machine_config, program
+
 from simlab.cluster import Behaviours, KubernetesNode
 from simlab.cluster.client import KubeClient, KubeError, talos_client
 

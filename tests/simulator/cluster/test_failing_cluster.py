@@ -16,6 +16,7 @@ import pytest
 import yaml
 from conftest import Cluster, Loop
 from netlab import Network, machine_config
+
 from simlab.cluster import EtcdError, EtcdMember, KubernetesNode, admin_kubeconfig
 from simlab.faults import Fault
 
@@ -70,9 +71,7 @@ class Outside:
         self.context = ssl.create_default_context(cadata=ca)
         self.context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         pem = pathlib.Path(cluster.node.runtime / "outside.pem")
-        pem.write_bytes(
-            base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"])
-        )
+        pem.write_bytes(base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
         self.context.load_cert_chain(pem)
         self.cluster = cluster
 
@@ -198,7 +197,9 @@ async def _mirror_version(cluster: Cluster, version: int) -> bool:
     if found is None:
         return False
     statuses = found["status"].get("containerStatuses") or [{}]
-    return found["metadata"]["annotations"]["talos.dev/config-version"] == str(version) and statuses[0].get("ready", False)
+    return found["metadata"]["annotations"]["talos.dev/config-version"] == str(version) and statuses[0].get(
+        "ready", False
+    )
 
 
 async def _running(cluster: Cluster, name: str, restarts: int = 0) -> bool:

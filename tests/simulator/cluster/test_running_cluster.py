@@ -7,6 +7,7 @@ import dataclasses
 
 import yaml
 from conftest import Cluster
+
 from simlab.cluster import admin_kubeconfig
 from simlab.ledger import Entry
 
@@ -122,7 +123,10 @@ def test_a_job_completes(cluster: Cluster) -> None:
 
 def test_node_labels_and_taints_follow_the_machine_config(cluster: Cluster) -> None:
     config = dict(cluster.node.config)
-    config["machine"] = dict(config["machine"]) | {"nodeLabels": {"rack": "one"}, "nodeTaints": {"gpu": "yes:NoSchedule"}}
+    config["machine"] = dict(config["machine"]) | {
+        "nodeLabels": {"rack": "one"},
+        "nodeTaints": {"gpu": "yes:NoSchedule"},
+    }
     restarted = cluster.loop.run(cluster.kubernetes.reconfigure(dataclasses.replace(cluster.node, config=config)))
     assert restarted == []
 
