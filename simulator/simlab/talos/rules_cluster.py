@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules for the ``cluster`` part of the v1alpha1 document."""
+
+from __future__ import annotations
+
+import collections.abc as c
+import re
+import typing as t
+import urllib.parse
+
+from .machineconfig import MachineConfig
+from .problems import Problems, endpoint, listed, quote, subnet_or_address
+
+_DNS_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62}(\.[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62})*[._]?\Z")
+_MODE_AND_CONFIG = (
+    "authorization-mode cannot be used in conjunction with AuthorizationConfig, "
+    "use eitherr AuthorizationConfig or authorization-mode"
+)
+_WEBHOOK_AND_CONFIG = (
+    "authorization-webhook-* flags cannot be used in conjunction with AuthorizationConfig, "
+    "use either AuthorizationConfig or authorization-webhook-* flags"
+)
+_DISCOVERY = "https://discovery.talos.dev/"
+
+
+def check(config: MachineConfig, found: Problems) -> None:
+    if config.get("cluster") is None:
+        found.add("cluster instructions are required")
+        return
+    if not config.get("cluster.controlPlane.endpoint"):
+        found.add("cluster controlplane endpoint is required")
+        return
+    problem = endpoint(_as_go_prints(config.endpoint))
+    found.when(problem, f"invalid controlplane endpoint: {problem}")
+    domain = str(config.get("cluster.network.dnsDomain") or "")
+    found.when(domain and not _is_dns_name(domain), f"{quote(domain)} is not a valid DNS name")
+    _cloud_provider(config, found)
+    _etcd(config, found)
+    ca_key = not config.control_plane and config.get("cluster.ca.key")
+    found.when(ca_key, "cluster CA key is not allowed on non-controlplane nodes (.cluster.ca)")
+    _inline_manifests(config, found)
+    _discovery(config, found)
+    _extra_arguments(config, found)
+
+
+def cni(config: MachineConfig, found: Problems) -> None:
+    """Checked on control plane nodes only."""
+    section = config.get("cluster.network.cni", {})
+    name, urls = section.get("name") or "flannel", listed(section.get("urls"))
+    flannel = section.get("flannel") or {}
+    if name not in ("flannel", "custom", "none"):
+        found.add('cni name should be one of ["flannel", "custom", "none"]')
+        return
+    found.when(name != "custom" and urls, f'"urls" field should be empty for "{name}" CNI')
+    if name == "flannel":
+        return
+    if name == "custom" and not urls:
+        found.warnings.append('"urls" field should not be empty for "custom" CNI')
+    found.when(flannel.get("extraArgs"), f'"flanneldExtraArgs" field should be empty for "{name}" CNI')
+    enabled = flannel.get("kubeNetworkPoliciesEnabled")
+    found.when(enabled, f'"flannelKubeNetworkPoliciesEnabled" should not be enabled for "{name}" CNI')
+    for url in urls if name == "custom" else []:
+        problem = endpoint(str(url))
+        found.when(problem, problem)
+
+
+def _as_go_prints(url: str) -> str:
+    """A URL without a scheme is a path to Go, and is printed escaped."""
+    return url if "://" in url else urllib.parse.quote(url, safe="/:%")
+
+
+def _is_dns_name(name: str) -> bool:
+    return len(name) - name.count(".") <= 255 and bool(_DNS_NAME.match(name))
+
+
+def _cloud_provider(config: MachineConfig, found: Problems) -> None:
+    section = config.get("cluster.externalCloudProvider", {})
+    manifests = listed(section.get("manifests"))
+    if manifests and not section.get("enabled"):
+        found.add("external cloud provider is disabled, but manifests are provided")
+        return
+    for url in manifests:
+        problem = endpoint(str(url))
+        found.when(problem, f"invalid external cloud provider manifest url {quote(url)}: {problem}")
+
+
+def _etcd(config: MachineConfig, found: Problems) -> None:
+    section = config.get("cluster.etcd")
+    if section is None:
+        return
+    if not config.control_plane:
+        found.add("etcd config is only allowed on control plane machines")
+        return
+    found.when(section.get("ca") is None, "key/cert combination should not be empty")
+    advertised = listed(section.get("advertisedSubnets"))
+    both = section.get("subnet") and advertised
+    found.when(both, "etcd subnet can't be set when advertised subnets are set")
+    advertised = advertised or listed(section.get("subnet") and [section["subnet"]])
+    for kind, subnets in (("advertised", advertised), ("listen", listed(section.get("listenSubnets")))):
+        for subnet in map(str, subnets):
+            bare = subnet.removeprefix("!")
+            found.when(not subnet_or_address(bare), f"etcd {kind} subnet is not valid: {quote(bare)}")
+
+
+def _inline_manifests(config: MachineConfig, found: Problems) -> None:
+    names: set[str] = set()
+    for manifest in listed(config.get("cluster.inlineManifests")):
+        name = str(manifest.get("name") or "")
+        found.when(not name.strip(), "inline manifest name can't be empty")
+        found.when(name in names, f"inline manifest name {quote(name)} is duplicate")
+        names.add(name)
+
+
+def _discovery(config: MachineConfig, found: Problems) -> None:
+    service = config.get("cluster.discovery.registries.service", {})
+    if not config.get("cluster.discovery.enabled") or service.get("disabled"):
+        return
+    url = urllib.parse.urlsplit(str(service.get("endpoint") or _DISCOVERY))
+    if not url.scheme and not url.path.startswith("/"):
+        text = f"parse {quote(url.geturl())}: invalid URI for request"
+        found.add(f"cluster discovery service registry endpoint is invalid: {text}")
+    else:
+        found.when(url.path not in ("", "/"), "cluster discovery service path should be empty")
+    for key in ("id", "secret"):
+        found.when(not config.get(f"cluster.{key}"), f"cluster discovery service requires .cluster.{key}")
+
+
+def _extra_arguments(config: MachineConfig, found: Problems) -> None:
+    """Authorisation of the API server has one way or the other; the first that is wrong is told."""
+    arguments: c.Mapping[str, t.Any] = config.get("cluster.apiServer.extraArgs", {})
+    if not config.get("cluster.apiServer.authorizationConfig"):
+        return
+    for key in sorted(arguments):
+        if key == "authorization-mode":
+            found.add(_MODE_AND_CONFIG)
+            return
+        if key.startswith("authorization-webhook-"):
+            found.add(_WEBHOOK_AND_CONFIG)
+            return
