@@ -1,0 +1,97 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the API server's ``Status`` answers mean, as errors of ours."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import AccessDenied, Conflict, HomelabError, NotFound, Refused, ServerFault, Unauthenticated
+from .transport import Answer
+
+
+class Throttled(ServerFault):
+    """HTTP 429: the server is busy and says when to come again."""
+
+
+class NotInstalled(ServerFault):
+    """What the server needs for this request is not there yet: a webhook's pods, a namespace's service account."""
+
+
+class FieldConflict(Conflict):
+    """Other managers own fields that we want to set differently. Asking again changes nothing."""
+
+    retryable = False
+
+
+#: Status -> error and what to try, unless something more precise is known.
+BY_STATUS: dict[int, tuple[type[HomelabError], str]] = {
+    400: (Refused, "Look for a wrong type or a misspelt field in the definition."),
+    401: (
+        Unauthenticated,
+        "The kubeconfig's credentials are not, or no longer, valid for this cluster. Fetch it anew.",
+    ),
+    403: (AccessDenied, "Give that user a role with this verb on this resource, or use another kubeconfig."),
+    404: (NotFound, ""),
+    405: (Refused, "This kind of object cannot be changed that way."),
+    409: (Conflict, "Somebody else changed it at the same time. Run it again."),
+    413: (Refused, "The object is too large for the API."),
+    415: (Refused, "Server-side apply needs Kubernetes 1.22 or newer."),
+    422: (Refused, "Correct the named fields. Some fields cannot be changed once the object exists."),
+    429: (Throttled, "The server is busy. Run it again later."),
+}
+
+
+def error_of(answer: Answer, asked: str, of: str) -> HomelabError:
+    """The error for an answer of status 300 and up."""
+    body = answer.body
+    message = str(body.get("message") or f"HTTP {answer.status}")
+    details = {"status": answer.status}
+    causes = _causes(body)
+    managers = [cause for cause in causes if cause.get("reason") == "FieldManagerConflict"]
+    if answer.status == 409 and managers:
+        return _field_conflict(asked, of, managers)
+    if "admission webhook" in message or "failed calling webhook" in message:
+        return _webhook(answer, asked, of, message)
+    if answer.status == 403 and "error looking up service account" in message:
+        hint = "The namespace's service account appears a moment after the namespace, or must be defined."
+        return NotInstalled(asked, of=of, answer=message, hint=hint, **details)
+    if answer.status == 403 and "exceeded quota" in message:
+        hint = "Ask for less, or raise the ResourceQuota."
+        return Refused(asked, of=of, answer=message, hint=hint, **details)
+    if answer.status in (307, 308, 301, 302):
+        return Refused(asked, of=of, answer=f"a redirect (HTTP {answer.status})", hint="Use the API's own address.")
+    kind, hint = BY_STATUS.get(answer.status, (ServerFault if answer.status >= 500 else Refused, ""))
+    return kind(asked, of=of, answer=message, hint=hint, **details, **_fields(causes))
+
+
+def _causes(body: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    details = body.get("details") or {}
+    found = details.get("causes") if isinstance(details, dict) else None
+    return [cause for cause in found or [] if isinstance(cause, dict)]
+
+
+def _fields(causes: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+    fields = [str(cause["field"]) for cause in causes if cause.get("field")]
+    return {"fields": fields} if fields else {}
+
+
+def _field_conflict(asked: str, of: str, causes: list[dict[str, t.Any]]) -> FieldConflict:
+    shown = [f"{cause.get('field')} ({str(cause.get('message', '')).removeprefix('conflict with ')})" for cause in causes]
+    return FieldConflict(
+        asked,
+        of=of,
+        answer=f"other managers set these fields to something else: {'; '.join(shown)}",
+        hint="Leave these fields out of the definition, or set force_conflicts to take them over.",
+        status=409,
+        **_fields(causes),
+    )
+
+
+def _webhook(answer: Answer, asked: str, of: str, message: str) -> HomelabError:
+    if answer.status >= 500 or "failed calling webhook" in message:
+        hint = "The program behind this admission webhook does not answer. Are its pods ready?"
+        return NotInstalled(asked, of=of, answer=message, hint=hint, status=answer.status)
+    hint = "A policy of the cluster refuses this object."
+    return Refused(asked, of=of, answer=message, hint=hint, status=answer.status)

@@ -1,0 +1,175 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The API server's verbs, and its discovery, for objects of any kind as plain dictionaries."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import typing as t
+
+from ..errors import Conflict, HomelabError, NotFound, ServerFault, Unreachable
+from ..waiting import Backoff, Deadline, no_progress, retry
+from .answers import NotInstalled, Throttled, error_of
+from .kubeconfig import Access, load
+from .transport import Transport
+
+Object = dict[str, t.Any]
+
+#: How long what may pass is asked again: a refused connection, an overloaded or restarting server. Seconds.
+PATIENCE = 4.0
+#: The same where something is just being installed: an admission webhook, a namespace's service account. Seconds.
+INSTALL_PATIENCE = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Resource:
+    """A kind as the server serves it: ``Deployment`` of ``apps/v1`` is ``deployments``, namespaced."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        base = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
+        if self.namespaced and namespace:
+            base += f"/namespaces/{namespace}"
+        return f"{base}/{self.plural}" + (f"/{name}" if name else "")
+
+
+class Client:
+    """One cluster. Thread-safe; discovery is asked once for each group and version."""
+
+    def __init__(self, access: Access, timeout: float = 30.0, progress: t.Callable[[str], None] = no_progress) -> None:
+        self.access = access
+        self.transport = Transport(access, timeout)
+        self.of = self.transport.of
+        self.progress = progress
+        self._kinds: dict[str, dict[str, Resource]] = {}
+        self._lock = threading.Lock()
+
+    # -- discovery -------------------------------------------------------------------------------------------------
+
+    def resource(self, api_version: str, kind: str) -> Resource | None:
+        """How the server serves this kind; nothing if it does not."""
+        with self._lock:
+            if api_version not in self._kinds:
+                self._kinds[api_version] = self._discover(api_version)
+            return self._kinds[api_version].get(kind)
+
+    def kinds(self, api_version: str) -> list[str]:
+        """The kinds that the server has in this group and version, for messages."""
+        return sorted(self._kinds.get(api_version, {}))
+
+    def forget(self) -> None:
+        """Ask discovery anew: CustomResourceDefinitions changed."""
+        with self._lock:
+            self._kinds.clear()
+
+    def _discover(self, api_version: str) -> dict[str, Resource]:
+        path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        try:
+            found = self.read(path, f"see what kinds {api_version} has")
+        except NotFound:
+            return {}
+        return {
+            entry["kind"]: Resource(api_version, entry["kind"], entry["name"], bool(entry["namespaced"]))
+            for entry in found.get("resources", [])
+            if "/" not in entry["name"]
+        }
+
+    # -- verbs -----------------------------------------------------------------------------------------------------
+
+    def read(self, path: str, asked: str, query: t.Mapping[str, str] | None = None) -> Object:
+        return self._ask("GET", path, asked, query=query)
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """The object, or nothing."""
+        asked = f"read {resource.kind} {_full(namespace, name)}"
+        try:
+            return self.read(resource.path(namespace, name), asked)
+        except NotFound:
+            return None
+
+    def list(self, resource: Resource, namespace: str = "", **query: str) -> list[Object]:
+        """All objects of a kind, in one namespace or in all; ``query`` as the API has it (labelSelector …)."""
+        where = f" in namespace {namespace}" if namespace else ""
+        found: list[Object] = []
+        token = ""
+        while True:
+            page = {"limit": "500", **query, **({"continue": token} if token else {})}
+            answer = self.read(resource.path(namespace), f"list {resource.plural}{where}", page)
+            found += [{"apiVersion": resource.api_version, "kind": resource.kind, **o} for o in answer.get("items") or []]
+            token = (answer.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return found
+
+    def apply(self, resource: Resource, wanted: Object, manager: str, *, force: bool, dry_run: bool) -> Object:
+        """Server-side apply. The object as it is (or, in a dry run, would be) after it. Safe to repeat."""
+        meta = wanted["metadata"]
+        namespace, name = meta.get("namespace", ""), meta["name"]
+        query = {"fieldManager": manager, "fieldValidation": "Strict"}
+        query.update({"force": "true"} if force else {}, **({"dryRun": "All"} if dry_run else {}))
+        return self._ask(
+            "PATCH",
+            resource.path(namespace, name),
+            f"apply {resource.kind} {_full(namespace, name)}",
+            query=query,
+            body=wanted,
+            content_type="application/apply-patch+yaml",
+            patient=not dry_run,
+        )
+
+    def delete(self, resource: Resource, namespace: str, name: str, *, dry_run: bool = False) -> None:
+        """Delete it and, in the background, what it owns. What is not there any more is fine."""
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        query = {"dryRun": "All"} if dry_run else None
+        asked = f"delete {resource.kind} {_full(namespace, name)}"
+        try:
+            self._ask("DELETE", resource.path(namespace, name), asked, query=query, body=options)
+        except NotFound:
+            return
+
+    def log_line(self, namespace: str, pod: str, container: str, *, previous: bool) -> str:
+        """The last line that a container wrote, or nothing: a log is a help, not a need."""
+        query = {"container": container, "tailLines": "1", "limitBytes": "500", **({"previous": "true"} if previous else {})}
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        try:
+            text = self.transport.text(path, f"read the log of {pod}", query=query, timeout=2.0)
+        except HomelabError:
+            return ""
+        lines = (text or "").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def _ask(self, method: str, path: str, asked: str, *, patient: bool = True, **more: t.Any) -> Object:
+        """One request, repeated while its failure may pass; ``patient`` also waits for what is being installed."""
+        patience = Deadline(PATIENCE)
+        installing = Deadline(INSTALL_PATIENCE if patient else 0.0)
+
+        def once() -> Object:
+            answer = self.transport.send(method, path, asked, **more)
+            if answer.status < 300:
+                return answer.body
+            raise error_of(answer, asked, self.of)
+
+        def passing(error: HomelabError) -> bool:
+            if not error.retryable:
+                return False
+            if isinstance(error, NotInstalled):
+                return not installing.over()
+            return isinstance(error, (Unreachable, ServerFault, Throttled, Conflict)) and not patience.over()
+
+        backoff = Backoff(first=0.2, most=2.0)
+        return retry(once, deadline=Deadline(INSTALL_PATIENCE), when=passing, progress=self.progress, backoff=backoff)
+
+
+def connect(params: t.Mapping[str, t.Any], progress: t.Callable[[str], None] = no_progress) -> Client:
+    """A client from a module's parameters (:data:`kubeconfig.OPTIONS`)."""
+    access = load(params.get("kubeconfig"), params.get("context"))
+    return Client(access, float(params.get("api_timeout") or 30.0), progress)
+
+
+def _full(namespace: str, name: str) -> str:
+    return f"{namespace}/{name}" if namespace else name

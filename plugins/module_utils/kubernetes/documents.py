@@ -1,0 +1,249 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From definitions and files to objects: checked, complete, without what only a server may set."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import copy
+import json
+import os
+import re
+import typing as t
+
+from ..errors import InvalidInput
+
+Object = dict[str, t.Any]
+
+#: What ``kubectl get -o yaml`` shows and nobody can want.
+SERVERS_OWN = ("managedFields", "uid", "resourceVersion", "generation", "creationTimestamp", "selfLink", "deletionTimestamp")
+
+#: RFC 1123 subdomain, as most names; and the path segment names of RBAC, which only forbid a slash and a percent sign.
+SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
+FREE_NAMES = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
+
+
+class Source(t.NamedTuple):
+    """An object as it was given, and where: ``definition 2``, ``apps.yaml, document 3``."""
+
+    where: str
+    given: t.Any
+
+
+def collect(definitions: t.Sequence[t.Any], files: t.Sequence[str]) -> list[Object]:
+    """All objects, in the order in which they are given. Raises :class:`InvalidInput` before anything is asked."""
+    sources = [Source(f"definition {n}", given) for n, given in enumerate(definitions, 1)]
+    expanded: list[Source] = []
+    for source in sources:
+        expanded += _parsed(source) if isinstance(source.given, str) else _flattened(source)
+    for path in files:
+        expanded += _file(path)
+    objects: list[Object] = []
+    seen: dict[tuple[str, ...], str] = {}
+    for source in expanded:
+        objects.append(_checked(source))
+        _once(objects[-1], source.where, seen)
+    return objects
+
+
+def identity(wanted: t.Mapping[str, t.Any]) -> str:
+    """``<Kind>/<namespace>/<name>`` or ``<Kind>/<name>``."""
+    meta = wanted["metadata"]
+    return "/".join([wanted["kind"], *([meta["namespace"]] if meta.get("namespace") else []), meta["name"]])
+
+
+def _file(path: str) -> list[Source]:
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
+            text = file.read()
+    except OSError as error:
+        raise InvalidInput(f"The manifest file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"The manifest file {path} is not text in UTF-8") from None
+    found = _parsed(Source(path, text))
+    if not found:
+        raise InvalidInput(f"The manifest file {path} holds no object")
+    return found
+
+
+def _parsed(source: Source) -> list[Source]:
+    """The documents of a YAML or JSON text."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        documents = list(yaml.load_all(source.given, Loader=loader))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise InvalidInput(f"{source.where} is not valid YAML{place}: {problem}") from None
+    found: list[Source] = []
+    for n, document in enumerate(documents, 1):
+        if document is not None:
+            where = source.where if len(documents) == 1 else f"{source.where}, document {n}"
+            found += _flattened(Source(where, document))
+    return found
+
+
+def _flattened(source: Source) -> list[Source]:
+    """A ``List`` as its members, whatever its kind is called."""
+    given = source.given
+    if isinstance(given, list):
+        members: t.Any = given
+    elif isinstance(given, dict) and str(given.get("kind", "")).endswith("List") and isinstance(given.get("items"), list):
+        members = given["items"]
+    else:
+        return [source]
+    found: list[Source] = []
+    for n, member in enumerate(members, 1):
+        found += _flattened(Source(f"{source.where}, item {n}", member))
+    return found
+
+
+def _checked(source: Source) -> Object:
+    given = source.given
+    if not isinstance(given, dict):
+        raise InvalidInput(f"{source.where} is {_name_of(given)}, not a mapping with apiVersion, kind and metadata")
+    for field in ("apiVersion", "kind"):
+        if not isinstance(given.get(field), str) or not given[field]:
+            raise InvalidInput(
+                f"{source.where} has no {field}", hint=_nearest(given, field) or "Every object needs apiVersion and kind."
+            )
+    meta = given.get("metadata")
+    if not isinstance(meta, dict):
+        raise InvalidInput(f"{source.where} ({given['kind']}) has no metadata")
+    _check_names(source.where, given["kind"], meta)
+    return _cleaned(source.where, given)
+
+
+def _check_names(where: str, kind: str, meta: Object) -> None:
+    name = meta.get("name")
+    if not name and meta.get("generateName"):
+        raise InvalidInput(
+            f"{where} ({kind}) has generateName, which would make a new object in each run",
+            hint="Give it a metadata.name.",
+        )
+    if not isinstance(name, str) or not name:
+        shown = "no metadata.name" if name in (None, "") else f"a metadata.name that is {_name_of(name)}, not text"
+        raise InvalidInput(f"{where} ({kind}) has {shown}")
+    if kind in FREE_NAMES:
+        valid = "/" not in name and "%" not in name and name not in (".", "..")
+    else:
+        valid = len(name) <= 253 and bool(SUBDOMAIN.match(name))
+    if not valid:
+        raise InvalidInput(
+            f"{where}: the {kind} name {name!r} is not valid", hint="Names are lower case letters, digits, '-' and '.'."
+        )
+    namespace = meta.get("namespace")
+    if namespace is not None and not (isinstance(namespace, str) and len(namespace) <= 63 and LABEL.match(namespace)):
+        raise InvalidInput(
+            f"{where} ({kind} {name}): the namespace {namespace!r} is not valid",
+            hint="Namespaces are lower case letters, digits and '-'.",
+        )
+
+
+def _cleaned(where: str, given: Object) -> Object:
+    wanted: Object = _without_nothing(copy.deepcopy(given))
+    wanted.pop("status", None)
+    for field in SERVERS_OWN:
+        wanted["metadata"].pop(field, None)
+    for field in ("labels", "annotations"):
+        _check_text_map(where, wanted, field)
+    if wanted["kind"] == "Secret" and wanted["apiVersion"] == "v1":
+        _secret(where, wanted)
+    try:
+        json.dumps(wanted)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"{where} ({identity(wanted)}) holds a value that JSON does not have: {error}",
+            hint="Quote dates and other special values.",
+        ) from None
+    return wanted
+
+
+def _check_text_map(where: str, wanted: Object, field: str) -> None:
+    found = wanted["metadata"].get(field)
+    if found is None:
+        return
+    if not isinstance(found, dict):
+        raise InvalidInput(f"{where} ({identity(wanted)}): metadata.{field} is {_name_of(found)}, not a mapping")
+    for key, value in found.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise InvalidInput(
+                f"{where} ({identity(wanted)}): metadata.{field}.{key} is {_name_of(value)}, not text",
+                hint=f'Quote it: {key}: "{str(value).lower() if isinstance(value, bool) else value}".',
+            )
+
+
+def _secret(where: str, wanted: Object) -> None:
+    """``stringData`` as ``data``: the API keeps only that, and would never own the other field."""
+    plain = wanted.pop("stringData", None) or {}
+    data = wanted.get("data") or {}
+    for name, found in (("stringData", plain), ("data", data)):
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+            raise InvalidInput(f"{where} ({identity(wanted)}): {name} must map names to text", hint="Quote the values.")
+    for key, value in data.items():
+        try:
+            base64.b64decode("".join(value.split()), validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidInput(
+                f"{where} ({identity(wanted)}): data.{key} is not base64", hint="Plain text belongs in stringData."
+            ) from None
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
+    if data or encoded:
+        wanted["data"] = {**data, **encoded}
+
+
+def secret_texts(objects: t.Sequence[Object]) -> set[str]:
+    """What the Secrets hold, encoded and plain, but for words that the definitions show elsewhere anyway."""
+    found: set[str] = set()
+    open_text: list[str] = []
+    for wanted in objects:
+        if wanted["kind"] != "Secret":
+            open_text.append(json.dumps(wanted))
+            continue
+        open_text.append(json.dumps({key: value for key, value in wanted.items() if key != "data"}))
+        for value in (wanted.get("data") or {}).values():
+            found |= _both_forms(value)
+    shown = "\n".join(open_text)
+    return {value for value in found if len(value) > 3 and value not in shown}
+
+
+def _both_forms(value: str) -> set[str]:
+    try:
+        plain = base64.b64decode(value).decode()
+    except (ValueError, UnicodeDecodeError):
+        return {value}
+    return {value, plain, *(line for line in plain.splitlines() if len(line) > 15)}
+
+
+def _once(wanted: Object, where: str, seen: dict[tuple[str, ...], str]) -> None:
+    key = (wanted["apiVersion"].rpartition("/")[0], identity(wanted))
+    if key in seen:
+        raise InvalidInput(f"{identity(wanted)} is given twice: {seen[key]} and {where}")
+    seen[key] = where
+
+
+def _without_nothing(value: t.Any) -> t.Any:
+    """Without nulls, which say no more than a field that is left out."""
+    if isinstance(value, dict):
+        return {key: _without_nothing(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nothing(item) for item in value]
+    return value
+
+
+def _nearest(given: Object, field: str) -> str:
+    for key in given:
+        if isinstance(key, str) and key != field and key.lower().replace("_", "") == field.lower():
+            return f"It has {key!r}: write {field}."
+    return ""
+
+
+def _name_of(value: t.Any) -> str:
+    names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    return names.get(type(value), "nothing" if value is None else type(value).__name__)

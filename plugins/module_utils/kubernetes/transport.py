@@ -1,0 +1,147 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTTP to one API server: a pool of connections, JSON in and out, network failures as errors of ours."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+import urllib.parse
+
+from ..errors import MissingDependency, ServerFault, Unreachable
+from .kubeconfig import Access
+
+#: Connections, and so requests at the same time.
+POOL = 8
+
+
+class Untrusted(Unreachable):
+    """The server's certificate does not verify, or it does not accept ours: asking again changes nothing."""
+
+    retryable = False
+
+
+class Answer(t.NamedTuple):
+    status: int
+    body: dict[str, t.Any]
+    retry_after: float
+
+
+class Transport:
+    """One API server. Thread-safe. ``timeout`` is for one answer, in seconds."""
+
+    def __init__(self, access: Access, timeout: float) -> None:
+        self.access = access
+        self.server = access.server
+        self.timeout = timeout
+        self._pool = _pool(access)
+
+    @property
+    def of(self) -> str:
+        return f"Kubernetes API at {self.server}"
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        asked: str,
+        *,
+        query: t.Mapping[str, str] | None = None,
+        body: t.Any = None,
+        content_type: str = "application/json",
+        timeout: float | None = None,
+    ) -> Answer:
+        """One request, one answer of any status. Raises :class:`Unreachable`, or ServerFault for a broken answer."""
+        url = self.server + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
+        headers = {"accept": "application/json", **self.access.headers}
+        data = None
+        if body is not None:
+            headers["content-type"] = content_type
+            data = json.dumps(body).encode()
+        response = self._send(method, url, asked, headers, data, timeout or self.timeout)
+        return Answer(response.status, self._json(response, asked), _seconds(response.headers.get("retry-after")))
+
+    def text(self, path: str, asked: str, *, query: t.Mapping[str, str], timeout: float) -> str | None:
+        """A plain text answer, such as a log; nothing when the server says no."""
+        url = f"{self.server}{path}?{urllib.parse.urlencode(query)}"
+        response = self._send("GET", url, asked, dict(self.access.headers), None, timeout)
+        return str(response.data.decode("utf-8", "replace")) if response.status == 200 else None
+
+    def _send(
+        self, method: str, url: str, asked: str, headers: dict[str, str], data: bytes | None, timeout: float
+    ) -> t.Any:
+        import urllib3
+
+        wait = urllib3.Timeout(connect=min(timeout, 10.0), read=timeout)
+        try:
+            return self._pool.request(
+                method, url, body=data, headers=headers, timeout=wait, retries=False, redirect=False
+            )
+        except urllib3.exceptions.SSLError as error:
+            raise self._untrusted(asked, str(error)) from None
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(asked, error) from None
+
+    def _json(self, response: t.Any, asked: str) -> dict[str, t.Any]:
+        raw = response.data
+        try:
+            found = json.loads(raw) if raw else {}
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            return found
+        shown = raw[:200].decode("utf-8", "replace").strip()
+        if response.status >= 300:
+            return {"message": shown, "reason": ""}
+        raise ServerFault(
+            asked, of=self.of, answer=f"not JSON: {shown}", hint="Is there something else at this address?"
+        )
+
+    def _untrusted(self, asked: str, text: str) -> Untrusted:
+        if "CERTIFICATE_VERIFY_FAILED" in text:
+            hint = "The kubeconfig's certificate-authority-data must be the one that signed this server's certificate."
+        elif "ALERT" in text.upper():
+            hint = "The server refused the kubeconfig's client certificate: is it expired, or of another cluster?"
+        else:
+            hint = "Is there really a Kubernetes API with TLS at this address?"
+        return Untrusted(asked, of=self.of, answer=_core(text), hint=hint)
+
+    def _unreachable(self, asked: str, error: Exception) -> Unreachable:
+        text = _core(str(error))
+        if "ALERT" in text.upper():
+            return self._untrusted(asked, text)
+        hint = "Is the cluster's endpoint up, and reachable from here? The address comes from the kubeconfig."
+        return Unreachable(asked, of=self.of, answer=text, hint=hint)
+
+
+def _pool(access: Access) -> t.Any:
+    try:
+        import urllib3
+    except ImportError as error:
+        raise MissingDependency("urllib3", reason=str(error)) from None
+    options: dict[str, t.Any] = {"num_pools": 2, "maxsize": POOL, "block": True}
+    if access.tls is not None:
+        options["ssl_context"] = access.tls
+        if not access.tls.check_hostname:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+            options["assert_hostname"] = False
+        if access.server_name:
+            options.update(server_hostname=access.server_name, assert_hostname=access.server_name)
+    if access.proxy:
+        return urllib3.ProxyManager(access.proxy, **options)
+    return urllib3.PoolManager(**options)
+
+
+def _core(text: str) -> str:
+    """What urllib3 says, without the connection object's address in memory in front of it."""
+    if "object at 0x" in text:
+        text = text.split(">: ", 1)[-1].split("): ", 1)[-1]
+    return text.strip("()'\" ,")
+
+
+def _seconds(value: str | None) -> float:
+    try:
+        return min(float(value or 0), 30.0)
+    except ValueError:
+        return 0.0

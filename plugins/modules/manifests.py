@@ -1,0 +1,308 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: manifests
+short_description: Apply Kubernetes objects by server-side apply, and wait for them
+version_added: 0.1.0
+author:
+  - groundwork.homelab authors (@groundwork)
+description:
+  - Applies any number of Kubernetes objects in one task, in an order that works (namespaces and CustomResourceDefinitions, then
+    configuration, workloads, custom resources and webhooks).
+  - What is already as wanted is not written. What is not is first judged by the API server in a dry run, all of it, so that one
+    wrong object leaves the whole set unwritten.
+  - Fields that an earlier run set, and the definition no longer has, are removed. Fields of others are left alone.
+extends_documentation_fragment:
+  - groundwork.homelab.kubernetes
+  - groundwork.homelab.attributes
+  - groundwork.homelab.attributes.actiongroup_kubernetes
+attributes:
+  check_mode:
+    details:
+      - A namespace or a kind that does not exist yet, and is not in the same task either, is taken as made by an earlier task, with a warning.
+options:
+  definitions:
+    description:
+      - The objects. Each is a mapping, or text with YAML documents. A C(List) stands for its members.
+      - Secrets may use C(stringData); it is sent as C(data).
+    type: list
+    elements: raw
+    default: []
+  src:
+    description:
+      - Files with YAML or JSON documents, on the machine where the module runs (the controller, usually).
+    type: list
+    elements: path
+    default: []
+  state:
+    description:
+      - V(present) makes the objects as they are defined.
+      - V(absent) deletes the objects that are named, and no others. Deleting a namespace deletes what is in it.
+    type: str
+    choices:
+      - present
+      - absent
+    default: present
+  namespace:
+    description:
+      - The namespace of objects of namespaced kinds that name none.
+      - If left out, the one of the kubeconfig's context, or V(default).
+    type: str
+  field_manager:
+    description:
+      - Under which name the server records the fields that are set here.
+    type: str
+    default: groundwork.homelab
+  force_conflicts:
+    description:
+      - Take over fields that another manager has set to something else. If V(false), such fields are an error that names them.
+    type: bool
+    default: false
+  wait:
+    description:
+      - Wait until the objects are ready, or, with O(state=absent), gone.
+      - Deployments, StatefulSets and DaemonSets are ready when their current pods are, Jobs when they are complete, Pods,
+        PersistentVolumeClaims, Services of type LoadBalancer, Namespaces, Nodes, APIServices and CustomResourceDefinitions by their
+        status. Objects of other kinds are ready when they exist, but if they have a condition C(Ready) or C(Available), that must be true.
+      - What cannot become ready without help (an image that cannot be pulled, a program that ends again and again, a failed Job, an
+        exceeded quota) ends the wait within seconds, with the cause.
+    type: bool
+    default: false
+  wait_timeout:
+    description:
+      - Seconds to wait for all of them.
+    type: float
+    default: 300
+  planned:
+    description:
+      - Whether, in check mode, the cluster would be made by an earlier task. Nothing is asked then, and every object is a creation.
+      - Without effect outside check mode.
+    type: bool
+    default: false
+seealso:
+  - name: Server-Side Apply
+    description: How Kubernetes records who manages which field.
+    link: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+"""
+
+EXAMPLES = r"""
+- name: Make a namespace and a ConfigMap in it
+  groundwork.homelab.manifests:
+    kubeconfig: "{{ lab_secrets_dir }}/kubeconfig"
+    definitions:
+      - apiVersion: v1
+        kind: Namespace
+        metadata:
+          name: media
+      - apiVersion: v1
+        kind: ConfigMap
+        metadata:
+          name: settings
+          namespace: media
+        data:
+          timezone: Europe/Berlin
+
+- name: Apply release manifests, and wait until everything runs
+  groundwork.homelab.manifests:
+    kubeconfig: "{{ lab_secrets_dir }}/kubeconfig"
+    src:
+      - files/crds.yaml
+      - files/operator.yaml
+    namespace: operators
+    wait: true
+    wait_timeout: 600
+
+- name: Take over a Deployment that somebody made by hand
+  groundwork.homelab.manifests:
+    kubeconfig: "{{ lab_secrets_dir }}/kubeconfig"
+    src:
+      - files/jellyfin.yaml
+    force_conflicts: true
+
+- name: Remove the ConfigMap
+  groundwork.homelab.manifests:
+    kubeconfig: "{{ lab_secrets_dir }}/kubeconfig"
+    state: absent
+    definitions:
+      - apiVersion: v1
+        kind: ConfigMap
+        metadata:
+          name: settings
+          namespace: media
+"""
+
+RETURN = r"""
+changes:
+  description:
+    - What was changed, or would be in check mode, in the order in which it is applied.
+    - Values of Secrets are hidden.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    resource:
+      description: The object, as C(<Kind>/<namespace>/<name>) or C(<Kind>/<name>).
+      type: str
+      returned: always
+    action:
+      description: V(create), V(update) or V(delete).
+      type: str
+      returned: always
+    before:
+      description: The fields that differ, as they were; for a deletion the whole object.
+      type: dict
+      returned: when there were any
+    after:
+      description: The fields that differ, as they become; for a creation the whole object.
+      type: dict
+      returned: when there are any
+    note:
+      description: What else is to be known about it.
+      type: str
+      returned: when there is something
+  sample:
+    - resource: Deployment/media/jellyfin
+      action: update
+      before:
+        spec.template.spec.containers[jellyfin].image: jellyfin/jellyfin:10.10.0
+      after:
+        spec.template.spec.containers[jellyfin].image: jellyfin/jellyfin:10.11.0
+objects:
+  description: The objects that the task is about, changed or not, in the order in which they are applied.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - Namespace/media
+    - Deployment/media/jellyfin
+error:
+  description: What went wrong, in parts.
+  returned: failure
+  type: dict
+  contains:
+    kind:
+      description: What kind of failure it is, such as V(NotFound) or V(TaskFailed).
+      type: str
+      returned: always
+    asked:
+      description: What was asked.
+      type: str
+      returned: always
+    of:
+      description: Of whom.
+      type: str
+      returned: when somebody was asked
+    answer:
+      description: What came back.
+      type: str
+      returned: when something did
+    hint:
+      description: What to try.
+      type: str
+      returned: when there is something
+"""
+
+import typing as t
+
+from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError, InvalidInput
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes import (
+    client,
+    documents,
+    kubeconfig,
+    manifests,
+    readiness,
+)
+from ansible_collections.groundwork.homelab.plugins.module_utils.task import Spec, Task, run_as_module
+from ansible_collections.groundwork.homelab.plugins.module_utils.waiting import Deadline
+
+SPEC = Spec(
+    argument_spec={
+        **kubeconfig.argument_spec(),
+        "definitions": {"type": "list", "elements": "raw", "default": []},
+        "src": {"type": "list", "elements": "path", "default": []},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "namespace": {"type": "str"},
+        "field_manager": {"type": "str", "default": "groundwork.homelab"},
+        "force_conflicts": {"type": "bool", "default": False},
+        "wait": {"type": "bool", "default": False},
+        "wait_timeout": {"type": "float", "default": 300.0},
+        "planned": {"type": "bool", "default": False},
+    },
+)
+
+
+def run(task: Task) -> dict[str, t.Any]:
+    """Read, plan, and apply unless in check mode."""
+    objects = documents.collect(task.params["definitions"], task.params["src"])
+    task.secret(*documents.secret_texts(objects))
+    _check(task.params)
+    if task.check_mode and task.params["planned"]:
+        return _predict(task, objects)
+    cluster = client.connect(task.params, task.progress)
+    task.secret(*cluster.access.secrets())
+    options = manifests.Options(
+        manager=task.params["field_manager"],
+        force=task.params["force_conflicts"],
+        namespace=task.params["namespace"] or cluster.access.namespace,
+        predict=task.check_mode,
+    )
+    work = manifests.Manifests(cluster, objects, options, task.warn)
+    if task.params["state"] == "absent":
+        return _remove(task, work)
+    return _apply(task, work)
+
+
+def _check(params: dict[str, t.Any]) -> None:
+    if not params["field_manager"] or len(params["field_manager"]) > 128:
+        raise InvalidInput("field_manager must be a name of 1 to 128 characters")
+    if params["wait_timeout"] < 0:
+        raise InvalidInput(f"wait_timeout is {params['wait_timeout']:g}, it must not be negative")
+
+
+def _predict(task: Task, objects: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+    if task.params["state"] == "absent":
+        return task.result(manifests.Plan(), objects=[])
+    plan = manifests.predicted_plan(objects, task.params["namespace"] or "default")
+    return task.result(plan, objects=[change.resource for change in plan])
+
+
+def _apply(task: Task, work: manifests.Manifests) -> dict[str, t.Any]:
+    plan = work.plan()
+    if not task.check_mode:
+        deadline = Deadline(task.params["wait_timeout"])
+        work.apply(plan, deadline)
+        if task.params["wait"]:
+            _after(plan, lambda: readiness.wait_until_ready(work.client, work.targets(), deadline))
+    return task.result(plan, objects=[documents.identity(item.wanted) for item in work.items])
+
+
+def _remove(task: Task, work: manifests.Manifests) -> dict[str, t.Any]:
+    plan = work.plan_removal()
+    if not task.check_mode:
+        deadline = Deadline(task.params["wait_timeout"])
+        work.apply(plan, deadline)
+        if task.params["wait"]:
+            _after(plan, lambda: readiness.wait_until_gone(work.client, work.targets(), deadline))
+    return task.result(plan, objects=[documents.identity(item.wanted) for item in work.items])
+
+
+def _after(plan: manifests.Plan, wait: t.Callable[[], None]) -> None:
+    """A wait that fails tells what was changed before it."""
+    try:
+        wait()
+    except HomelabError as error:
+        error.made = plan.as_result()
+        raise
+
+
+def main() -> None:
+    run_as_module(SPEC, run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real etcd and kube-apiserver on loopback ports of their own; nothing here needs a simulated lab."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import pathlib
+import socket
+import ssl
+import subprocess
+import time
+import typing as t
+import urllib.error
+import urllib.request
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+READY_WITHIN = 60.0
+
+
+def binary() -> pathlib.Path:
+    """The control plane's multi-call binary: ``SIMLAB_CONTROLPLANE``, or the newest in the cache."""
+    named = os.environ.get("SIMLAB_CONTROLPLANE")
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "groundwork-homelab"
+    found = [pathlib.Path(named)] if named else sorted(cache.glob("controlplane-*"), key=lambda p: p.stat().st_mtime)
+    usable = [path for path in found if path.is_file() and os.access(path, os.X_OK)]
+    if not usable:
+        pytest.skip("no control plane binary: make setup builds it")
+    return usable[-1]
+
+
+def free_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+class ApiServer:
+    """etcd and kube-apiserver in a directory; ``kubeconfig`` is an administrator's."""
+
+    TOKENS = {"admin": "admin-token-0123456789", "reader": "reader-token-0123456789"}
+
+    def __init__(self, program: pathlib.Path, home: pathlib.Path) -> None:
+        self.program, self.home = program, home
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.etcd_port, self.peer_port, self.port = free_ports(3)
+        self.kubeconfig = home / "kubeconfig"
+        self.audit = home / "audit.log"
+
+    def start(self) -> None:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        form = serialization.PrivateFormat.PKCS8
+        pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        (self.home / "sa.key").write_bytes(pem)
+        lines = [f'{token},{name},{name},"{"system:masters" if name == "admin" else "none"}"' for name, token in self.TOKENS.items()]
+        (self.home / "tokens.csv").write_text("\n".join(lines) + "\n")
+        rule = {"level": "Metadata", "omitStages": ["RequestReceived"], "users": ["admin"]}
+        policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [rule, {"level": "None"}]}
+        (self.home / "audit.yaml").write_text(yaml.safe_dump(policy))
+        self._spawn("etcd", self._etcd())
+        self._spawn("kube-apiserver", self._api())
+        self._wait()
+        self.write_kubeconfig(self.kubeconfig, "admin")
+
+    def _etcd(self) -> list[str]:
+        client, peer = f"http://127.0.0.1:{self.etcd_port}", f"http://127.0.0.1:{self.peer_port}"
+        return [
+            "--data-dir", str(self.home / "etcd"), "--unsafe-no-fsync",
+            "--listen-client-urls", client, "--advertise-client-urls", client,
+            "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
+        ]  # fmt: skip
+
+    def _api(self) -> list[str]:
+        return [
+            "--etcd-servers", f"http://127.0.0.1:{self.etcd_port}", "--secure-port", str(self.port),
+            "--bind-address", "127.0.0.1", "--cert-dir", str(self.home / "certs"),
+            "--service-cluster-ip-range", "10.96.0.0/16", "--authorization-mode", "RBAC",
+            "--token-auth-file", str(self.home / "tokens.csv"),
+            "--service-account-issuer", "https://kubernetes.default.svc",
+            "--service-account-key-file", str(self.home / "sa.key"),
+            "--service-account-signing-key-file", str(self.home / "sa.key"),
+            "--audit-policy-file", str(self.home / "audit.yaml"), "--audit-log-path", str(self.audit),
+            "--disable-admission-plugins", "ServiceAccount",
+        ]  # fmt: skip
+
+    def _spawn(self, name: str, arguments: list[str]) -> None:
+        with (self.home / f"{name}.log").open("wb") as log:
+            self.processes.append(
+                subprocess.Popen([str(self.program), name, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            )
+
+    def _wait(self) -> None:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        request = urllib.request.Request(
+            f"https://127.0.0.1:{self.port}/readyz", headers={"authorization": f"Bearer {self.TOKENS['admin']}"}
+        )
+        end = time.monotonic() + READY_WITHIN
+        while time.monotonic() < end:
+            if any(process.poll() is not None for process in self.processes):
+                break
+            with contextlib.suppress(urllib.error.URLError, OSError):
+                with urllib.request.urlopen(request, context=context, timeout=5) as answer:
+                    if answer.status == 200:
+                        return
+            time.sleep(0.1)
+        tail = (self.home / "kube-apiserver.log").read_text()[-2000:]
+        raise RuntimeError(f"the API server did not become ready: {tail}")
+
+    def write_kubeconfig(self, path: pathlib.Path, user: str, **changes: t.Any) -> pathlib.Path:
+        authority = base64.b64encode((self.home / "certs/apiserver.crt").read_bytes()).decode()
+        cluster = {"server": f"https://127.0.0.1:{self.port}", "certificate-authority-data": authority, **changes}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "lab", "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": self.TOKENS.get(user, user)}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": user}}],
+            "current-context": "lab",
+        }
+        path.write_text(yaml.safe_dump(config))
+        path.chmod(0o600)
+        return path
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[ApiServer]:
+    server = ApiServer(binary(), tmp_path_factory.mktemp("apiserver"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
