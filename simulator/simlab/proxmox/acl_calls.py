@@ -184,12 +184,11 @@ def _path(call: Call) -> str:
 
 
 def _check_delegation(call: Call, path: str, wanted: list[str]) -> None:
-    """Without Permissions.Modify: on a VM, pool or storage that one may allocate, rights that one has oneself."""
-    needed = {"vms": "VM.Allocate", "pool": "Pool.Allocate", "storage": "Datastore.Allocate"}
-    right = needed.get(path.strip("/").partition("/")[0])
-    granted = {privilege for role in wanted for privilege in call.cluster.access.roles.get(role, ())}
-    if right is None or not call.allowed.has(path, [right]) or not call.allowed.has(path, granted):
-        call.allowed.require(path, "Permissions.Modify")
+    """Without Permissions.Modify: only rights that one has oneself."""
+    for role in wanted:
+        granted = call.cluster.access.roles.get(role, frozenset())
+        if not call.allowed.has(path, granted):
+            raise Failure(f"ACL update failed: cannot assign role '{role}' - privileges are missing")
 
 
 # -- realms -----------------------------------------------------------------------------------------------

@@ -83,24 +83,23 @@ async def answer(
     given: t.Callable[[], t.Awaitable[tuple[dict[str, t.Any], Upload | None]]],
     caller: t.Callable[[], t.Awaitable[Caller]],
 ) -> t.Any:
-    """The data of the answer. Order: 401, 501, unknown node, 400, 403, the rest."""
+    """The data of the answer. Order: 401, 501, stated permissions (403), unknown node, parameters (400), the rest."""
     who = await caller()
     path = "/" + "/".join(parts)
     route = schema.load().match(parts)
     if route is None or method not in route.methods:
         raise ApiError(501, f"Method '{method} {path}' not implemented")
     description = route.methods[method]
-    node = route.variables.get("node")
-    if node is not None and route.template.startswith("/nodes/{node}/") and node not in cluster.nodes:
-        reason = "Temporary failure in name resolution"
-        raise Failure(f"hostname lookup '{node}' failed - failed to get address info for: {node}: {reason}")
-    params, upload = await given()
-    params = _merge(route.variables, params)
+    sent, upload = await given()
+    params = _merge(route.variables, sent)
+    if who.is_token and not description.get("allowtoken", 1):
+        raise ApiError(403, f"URI '{path}' not available with API token, need proper ticket.")
+    allowed = Permissions(cluster.access, who)
+    allowed.check_method(description.get("permissions"), params)
+    _check_node(cluster, route)
     errors = schema.check_parameters(description.get("parameters") or {}, params)
     if errors:
         raise ParameterError(errors)
-    allowed = Permissions(cluster.access, who)
-    allowed.check_method(description.get("permissions"), params)
     call = Call(cluster, method, route.template, params, who, allowed, upload)
     handler = _HANDLERS.get((method, route.template)) or _index(call)
     if handler is None:
@@ -110,10 +109,19 @@ async def answer(
 
 
 def _merge(variables: dict[str, str], params: dict[str, t.Any]) -> dict[str, t.Any]:
-    for name, value in variables.items():
-        if name in params and str(params[name]) != value:
-            raise ApiError(400, "duplicate parameter (already defined in URI) with conflicting values!")
+    text = "duplicate parameter (already defined in URI) with conflicting values!"
+    twice = [name for name, value in variables.items() if name in params and str(params[name]) != value]
+    if twice:
+        raise ParameterError(dict.fromkeys(twice, text))
     return {**params, **variables}
+
+
+def _check_node(cluster: Cluster, route: schema.Route) -> None:
+    """A request goes on to its node: an unknown one has no address."""
+    node = route.variables.get("node")
+    if node is not None and node not in cluster.nodes:
+        reason = "Temporary failure in name resolution"
+        raise Failure(f"hostname lookup '{node}' failed - failed to get address info for: {node}: {reason}")
 
 
 #: Indices whose entries are not called ``name`` in the real API.

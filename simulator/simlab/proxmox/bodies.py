@@ -13,6 +13,15 @@ import aiohttp.web
 from .api import Upload
 from .errors import ApiError, Failure
 
+
+
+class Unreadable(ApiError):
+    """A body that the server's own parser gives up on: no JSON answer."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(500, text)
+
+
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -28,7 +37,7 @@ async def read(request: aiohttp.web.BaseRequest) -> tuple[dict[str, t.Any], Uplo
         return _form(body.decode("utf-8", "replace")), None
     if kind.startswith("application/json"):
         return _json(body), None
-    raise ApiError(506, f"upload '{kind}' not implemented")
+    raise ApiError(506, f"upload 'Content-Type '{kind}' not implemented")
 
 
 def _form(text: str) -> dict[str, t.Any]:
@@ -52,8 +61,10 @@ def _form(text: str) -> dict[str, t.Any]:
 def _json(body: bytes) -> dict[str, t.Any]:
     try:
         decoded = json.loads(body or b"{}", parse_float=str)
-    except ValueError as error:
-        raise Failure(f"malformed JSON string, neither tag, array, object, number, string or atom: {error}") from None
+    except json.JSONDecodeError as error:
+        rest = error.doc[error.pos :] or "(end of string)"
+        where = "at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 934."
+        raise Unreadable(f"'\"' expected, at character offset {error.pos} (before \"{rest}\") {where}") from None
     if not isinstance(decoded, dict):
         raise Failure("unable to parse JSON body - got no object")
     return {name: _plain(name, value) for name, value in decoded.items()}
@@ -113,3 +124,8 @@ def respond(body: t.Any, status: int = 200, reason: str = "OK") -> aiohttp.web.R
             "Server": "pve-api-daemon/3.0",
         },
     )
+
+
+def empty(status: int, reason: str, text: str = "") -> aiohttp.web.Response:
+    """An answer that is not JSON."""
+    return aiohttp.web.Response(status=status, reason=reason.replace("\n", " "), text=text)

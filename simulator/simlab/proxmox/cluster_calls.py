@@ -64,7 +64,7 @@ def resources(call: Call) -> list[dict[str, t.Any]]:
         found += [_node(call, node) for node in call.cluster.nodes.values()]
     if wanted in (None, "storage"):
         found += _storages(call)
-    if wanted in (None, "sdn"):
+    if wanted is None:
         found += _zones(call)
     return found
 
@@ -154,7 +154,7 @@ def _zones(call: Call) -> list[dict[str, t.Any]]:
     return [
         {
             "id": f"network/{node}/zone/localnetwork", "network": "localnetwork", "network-type": "zone", "node": node,
-            "status": "ok", "type": "network", "zone-type": "localnetwork",
+            "status": "ok", "type": "network",
         }
         for node in call.cluster.nodes
     ]  # fmt: skip
@@ -168,6 +168,9 @@ def options(call: Call) -> dict[str, t.Any]:
     specs = schema.load().paths["/cluster/options"]["PUT"]["parameters"]["properties"]
     found: dict[str, t.Any] = {"allowed-tags": [], "description": "", "mac_prefix": "BC:24:11"}
     for name, value in call.cluster.options.items():
+        if name == "registered-tags":
+            found[name] = found["allowed-tags"] = formats.split_list(str(value))
+            continue
         wanted = specs[name].get("format")
         found[name] = _typed(wanted, formats.parse(wanted, str(value), name)) if isinstance(wanted, dict) else value
     return found

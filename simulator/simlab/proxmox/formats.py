@@ -77,7 +77,7 @@ def _limits(spec: Spec, kind: str | None, text: str) -> str | None:
         return f"value may only be {spec['maxLength']} characters long"
     if "minLength" in spec and len(text) < int(spec["minLength"]):
         return f"value must be at least {spec['minLength']} characters long"
-    if "enum" in spec and text not in [str(choice) for choice in spec["enum"]]:
+    if spec.get("enum") and text not in [str(choice) for choice in spec["enum"]]:
         choices = ", ".join(str(choice) for choice in spec["enum"])
         return f"value '{text}' does not have a value in the enumeration '{choices}'"
     return None

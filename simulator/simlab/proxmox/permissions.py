@@ -10,6 +10,10 @@ from .access import Access, Caller
 from .errors import Forbidden, ParameterError
 
 
+#: Rights that allow to hand on one's own rights below a path.
+_DELEGATES = {"/storage/": "Datastore.Allocate", "/vms/": "VM.Allocate", "/pool/": "Pool.Allocate"}
+
+
 class Permissions:
     """One caller's rights."""
 
@@ -63,8 +67,10 @@ class Permissions:
                 self._check(one, params)
         elif kind == "or":
             self._any(rest, params)
-        elif kind in ("perm", "perm-modify"):
+        elif kind == "perm":
             self._perm(rest, params)
+        elif kind == "perm-modify":
+            self.modify(re.sub(r"\{([^}]+)\}", lambda match: str(params.get(match[1], "")), rest[0]))
         elif kind == "userid-param":
             self._userid(rest[0], params)
         elif kind == "userid-group":
@@ -91,6 +97,11 @@ class Permissions:
         path = re.sub(r"\{([^}]+)\}", lambda match: str(params.get(match[1], "")), path)
         if wanted:
             self.require(path, *wanted, any_of=bool(named.get("any")))
+
+    def modify(self, path: str) -> None:
+        """Whether one may give rights on a path."""
+        wanted = [right for prefix, right in _DELEGATES.items() if path.startswith(prefix) and path != prefix]
+        self.require(path or "/access", "Permissions.Modify", *wanted, any_of=True)
 
     def _userid(self, what: str, params: dict[str, t.Any]) -> None:
         userid = str(params.get("userid", ""))

@@ -33,7 +33,8 @@ def pools(call: Call) -> list[dict[str, t.Any]]:
 
 @handles("GET", "/pools/{poolid}")
 def pool(call: Call) -> dict[str, t.Any]:
-    return _details(call, call.text("poolid"))
+    name = call.text("poolid")
+    return {"poolid": name, **_details(call, name)}
 
 
 def _details(call: Call, name: str) -> dict[str, t.Any]:
@@ -115,7 +116,8 @@ def delete(call: Call) -> None:
         found = _pool(call, name)
     except Failure as error:
         raise Failure(f"delete pool failed: {error}") from None
-    content = [f"VM {vmid}" for vmid in sorted(found.guests)] + [f"storage {s}" for s in sorted(found.storages)]
+    content = [f"VM {vmid}" for vmid in sorted(found.guests & set(call.cluster.guests))]
+    content += [f"storage '{s}'" for s in sorted(found.storages & set(call.cluster.storages.definitions))]
     for child in call.cluster.pools:
         if child.startswith(name + "/"):
             content.append(f"pool {child}")

@@ -90,7 +90,9 @@ class Schema:
 @functools.cache
 def load() -> Schema:
     raw = (importlib.resources.files("fakepve") / "data" / "pve-api.json.gz").read_bytes()
-    return Schema(json.loads(gzip.decompress(raw))["paths"])
+    paths = json.loads(gzip.decompress(raw))["paths"]
+    paths["/"] = {"GET": {"permissions": {"user": "all"}, "parameters": {"properties": {}}}}
+    return Schema(paths)
 
 
 def property_of(properties: Properties, name: str) -> dict[str, t.Any] | None:

@@ -23,7 +23,7 @@ from .config import ProxmoxConfig
 from .errors import ApiError
 from .fetching import Fetch, fetcher
 
-_VERBS = ("GET", "POST", "PUT", "DELETE", "HEAD")
+_VERBS = ("GET", "POST", "PUT", "DELETE")
 _PREFIX = "/api2/json"
 handlers.load()
 
@@ -87,7 +87,9 @@ class ProxmoxServer:
     ) -> tuple[aiohttp.web.Response, str]:
         parts = [urllib.parse.unquote(part) for part in path.strip("/").split("/")]
         if request.method not in _VERBS:
-            return self._error(ApiError(501, f"method '{request.method}' not available"))
+            return bodies.empty(501, f"method '{request.method}' not available"), "501"
+        if not request.path.startswith(_PREFIX):
+            return bodies.empty(501, f"no such file '{request.path}'"), "501"
         # What nobody has to log in for; a cookie is not looked at.
         public = parts in (["access", "ticket"], ["access", "domains"]) and (
             request.method == ("POST" if parts[1] == "ticket" else "GET")
@@ -102,7 +104,7 @@ class ProxmoxServer:
             data = await api.answer(self.cluster, request.method, parts, lambda: bodies.read(request), who)
         except Unauthorized as error:
             await asyncio.sleep(3 * self._scale)
-            return aiohttp.web.Response(status=401, reason=str(error)), "401"
+            return bodies.empty(401, str(error)), "401"
         except ApiError as error:
             if error.status == 401:
                 await asyncio.sleep(3 * self._scale)
@@ -111,6 +113,9 @@ class ProxmoxServer:
 
     @staticmethod
     def _error(error: ApiError) -> tuple[aiohttp.web.Response, str]:
+        if isinstance(error, bodies.Unreadable) or (error.status in (400, 506) and error.errors is None):
+            text = {400: "", 500: f"{error.text}\n"}.get(error.status, error.text)
+            return bodies.empty(error.status, error.text, text), str(error.status)
         body: dict[str, t.Any] = {"data": None, "message": f"{error.text.rstrip()}\n"}
         if error.errors is not None:
             body["errors"] = dict(error.errors)

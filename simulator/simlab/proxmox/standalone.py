@@ -42,6 +42,7 @@ STORAGES = (
 _IDENTITY = BootImage("talos", "v1.13.9", "nocloud", "amd64", "0" * 64, "disk")
 _ISO_SIZE = 358400
 _QCOW2_SIZE = 196624
+_TEMPLATE_SIZE = 1067286
 
 
 def config(root: pathlib.Path, password: str, time_scale: float = 0.02) -> ProxmoxConfig:
@@ -79,7 +80,7 @@ def _template() -> bytes:
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(content), 0o755
             archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
+    return buffer.getvalue().ljust(_TEMPLATE_SIZE, b"\0")
 
 
 def listen(address: str) -> socket.socket:

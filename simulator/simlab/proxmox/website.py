@@ -9,6 +9,21 @@ import typing as t
 import aiohttp.web
 
 _TYPES = {"iso": "application/x-iso9660-image", "gz": "application/gzip"}
+_LISTING = """<!DOCTYPE HTML>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Directory listing for /dir/</title>
+</head>
+<body>
+<h1>Directory listing for /dir/</h1>
+<hr>
+<ul>
+</ul>
+<hr>
+</body>
+</html>
+"""
 
 
 async def serve(sock: socket.socket, files: t.Mapping[str, bytes]) -> aiohttp.web.ServerRunner:
@@ -19,7 +34,7 @@ async def serve(sock: socket.socket, files: t.Mapping[str, bytes]) -> aiohttp.we
         if name == "dir":
             return aiohttp.web.Response(status=301, headers={"Location": "/dir/"})
         if name == "dir/":
-            return aiohttp.web.Response(text="<html><ul></ul></html>", content_type="text/html")
+            return aiohttp.web.Response(text=_LISTING, content_type="text/html")
         if name not in files:
             return aiohttp.web.Response(status=404, reason="File not found")
         kind = _TYPES.get(name.rpartition(".")[2], "application/octet-stream")

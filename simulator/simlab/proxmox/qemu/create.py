@@ -7,7 +7,6 @@ import time
 import typing as t
 import uuid
 
-from .. import passwords
 from ..api import Call, handles
 from ..errors import ApiError, Failure, Forbidden, task_text
 from ..storage import names
@@ -66,12 +65,10 @@ def _restore(call: Call) -> str:
 
 
 def _canonical(call: Call, settings: dict[str, str]) -> None:
-    """Network cards get their addresses; passwords are hashed; empty texts become what a config file keeps."""
+    """Network cards get their addresses; empty texts become what a config file keeps. (Passwords are hashed by PUT.)"""
     for name in list(settings):
         if name.startswith("net") and name[3:].isdigit():
             settings[name] = drives.with_mac(name, settings[name], call.cluster.mac_prefix())
-    if "cipassword" in settings:
-        settings["cipassword"] = passwords.hashed(settings["cipassword"])
     if "machine" in settings:
         settings["machine"] = options.canonical_machine(settings["machine"])
     options.normalise(settings)

@@ -80,8 +80,6 @@ def current(call: Call) -> dict[str, t.Any]:
         found["nics"] = {f"tap{vm.vmid}i{card[3:]}": {"netin": 0, "netout": 0} for card in sorted(cards)}
         if "agent" in vm.running.options:
             found["agent"] = 1
-        for key in ("running-machine", "running-qemu"):
-            found[key] = {"running-machine": "pc-i440fx-10.0+pve1", "running-qemu": "10.0.13"}[key]
     return found
 
 

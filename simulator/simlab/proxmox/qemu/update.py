@@ -152,9 +152,9 @@ class Update:
                 changed.add(name)
         for name in sorted(self.set, key=lambda name: (name == "boot", name)):
             changed.add(name)
+            vm.deleting.pop(name, None)
             if vm.pending.get(name) != self.set[name]:
                 self._change(name, self.set[name], log)
-            vm.deleting.pop(name, None)
         vm.tidy()
         if vm.running:
             await pending.plug(self.cluster, vm, changed | {"boot"})
@@ -220,6 +220,8 @@ class Update:
             value = self._boot(value)
         elif name == "ostype" and value.startswith("w") and "machine" not in {**vm.options, **self.set}:
             vm.pending["machine"] = WINDOWS_MACHINE
+        if name == "sshkeys" and not value:
+            return  # taken for "not given"
         made = {name: value}
         options.normalise(made)
         if made:

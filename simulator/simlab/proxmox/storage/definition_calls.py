@@ -27,8 +27,9 @@ def shown(name: str, options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 @handles("GET", "/storage")
 def listing(call: Call) -> list[dict[str, t.Any]]:
     wanted = call.params.get("type")
+    digest = call.cluster.storages.digest()
     return [
-        shown(name, options)
+        shown(name, options) | {"digest": digest}
         for name, options in call.cluster.storages.definitions.items()
         if wanted in (None, options["type"])
         and call.allowed.has(f"/storage/{name}", ["Datastore.Audit", "Datastore.AllocateSpace"], True)
@@ -40,7 +41,7 @@ def get(call: Call) -> dict[str, t.Any]:
     name = call.text("storage")
     if name not in call.cluster.storages.definitions:
         raise Failure(f"storage '{name}' does not exist")
-    return shown(name, call.cluster.storages.definitions[name])
+    return shown(name, call.cluster.storages.definitions[name]) | {"digest": call.cluster.storages.digest()}
 
 
 @handles("POST", "/storage")

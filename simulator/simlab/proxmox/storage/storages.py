@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pathlib
 import re
 import typing as t
@@ -53,6 +55,11 @@ class Storages:
         del self.definitions[name]
         for key in [key for key in self._stores if key[1] == name]:
             del self._stores[key]
+
+    def digest(self) -> str:
+        """SHA-1 of ``storage.cfg``."""
+        text = json.dumps(self.definitions, sort_keys=True, default=str)
+        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     def get(self, node: str, name: str) -> Store:
         """Raises Failure for an unknown storage."""

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cloning VMs: full copies, and linked clones of templates."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from .. import formats
+from ..api import Call, handles
+from ..errors import ApiError, Failure, Forbidden
+from ..sizes import format_size
+from ..storage.storages import require_images
+from ..storage.store import copy_data
+from ..tasks import Task
+from . import checks, drives, options
+from .vm import Vm
+
+_LEFT_OUT = ("template", "lock", "parent", "snaptime", "vmstate", "hookscript_run")
+
+
+@handles("POST", "/nodes/{node}/qemu/{vmid}/clone")
+def clone(call: Call) -> str:
+    new, pool = int(call.params["newid"]), call.params.get("pool")
+    _check_allowed(call, new, pool)
+    source = _source(call)
+    source.check_lock()
+    values = _values(call, source)
+    full = call.flag("full", not source.template)
+    _check_request(call, source, values, full)
+    if new in call.cluster.guests:
+        raise Failure(f"unable to create VM {new}: config file already exists")
+    target = Vm(new, call.text("target", source.node), {"lock": "clone"})
+    call.cluster.add(target)
+    if pool:
+        call.cluster.pools[pool].guests.add(new)
+    job = _Clone(call, source, target, values, full)
+    return call.start("qmclone", source.vmid, job.run)
+
+
+def _check_allowed(call: Call, new: int, pool: str | None) -> None:
+    if pool and pool not in call.cluster.pools:
+        raise Forbidden(f"pool '{pool}' does not exist")
+    in_pool = pool and call.allowed.has(f"/pool/{pool}", ["VM.Allocate"])
+    if not in_pool and not call.allowed.has(f"/vms/{new}", ["VM.Allocate"]):
+        raise Forbidden()
+    if call.params.get("storage"):
+        call.allowed.require(f"/storage/{call.params['storage']}", "Datastore.AllocateSpace")
+
+
+def _source(call: Call) -> Vm:
+    target = call.params.get("target")
+    if target and target not in call.cluster.nodes:
+        raise Failure(f"no such cluster node '{target}'")
+    guest = call.cluster.guests.get(call.vmid)
+    if not isinstance(guest, Vm) or guest.node != call.node.name:
+        raise Failure(f"unable to find configuration file for VM {call.vmid} on node '{call.node.name}'")
+    return guest
+
+
+def _values(call: Call, source: Vm) -> dict[str, str]:
+    name = call.params.get("snapname")
+    if not name:
+        return source.options
+    if name not in source.snapshots:
+        raise Failure(f"snapshot '{name}' does not exist")
+    return source.snapshots[name].options
+
+
+def _check_request(call: Call, source: Vm, values: dict[str, str], full: bool) -> None:
+    storages = call.cluster.storages
+    if call.params.get("storage"):
+        require_images(storages.get(source.node, call.text("storage")))
+    if not full:
+        for parameter in ("storage", "format"):
+            if call.params.get(parameter):
+                raise Failure(f"parameter '{parameter}' not allowed for linked clones")
+    for slot, drive in source.volumes(values):
+        if drives.is_cdrom(drive, exclude_cloudinit=True):
+            continue
+        storage = drive["file"].partition(":")[0]
+        if not call.params.get("storage"):
+            call.allowed.require(f"/storage/{storage}", "Datastore.AllocateSpace")
+        parsed = storages.parse(source.node, drive["file"])
+        if not full and not parsed.is_base and not drives.is_cloudinit(drive):
+            raise Failure(f"Linked clone feature is not supported for '{drive['file']}' ({slot})")
+    checks.check_bridges(call, {k: v for k, v in values.items() if re.fullmatch(r"net\d+", k)})
+
+
+class _Clone:
+    def __init__(self, call: Call, source: Vm, target: Vm, values: dict[str, str], full: bool) -> None:
+        self.call = call
+        self.source = source
+        self.target = target
+        self.values = dict(values)
+        self.full = full
+        self.storages = call.cluster.storages
+        self.made: list[str] = []
+
+    async def run(self, task: Task) -> None:
+        task.log(f"creating a clone of VM {self.source.vmid} with ID {self.target.vmid}")
+        try:
+            async with self.call.cluster.locked(self.source):
+                made = self._options(task)
+        except ApiError as error:
+            for volid in self.made:
+                self.storages.free(self.target.node, volid)
+            self.call.cluster.remove(self.target.vmid)
+            raise Failure(f"clone failed: {error}") from None
+        self.target.options.clear()
+        self.target.options.update(made)
+
+    def _options(self, task: Task) -> dict[str, str]:
+        left = (*_LEFT_OUT, *(key for key in self.values if re.fullmatch(r"unused\d+|snaptime", key)))
+        made = {key: value for key, value in self.values.items() if key not in left}
+        for key, value in list(made.items()):
+            if drives.is_drive(key):
+                made[key] = self._drive(key, value, task)
+            elif re.fullmatch(r"net\d+", key):
+                net = drives.parse_net(key, value)
+                net["macaddr"] = drives.new_mac(self.call.cluster.mac_prefix())
+                made[key] = drives.render_net(key, net)
+        made["smbios1"] = _new_uuid(made.get("smbios1", ""))
+        if made.get("vmgenid", "0") != "0":
+            made["vmgenid"] = str(uuid.uuid4())
+        made["name"] = self.call.text("name") or f"Copy-of-VM-{self.source.options.get('name', self.source.vmid)}"
+        if "description" in self.call.params:
+            made["description"] = self.call.text("description")
+        options.normalise(made)
+        return made
+
+    def _drive(self, slot: str, value: str, task: Task) -> str:
+        drive = drives.parse(slot, value)
+        if drives.is_cdrom(drive, exclude_cloudinit=True):
+            return value
+        cloud_init = drives.is_cloudinit(drive)
+        linked = not self.full and not cloud_init
+        task.log(f"create {'linked' if linked else 'full'} clone of drive {slot} ({drive['file']})")
+        made = self._linked(drive["file"]) if linked else self._copied(drive["file"], cloud_init)
+        drive["file"] = made
+        size = self.storages.size_of(self.target.node, made)
+        drive["size"] = format_size(size or 0)
+        return drives.render(slot, drive)
+
+    def _copied(self, volid: str, cloud_init: bool) -> str:
+        source, volume = self.storages.find(self.source.node, volid)
+        storage = self.call.text("storage") or source.name
+        target = self.storages.get(self.target.node, storage)
+        format_ = "raw" if target.flat else self.call.text("format") or source.parse(volume).format
+        if not cloud_init:
+            made = self.storages.copy(self.source.node, volid, storage, self.target.vmid, format_).volid
+        else:
+            name = target.next_name(self.target.vmid, format_, kind="cloudinit")
+            made = self.storages.allocate(self.target.node, storage, name, 4 << 20).volid
+        self.made.append(made)
+        return made
+
+    def _linked(self, volid: str) -> str:
+        store, volume = self.storages.find(self.source.node, volid)
+        base = store.volumes[volid]
+        name = store.next_name(self.target.vmid, base.format)
+        linked = name if store.type == "lvmthin" else f"{volume}/{name}"
+        made = self.storages.allocate(self.target.node, store.name, linked, base.size, image=base.image, base=volume)
+        copy_data(store.directory(volid), store.directory(made.volid))
+        self.made.append(made.volid)
+        return made.volid
+
+
+def _new_uuid(smbios: str) -> str:
+    wanted = formats.named_formats.PROPERTY_STRINGS["pve-qm-smbios1"]
+    values = formats.parse(wanted, smbios, "smbios1")
+    values["uuid"] = str(uuid.uuid4())
+    return formats.render(wanted, values)
