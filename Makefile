@@ -1,0 +1,80 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Every target sets up what it needs, so each can be the first one. `make help` says what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+FLOOR := .venvs/floor/bin
+
+# What `make rehearse` and `make bench` are given.
+LAB ?= solo
+PLAY ?= bootstrap
+ARGS ?=
+REPORT ?=
+# What `make simulated-proxmox` is given.
+LISTEN ?= 127.0.0.1:8006
+PASSWORD ?=
+# What `make test` gives pytest, such as TESTS=tests/unit.
+TESTS ?= tests
+
+# Of ARGS, these are the rehearsal's own; all others are ansible-playbook's.
+REHEARSAL_ARGS = $(filter --keep --fault=% --time-scale=% --mirror=%,$(ARGS))
+PLAYBOOK_ARGS = $(filter-out $(REHEARSAL_ARGS),$(ARGS))
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Make .venv with everything from PyPI, and the simulated lab's control plane (minutes once, then seconds)
+	@python3 scripts/setup.py
+
+.PHONY: setup-floor
+setup-floor: setup
+	@python3 scripts/setup.py --floor
+
+.PHONY: demo
+demo: setup ## Watch an empty Proxmox host become a Ready Talos node, on a simulated lab
+	@$(BIN)/rehearse run --lab inventories/solo bootstrap
+
+.PHONY: rehearse
+rehearse: setup ## Run playbooks on a simulated lab: LAB=solo PLAY="bootstrap bootstrap" [ARGS="--check --diff"] [REPORT=run.json]
+	@$(BIN)/rehearse run --lab $(LAB) $(PLAY) $(if $(REPORT),--report $(REPORT)) $(REHEARSAL_ARGS) $(if $(PLAYBOOK_ARGS),-- $(PLAYBOOK_ARGS))
+
+.PHONY: simulated-proxmox
+simulated-proxmox: setup ## Serve the simulated Proxmox VE alone: LISTEN=127.0.0.1:8006 PASSWORD=…
+	@test -n "$(PASSWORD)" || { echo "simulated-proxmox: give the password of root@pam: make simulated-proxmox PASSWORD=…" >&2; exit 2; }
+	@$(BIN)/rehearse proxmox --listen "$(LISTEN)" --password "$(PASSWORD)"
+
+.PHONY: test
+test: lint setup ## Lint, then all tests on the newest versions: [TESTS=tests/unit]
+	@$(BIN)/python -m pytest -q $(TESTS)
+
+.PHONY: test-floor
+test-floor: setup-floor ## All tests on the oldest versions: Python 3.11 with ansible-core 2.19
+	@$(FLOOR)/python -m pytest -q $(TESTS)
+
+.PHONY: lint
+lint: setup ## ruff, mypy, yamllint, ansible-lint, ansible-test sanity, documentation and changelog
+	@$(BIN)/python scripts/lint.py
+
+.PHONY: molecule
+molecule: setup ## The molecule scenario solo, verified by testinfra
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule test -s solo
+
+.PHONY: bench
+bench: setup ## Requests, CPU and wall time of bootstraps and of every module: REPORT=bench.json
+	@$(BIN)/python tests/benchmarks/bench.py --report "$(or $(REPORT),bench.json)"
+
+.PHONY: docs
+docs: setup ## Reference pages of all plugins and roles as HTML, in .build/docs
+	@$(BIN)/python scripts/docs.py
+
+.PHONY: clean
+clean: ## Delete what was made here, but not the caches in the home directory
+	@rm -rf .venv .venvs .build .cache .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis
