@@ -88,7 +88,9 @@ def _check_storages(session: Session, images: t.Sequence[Image]) -> None:
     """Said before anything is downloaded: a storage takes only certain content. One list a node."""
     downloads = [image for image in images if image.state == "present"]
     nodes = sorted({image.node for image in downloads})
-    lists = together(lambda node: session.get(f"/nodes/{segment(node)}/storage", asked=f"list the storages of {node}"), nodes)
+    lists = together(
+        lambda node: session.get(f"/nodes/{segment(node)}/storage", asked=f"list the storages of {node}"), nodes
+    )
     storages = {(node, one["storage"]): one for node, found in zip(nodes, lists, strict=True) for one in found}
     for image in downloads:
         storage = storages.get((image.node, image.storage), {})
@@ -177,7 +179,10 @@ class _Applier:
 def _explained(error: TaskFailed, image: Image) -> HomelabError:
     hints = (
         ("404", "Is the url right?"),
-        ("checksum mismatch", "Is the checksum that of this file? A file that has another content has to be deleted first."),
+        (
+            "checksum mismatch",
+            "Is the checksum that of this file? A file that has another content has to be deleted first.",
+        ),
         ("No space left", f"Free space on the storage {image.storage}."),
         ("refusing to override", "Something else has downloaded a file of this name meanwhile; run the task again."),
         ("resol", f"Node {image.node} cannot look up the name in the url."),

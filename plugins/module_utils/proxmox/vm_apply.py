@@ -105,7 +105,9 @@ class Applier:
             is_ = ps.size_in_bytes(ps.parse_disk(str(config.get(slot, ""))).get("size", "0"))
             asked = f"grow disk {slot} of {vm.title} to {ps.size_text(size)}"
             if is_ > size:
-                raise Refused(asked, of=f"node {node}", answer=f"its image has {ps.size_text(is_)}", hint="Disks only grow.")
+                raise Refused(
+                    asked, of=f"node {node}", answer=f"its image has {ps.size_text(is_)}", hint="Disks only grow."
+                )
             if is_ < size:
                 self._grow(f"{self._path(vm, node)}/resize", {"disk": slot, "size": ps.size_text(size)}, asked)
 

@@ -80,7 +80,9 @@ def _storage(vm: Vm, name: str, node: str, around: Surroundings) -> None:
         content = ", ".join(sorted(found.content))
         raise InvalidInput(f"The storage {name!r} takes no disks of VMs, only {content}", hint=f"These do: {able}.")
     if not found.active:
-        raise InvalidInput(f"The storage {name!r} is not active on node {node}", hint="Is it disabled, or its server away?")
+        raise InvalidInput(
+            f"The storage {name!r} is not active on node {node}", hint="Is it disabled, or its server away?"
+        )
 
 
 def _image(vm: Vm, disk: Disk, node: str, around: Surroundings) -> None:

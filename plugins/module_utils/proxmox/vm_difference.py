@@ -54,9 +54,7 @@ def new_parts(vm: Vm, state: VmState | None) -> tuple[tuple[Disk, ...], tuple[Ne
         return vm.disks, vm.networks
     disks = tuple(disk for disk in vm.disks if disk.slot not in state.config)
     networks = tuple(
-        nic
-        for nic in vm.networks
-        if ps.parse_network(str(state.config.get(nic.slot, ""))).get("bridge") != nic.bridge
+        nic for nic in vm.networks if ps.parse_network(str(state.config.get(nic.slot, ""))).get("bridge") != nic.bridge
     )
     return disks, networks
 
@@ -190,7 +188,9 @@ def _cloud_init(vm: Vm, state: VmState, found: Difference) -> None:
     if not drives:
         current = state.config.get(slot)
         if current is not None and ps.parse_disk(str(current)).get("file") != "none":
-            raise InvalidInput(f"The slot {slot} of {vm.title} is in use ({current})", hint="Choose another cloud_init slot.")
+            raise InvalidInput(
+                f"The slot {slot} of {vm.title} is in use ({current})", hint="Choose another cloud_init slot."
+            )
         found.allocate[slot] = f"{vm.cloud_init.storage}:cloudinit"
         found.show(slot, current, found.allocate[slot])
     if vm.cloud_init.password and not state.config.get("cipassword"):

@@ -75,7 +75,11 @@ def shown_network(nic: Network, current: t.Mapping[str, str] | None = None) -> s
 
 def shown_disk(disk: Disk) -> str:
     properties = {key: value for key, value in disk.settings.items() if value}
-    more = (("size", ps.size_text(disk.size) if disk.size else ""), ("import-from", disk.import_from), ("format", disk.format))
+    more = (
+        ("size", ps.size_text(disk.size) if disk.size else ""),
+        ("import-from", disk.import_from),
+        ("format", disk.format),
+    )
     properties.update({key: value for key, value in more if value})
     return ps.render({"file": disk.storage, **properties}, "file")
 

@@ -201,5 +201,7 @@ def _warnings(vm: Vm, state: VmState, pending: tuple[str, ...]) -> tuple[str, ..
     return tuple(warnings)
 
 
-def _power(vm: Vm, node: str, to: t.Literal["start", "stop", "restart"], *, kill: bool = False, note: str = "") -> Change:
+def _power(
+    vm: Vm, node: str, to: t.Literal["start", "stop", "restart"], *, kill: bool = False, note: str = ""
+) -> Change:
     return Change(f"vm/{vm.vmid}", to, note=note, operation=Power(vm, node, to, kill))

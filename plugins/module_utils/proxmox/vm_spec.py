@@ -20,7 +20,9 @@ Params = t.Mapping[str, t.Any]
 #: Buses and how many disks PVE allows on each.
 BUSES = {"scsi": 31, "virtio": 16, "sata": 6, "ide": 4}
 
-_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
+_NAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-+.]*")
 _MAC = re.compile(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 _STORAGE = re.compile(r"[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]")
@@ -135,7 +137,9 @@ def _vm(entry: Params) -> Vm:
     if state == "absent":
         return Vm(vmid, name, entry.get("node") or "", state, {})
     if not name or not entry.get("node"):
-        raise InvalidInput(f"{'node' if name else 'name'} is missing for vmid {vmid}", hint="Only absent VMs go without.")
+        raise InvalidInput(
+            f"{'node' if name else 'name'} is missing for vmid {vmid}", hint="Only absent VMs go without."
+        )
     cloud_init = _cloud_init(entry.get("cloud_init"))
     vm = Vm(
         vmid=vmid,
@@ -217,7 +221,7 @@ def _disk(disk: Params, index: int) -> Disk:
     if disk.get("format") and disk["format"] not in ("qcow2", "raw", "vmdk"):
         raise InvalidInput(f"format of {slot} is {disk['format']!r}", hint="Known: qcow2, raw, vmdk.")
     bus = slot.rstrip("0123456789")
-    if disk.get("iothread") and bus in ("ide", "sata") or disk.get("ssd") and bus == "virtio":
+    if (disk.get("iothread") and bus in ("ide", "sata")) or (disk.get("ssd") and bus == "virtio"):
         option = "ssd" if bus == "virtio" else "iothread"
         raise InvalidInput(f"Disk {slot} cannot have {option}", hint=f"Proxmox VE knows no {option} on {bus}.")
     _match(_STORAGE, disk["storage"], f"storage of {slot}", "Give the name of a storage.")

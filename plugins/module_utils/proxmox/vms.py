@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import Conflict, HomelabError
+from ..errors import Conflict, HomelabError, Refused
 from ..task import Result, Task
 from .answers import AnswerLost, Locked
 from .connection import Connection
@@ -20,6 +20,9 @@ from .vm_state import VmState, look_around, read, together
 
 #: How often an interrupted or overtaken run looks and plans again.
 ATTEMPTS = 4
+
+#: Locks under which a configuration is not what it will be.
+_UNFINISHED = ("create", "clone", "rollback")
 
 
 def converge(task: Task) -> Result:
@@ -57,19 +60,42 @@ class _Planner:
         return planned
 
     def _once(self) -> Planned:
-        self.current = read(self.session, {vm.vmid for vm in self.vms})
+        self.current = self._complete()
         around = look_around(self.session, needs(self.vms, self.current))
         return plan(self.vms, self.current, around, self.planned_images)
+
+    def _complete(self) -> dict[int, VmState]:
+        """The VMs, none of them half made: what a task is just making has neither name nor disks yet."""
+        vmids = {vm.vmid for vm in self.vms}
+        current = read(self.session, vmids)
+        half = _half_made(current)
+        if half:
+            self._outlive({state.node for state in half}, {state.vmid for state in half})
+            current = read(self.session, vmids)
+        for state in _half_made(current):
+            raise Refused(
+                f"judge VM {state.vmid}",
+                of=f"node {state.node}, {self.session.of}",
+                answer=f"it is locked ({state.lock}), but no task that can be seen works on it",
+                hint=f"If nothing does: qm unlock {state.vmid} on the node, then look at the VM, or delete it.",
+            )
+        return current
 
     def _let_tasks_end(self, planned: Planned) -> bool:
         """True when there were any. A running task may be all that is left of an earlier run."""
         operations = [change.operation for change in planned.plan]
-        vmids = {str(operation.vm.vmid) for operation in operations}
-        nodes = sorted({operation.node for operation in operations})
-        found = [one for running in together(self.tasks.running, nodes) for one in running if one.id in vmids]
+        return self._outlive({one.node for one in operations}, {one.vm.vmid for one in operations})
+
+    def _outlive(self, nodes: t.Collection[str], vmids: t.Collection[int]) -> bool:
+        names = {str(vmid) for vmid in vmids}
+        found = [one for running in together(self.tasks.running, sorted(nodes)) for one in running if one.id in names]
         for one in found:
             self.tasks.outlive(one)
         return bool(found)
+
+
+def _half_made(current: t.Mapping[int, VmState]) -> list[VmState]:
+    return [state for state in current.values() if state.lock in _UNFINISHED]
 
 
 def _carry_out(planner: _Planner, applier: Applier, planned: Planned, session: Session) -> None:

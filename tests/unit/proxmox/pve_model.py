@@ -132,7 +132,9 @@ class Model:
     def _create(self, form: dict[str, t.Any]) -> None:
         vmid, pool = int(form.pop("vmid")), form.pop("pool", "")
         if vmid in self.guests:
-            raise errors.Conflict("create", answer=f"unable to create VM {vmid} - VM {vmid} already exists on node 'pve1'")
+            raise errors.Conflict(
+                "create", answer=f"unable to create VM {vmid} - VM {vmid} already exists on node 'pve1'"
+            )
         config = {key: self._read_back(vmid, key, value) for key, value in form.items()}
         config.setdefault("boot", "order=" + ";".join(key for key in config if DRIVE.fullmatch(key)))
         config.update({"meta": "creation-qemu=10.0.13,ctime=1", "vmgenid": "61bdd948", "smbios1": "uuid=db4e89d1"})

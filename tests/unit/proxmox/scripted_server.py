@@ -111,7 +111,11 @@ def _handler(server: ScriptedServer) -> type[http.server.BaseHTTPRequestHandler]
             if step.fault == "slow":
                 threading.Event().wait(1.5)
             self.wfile.write(f"HTTP/1.1 {step.status} {step.reason}\r\n".encode())
-            headers = {"Content-Type": "application/json;charset=UTF-8", "Content-Length": str(len(body)), **step.headers}
+            headers = {
+                "Content-Type": "application/json;charset=UTF-8",
+                "Content-Length": str(len(body)),
+                **step.headers,
+            }
             self.wfile.write("".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode() + b"\r\n")
             self.wfile.write(body[: len(body) // 2] if step.fault == "cut" else body)
             self.close_connection = step.fault == "cut"
@@ -136,14 +140,10 @@ def _certificate(path: pathlib.Path, key_path: pathlib.Path) -> None:
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .sign(key, hashes.SHA256())
     )
     path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     key_path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )

@@ -9,14 +9,14 @@ import time
 import typing as t
 
 import pytest
+from scripted_server import ScriptedServer, Step, refusal
+
 from ansible_collections.groundwork.homelab.plugins.module_utils import errors
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import answers
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.connection import Connection
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.session import Session
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.tasks import Tasks
 from ansible_collections.groundwork.homelab.plugins.module_utils.waiting import Clock
-
-from scripted_server import ScriptedServer, Step, refusal
 
 UPID = "UPID:pve1:0000075A:000AEDBF:6B015BEB:qmcreate:200:ansible@pve!groundwork:"
 OK = Step({"version": "9.1.8"})
@@ -162,7 +162,9 @@ REFUSALS = [
 def test_each_refusal_is_its_own_error_and_keeps_its_text(
     lab: Lab, status: int, reason: str, kind: type[errors.HomelabError], hint: str
 ) -> None:
-    error = answers.judge_error(answers.Answer(status, reason, {}, b""), asked="x", of="y", who="ansible@pve!groundwork")
+    error = answers.judge_error(
+        answers.Answer(status, reason, {}, b""), asked="x", of="y", who="ansible@pve!groundwork"
+    )
     assert type(error) is kind
     assert reason in error.message
     assert hint in error.hint
@@ -170,7 +172,10 @@ def test_each_refusal_is_its_own_error_and_keeps_its_text(
 
 
 def test_every_wrong_parameter_is_named(lab: Lab) -> None:
-    wrong = {"net0": "invalid format - format error\nnet0.tag: value must have a maximum value of 4094\n", "cores": "bad"}
+    wrong = {
+        "net0": "invalid format - format error\nnet0.tag: value must have a maximum value of 4094\n",
+        "cores": "bad",
+    }
     session, _ = lab.session(refusal(400, "Parameter verification failed.", wrong))
     with pytest.raises(errors.Refused) as caught:
         session.put("/nodes/pve1/qemu/200/config", {"cores": "x"}, asked="update VM 200")
@@ -243,7 +248,9 @@ def test_a_lock_that_stays_is_an_error_at_the_deadline(lab: Lab) -> None:
 
 
 def test_too_many_requests_are_repeated_after_the_time_that_the_server_names(lab: Lab) -> None:
-    session, server = lab.session(Step(status=429, reason="Too Many Requests", headers={"Retry-After": "3"}), Step(UPID))
+    session, server = lab.session(
+        Step(status=429, reason="Too Many Requests", headers={"Retry-After": "3"}), Step(UPID)
+    )
     assert session.post("/nodes/pve1/qemu", {"vmid": 200}, asked="create VM 200") == UPID
     assert t.cast("FastClock", session.clock).slept == [3.0]
     assert len(server.seen) == 2
@@ -341,7 +348,9 @@ def test_a_task_is_waited_for_with_short_looks_first(lab: Lab) -> None:
     slept = t.cast("FastClock", tasks.session.clock).slept
     assert slept[0] == 0.05
     assert sum(slept) < 0.2
-    assert server.seen[0].path.endswith("/tasks/UPID:pve1:0000075A:000AEDBF:6B015BEB:qmcreate:200:ansible@pve!groundwork:/status")
+    assert server.seen[0].path.endswith(
+        "/tasks/UPID:pve1:0000075A:000AEDBF:6B015BEB:qmcreate:200:ansible@pve!groundwork:/status"
+    )
 
 
 def test_a_task_that_failed_is_an_error_at_once_with_its_log(lab: Lab) -> None:

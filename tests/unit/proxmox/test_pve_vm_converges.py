@@ -7,14 +7,14 @@ from __future__ import annotations
 import copy
 import typing as t
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pve_model import GIB, Model
+
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import vms
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.tasks import Tasks
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_apply import Applier
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_spec import wanted
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from pve_model import GIB, Model
 
 IMAGE = "local:import/talos.qcow2"
 
@@ -79,7 +79,9 @@ options = {
     "state": st.sampled_from(["started", "stopped", "present", "absent"]),
     "allow_restart": st.booleans(),
 }
-wishes = st.fixed_dictionaries({"vmid": st.just(200), "name": st.just("talos-cp01"), "node": st.just("pve1")}, optional=options)
+wishes = st.fixed_dictionaries(
+    {"vmid": st.just(200), "name": st.just("talos-cp01"), "node": st.just("pve1")}, optional=options
+)
 
 
 class Run:
@@ -151,7 +153,9 @@ def _as_wished(model: Model, wish: dict[str, t.Any], waits: bool) -> None:
     for index, nic in enumerate(wish.get("networks", [])):
         parts = config[f"net{index}"].split(",")
         assert parts[0].split("=")[0] == nic.get("model", "virtio")
-        assert (f"tag={nic['vlan']}" in parts) if nic.get("vlan") else not any(part.startswith("tag=") for part in parts)
+        assert (
+            (f"tag={nic['vlan']}" in parts) if nic.get("vlan") else not any(part.startswith("tag=") for part in parts)
+        )
         assert not nic.get("mac") or parts[0].split("=")[1].upper() == nic["mac"].upper()
     if wish.get("pool"):
         assert guest.pool == wish["pool"]

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A played Proxmox VE for modules: TLS, a token with the documented role, a ledger and faults, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import pathlib
+import socket
+import ssl
+import threading
+import typing as t
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.groundwork.homelab.plugins.module_utils import task
+from simlab import images as boot_images
+from simlab.contracts import BootImage
+from simlab.faults import Fault, Faults
+from simlab.ledger import Entry, Ledger
+from simlab.proxmox import certificates, website
+from simlab.proxmox.config import AclConfig, ProxmoxConfig, StorageConfig, TokenConfig
+from simlab.proxmox.server import ProxmoxServer
+
+#: The role of the documentation (facts: least privileges).
+ROLE = (
+    "VM.Audit Pool.Audit Datastore.Audit Sys.Audit SDN.Audit VM.Allocate Datastore.AllocateSpace SDN.Use "
+    "VM.Config.CDROM VM.Config.CPU VM.Config.Cloudinit VM.Config.Disk VM.Config.HWType VM.Config.Memory "
+    "VM.Config.Network VM.Config.Options VM.PowerMgmt Datastore.AllocateTemplate Sys.AccessNetwork Datastore.Allocate"
+).split()
+PATHS = ("/vms", "/storage", "/sdn/zones/localnetwork", "/nodes/pve1", "/pool/lab")
+GIB = 1 << 30
+DISK = boot_images.disk_image(BootImage("talos", "v1.13.9", "nocloud", "amd64", "0" * 64, "disk"), 4 * GIB)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """A module's result, what it warned of, and the requests that it made."""
+
+    result: dict[str, t.Any]
+    warnings: list[str]
+    progress: list[str]
+    requests: list[Entry]
+
+    @property
+    def writes(self) -> list[str]:
+        return [
+            f"{entry.verb} {entry.path}" for entry in self.requests if entry.write and entry.path != "/access/ticket"
+        ]
+
+    @property
+    def changes(self) -> list[dict[str, t.Any]]:
+        return t.cast("list[dict[str, t.Any]]", self.result["changes"])
+
+    @property
+    def actions(self) -> list[str]:
+        return [f"{change['resource']} {change['action']}" for change in self.changes]
+
+
+class PveLab:
+    """Runs in a thread of its own. ``web`` is where files for downloads are served."""
+
+    def __init__(self, root: pathlib.Path, *, rights: t.Collection[str] = ROLE, time_scale: float = 0.02) -> None:
+        self.root = root
+        self.faults = Faults()
+        self.ledger = Ledger()
+        self.files: dict[str, bytes] = {"talos.qcow2": DISK, "boot.iso": b"\0" * 40000}
+        self._sock = socket.create_server(("127.0.0.1", 0))
+        self._web = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._sock.getsockname()[1])
+        self.web = f"http://127.0.0.1:{self._web.getsockname()[1]}"
+        self.config = ProxmoxConfig(
+            root=root / "pve",
+            storages=(
+                StorageConfig("local", content=("images", "iso", "vztmpl", "import", "rootdir"), path="/var/lib/vz"),
+                StorageConfig("isoonly", content=("iso",)),
+            ),
+            root_password="root-not-a-secret",
+            users=("ansible@pve",),
+            tokens=(TokenConfig("ansible@pve", "groundwork", "token-not-a-secret"),),
+            roles={"AnsibleGuests": tuple(rights)},
+            acls=tuple(
+                AclConfig(path, "AnsibleGuests", who)
+                for path in PATHS
+                for who in ("ansible@pve", "ansible@pve!groundwork")
+            ),
+            time_scale=time_scale,
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> t.Self:
+        self._thread.start()
+        certificate, key = certificates.self_signed(self.root, "127.0.0.1")
+        self.ca_path = str(certificate)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._in_loop(self._start(context))
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        with contextlib.suppress(Exception):
+            self._in_loop(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    async def _start(self, context: ssl.SSLContext) -> None:
+        imports = self.config.root / "pve1" / "local" / "import"
+        imports.mkdir(parents=True)
+        (imports / "there.qcow2").write_bytes(DISK)
+        self.server = ProxmoxServer(self.config, None, self.ledger, self.faults)
+        await self.server.start(self._sock, context)
+        self._site = await website.serve(self._web, self.files)
+
+    async def _stop(self) -> None:
+        await self.server.stop()
+        await self._site.cleanup()
+
+    def _in_loop(self, work: t.Coroutine[t.Any, t.Any, t.Any]) -> t.Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    # -- what tests do ---------------------------------------------------------------------------------------------
+
+    def connection(self, **more: t.Any) -> dict[str, t.Any]:
+        return {
+            "api_host": "127.0.0.1",
+            "api_port": self.port,
+            "api_token_id": "ansible@pve!groundwork",
+            "api_token_secret": "token-not-a-secret",
+            "ca_path": self.ca_path,
+            "task_timeout": 20.0,
+            **more,
+        }
+
+    def root_connection(self) -> dict[str, t.Any]:
+        return self.connection(
+            api_token_id=None, api_token_secret=None, api_user="root@pam", api_password="root-not-a-secret"
+        )
+
+    def run(self, module: t.Any, *, check: bool = False, as_root: bool = False, **params: t.Any) -> Outcome:
+        """A module's core as ``in_process`` calls it: its SPEC validates, its ``run`` does the work."""
+        connection = self.root_connection() if as_root else self.connection()
+        validated = ArgumentSpecValidator(**module.SPEC.keywords()).validate({**connection, **params})
+        if validated.error_messages:
+            raise AssertionError(validated.error_messages)
+        warnings: list[str] = []
+        progress: list[str] = []
+        given = task.Task(
+            validated.validated_parameters,
+            check_mode=check,
+            diff_mode=True,
+            warn=warnings.append,
+            progress=progress.append,
+        )
+        mark = self.ledger.mark()
+        result = task.execute(module.run, given)
+        return Outcome(result, warnings, progress, self.ledger.entries(mark))
+
+    def fault(self, kind: str, **more: t.Any) -> Fault:
+        args = {key: more.pop(key) for key in ("text", "status", "seconds") if key in more}
+        made = Fault(kind, args=args, **more)
+        self.faults.add(made)
+        return made
+
+    def session(self) -> t.Any:
+        """Requests of the tests themselves, as root."""
+        from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.connection import Connection
+        from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.session import Session
+
+        return Session(Connection.of(self.root_connection()))
+
+    def config_of(self, vmid: int) -> dict[str, t.Any]:
+        with self.session() as session:
+            return dict(session.get(f"/nodes/pve1/qemu/{vmid}/config"))
+
+    def status_of(self, vmid: int) -> str:
+        with self.session() as session:
+            return str(session.get(f"/nodes/pve1/qemu/{vmid}/status/current")["status"])
+
+    def vmids(self) -> list[int]:
+        with self.session() as session:
+            return sorted(entry["vmid"] for entry in session.get("/nodes/pve1/qemu"))
+
+    def volumes(self) -> list[str]:
+        with self.session() as session:
+            return sorted(entry["volid"] for entry in session.get("/nodes/pve1/storage/local/content"))
