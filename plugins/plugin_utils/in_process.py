@@ -20,7 +20,7 @@ import traceback
 import types
 import typing as t
 
-from ansible import constants as C
+from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ModuleArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
@@ -213,7 +213,7 @@ class Call:
         if self.action._task.no_log or text == self.said:
             return
         self.said = text
-        display.display(f"    {self._host()}… {self._masked(text)}", color=C.COLOR_VERBOSE)
+        display.display(f"    {self._host()}… {self._masked(text)}", color=constants.COLOR_VERBOSE)
 
     def _host(self) -> str:
         """Who speaks, where several hosts may speak at the same time."""
@@ -225,12 +225,12 @@ class Call:
 
     def _shows_invocation(self) -> bool:
         try:
-            return bool(C.config.get_config_value("INJECT_INVOCATION", variables=self.variables))
+            return bool(constants.config.get_config_value("INJECT_INVOCATION", variables=self.variables))
         except (AnsibleError, KeyError):
             # Before ansible-core 2.21 there is no such setting: always.
             return True
 
 
 def _shows_tracebacks() -> bool:
-    wanted = set(C.config.get_config_value("DISPLAY_TRACEBACK"))
+    wanted = set(constants.config.get_config_value("DISPLAY_TRACEBACK"))
     return "never" not in wanted and bool({"always", "error"} & wanted)

@@ -78,7 +78,9 @@ def _fields(causes: list[dict[str, t.Any]]) -> dict[str, t.Any]:
 
 
 def _field_conflict(asked: str, of: str, causes: list[dict[str, t.Any]]) -> FieldConflict:
-    shown = [f"{cause.get('field')} ({str(cause.get('message', '')).removeprefix('conflict with ')})" for cause in causes]
+    shown = [
+        f"{cause.get('field')} ({str(cause.get('message', '')).removeprefix('conflict with ')})" for cause in causes
+    ]
     return FieldConflict(
         asked,
         of=of,

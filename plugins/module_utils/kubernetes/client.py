@@ -101,7 +101,9 @@ class Client:
         while True:
             page = {"limit": "500", **query, **({"continue": token} if token else {})}
             answer = self.read(resource.path(namespace), f"list {resource.plural}{where}", page)
-            found += [{"apiVersion": resource.api_version, "kind": resource.kind, **o} for o in answer.get("items") or []]
+            found += [
+                {"apiVersion": resource.api_version, "kind": resource.kind, **o} for o in answer.get("items") or []
+            ]
             token = (answer.get("metadata") or {}).get("continue") or ""
             if not token:
                 return found
@@ -134,7 +136,12 @@ class Client:
 
     def log_line(self, namespace: str, pod: str, container: str, *, previous: bool) -> str:
         """The last line that a container wrote, or nothing: a log is a help, not a need."""
-        query = {"container": container, "tailLines": "1", "limitBytes": "500", **({"previous": "true"} if previous else {})}
+        query = {
+            "container": container,
+            "tailLines": "1",
+            "limitBytes": "500",
+            **({"previous": "true"} if previous else {}),
+        }
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         try:
             text = self.transport.text(path, f"read the log of {pod}", query=query, timeout=2.0)

@@ -18,7 +18,15 @@ from ..errors import InvalidInput
 Object = dict[str, t.Any]
 
 #: What ``kubectl get -o yaml`` shows and nobody can want.
-SERVERS_OWN = ("managedFields", "uid", "resourceVersion", "generation", "creationTimestamp", "selfLink", "deletionTimestamp")
+SERVERS_OWN = (
+    "managedFields",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "selfLink",
+    "deletionTimestamp",
+)
 
 #: RFC 1123 subdomain, as most names; and the path segment names of RBAC, which only forbid a slash and a percent sign.
 SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
@@ -94,7 +102,9 @@ def _flattened(source: Source) -> list[Source]:
     given = source.given
     if isinstance(given, list):
         members: t.Any = given
-    elif isinstance(given, dict) and str(given.get("kind", "")).endswith("List") and isinstance(given.get("items"), list):
+    elif (
+        isinstance(given, dict) and str(given.get("kind", "")).endswith("List") and isinstance(given.get("items"), list)
+    ):
         members = given["items"]
     else:
         return [source]
@@ -111,7 +121,8 @@ def _checked(source: Source) -> Object:
     for field in ("apiVersion", "kind"):
         if not isinstance(given.get(field), str) or not given[field]:
             raise InvalidInput(
-                f"{source.where} has no {field}", hint=_nearest(given, field) or "Every object needs apiVersion and kind."
+                f"{source.where} has no {field}",
+                hint=_nearest(given, field) or "Every object needs apiVersion and kind.",
             )
     meta = given.get("metadata")
     if not isinstance(meta, dict):

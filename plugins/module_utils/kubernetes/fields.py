@@ -18,11 +18,13 @@ import typing as t
 Fields = t.Mapping[str, t.Any]
 
 #: Parents of maps whose values are quantities: the server rewrites ``1000m`` to ``1``.
-QUANTITIES = frozenset({"requests", "limits", "capacity", "hard", "max", "min", "default", "defaultRequest", "allocatable"})
+QUANTITIES = frozenset(
+    {"requests", "limits", "capacity", "hard", "max", "min", "default", "defaultRequest", "allocatable"}
+)
 #: Single fields that are quantities.
 QUANTITY_FIELDS = frozenset({"sizeLimit", "divisor", "averageValue", "minAvailable"})
 
-SUFFIXES = {
+SUFFIXES: dict[str, str | int] = {
     "n": "1e-9", "u": "1e-6", "m": "1e-3", "": "1", "k": "1e3", "M": "1e6", "G": "1e9", "T": "1e12", "P": "1e15", "E": "1e18",
     "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "Pi": 1 << 50, "Ei": 1 << 60,
 }  # fmt: skip
@@ -79,12 +81,15 @@ def _settled(wanted: t.Any, live: t.Any, owned: Fields, path: tuple[str, ...]) -
     return False
 
 
-def _map_settled(wanted: t.Mapping[str, t.Any], live: t.Mapping[str, t.Any], owned: Fields, path: tuple[str, ...]) -> bool:
+def _map_settled(
+    wanted: t.Mapping[str, t.Any], live: t.Mapping[str, t.Any], owned: Fields, path: tuple[str, ...]
+) -> bool:
     names = {key[2:] for key in owned if key.startswith("f:")}
     if len(names) != len([key for key in owned if key != "."]) or names != set(wanted):
         return False
     return all(
-        _settled(value, live.get(name, MISSING), owned[f"f:{name}"] or {}, (*path, name)) for name, value in wanted.items()
+        _settled(value, live.get(name, MISSING), owned[f"f:{name}"] or {}, (*path, name))
+        for name, value in wanted.items()
     )
 
 

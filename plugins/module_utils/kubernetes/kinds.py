@@ -44,7 +44,13 @@ CLUSTER_WIDE = INTERCEPTORS | frozenset({
 #: API groups that Kubernetes itself serves (besides the core group and those ending in ``.k8s.io``).
 OWN_GROUPS = frozenset({"", "apps", "batch", "autoscaling", "policy", "extensions"})
 #: Groups ending in ``.k8s.io`` that are nevertheless CustomResourceDefinitions.
-ADD_ON_GROUPS = ("gateway.networking.k8s.io", "snapshot.storage.k8s.io", "metrics.k8s.io", "x-k8s.io", "policy.networking.k8s.io")
+ADD_ON_GROUPS = (
+    "gateway.networking.k8s.io",
+    "snapshot.storage.k8s.io",
+    "metrics.k8s.io",
+    "x-k8s.io",
+    "policy.networking.k8s.io",
+)
 
 
 def group_of(api_version: str) -> str:

@@ -50,7 +50,7 @@ class Access:
 
 def argument_spec() -> dict[str, dict[str, t.Any]]:
     """The options, with their environment fallbacks, for a module's ``Spec``."""
-    from ansible.module_utils.basic import env_fallback
+    from ansible.module_utils.common.parameters import env_fallback
 
     spec = {name: dict(option) for name, option in OPTIONS.items()}
     for name, variables in ENVIRONMENT.items():

@@ -319,7 +319,9 @@ def _unique(items: t.Sequence[Item]) -> None:
     for item in items:
         key = (kinds.group_of(item.wanted["apiVersion"]), identity(item.wanted))
         if key in seen:
-            raise InvalidInput(f"{identity(item.wanted)} is given twice: once without a namespace, which means this one")
+            raise InvalidInput(
+                f"{identity(item.wanted)} is given twice: once without a namespace, which means this one"
+            )
         seen.add(key)
 
 

@@ -109,7 +109,7 @@ class Troubles:
                 what, grace = WAITING[reason]
                 text = self._words(pod, container, reason, str(waiting.get("message") or ""))
                 found.append(Trouble((uid, container["name"], what), f"pod {name}: {text}", grace))
-        scheduled = next((c for c in status.get("conditions") or [] if c.get("type") == "PodScheduled"), {})
+        scheduled: Object = next((c for c in status.get("conditions") or [] if c.get("type") == "PodScheduled"), {})
         if scheduled.get("status") == "False":
             # It may pass: a node that becomes Ready, an autoscaler. So it is told, and fails at the deadline only.
             text = f"pod {name} cannot be scheduled: {scheduled.get('message') or scheduled.get('reason')}"

@@ -41,7 +41,9 @@ def wait_until_ready(client: Client, targets: t.Sequence[Target], deadline: Dead
 
     what = _label(targets[0]) if len(targets) == 1 else f"{len(targets)} objects"
     hint = "Look at the object's conditions and events, correct the cause, and run it again."
-    wait_for(f"{what} ready", check, deadline=deadline, of=client.of, progress=client.progress, backoff=PAUSES, hint=hint)
+    wait_for(
+        f"{what} ready", check, deadline=deadline, of=client.of, progress=client.progress, backoff=PAUSES, hint=hint
+    )
 
 
 def wait_until_gone(client: Client, targets: t.Sequence[Target], deadline: Deadline) -> None:
@@ -59,7 +61,9 @@ def wait_until_gone(client: Client, targets: t.Sequence[Target], deadline: Deadl
         return Pending(_summary(reasons)) if reasons else True
 
     hint = "What is named must finish its clean-up first; is its controller still running?"
-    wait_for("the deletion", check, deadline=deadline, of=client.of, progress=client.progress, backoff=PAUSES, hint=hint)
+    wait_for(
+        "the deletion", check, deadline=deadline, of=client.of, progress=client.progress, backoff=PAUSES, hint=hint
+    )
 
 
 PAUSES = Backoff(first=0.1, factor=1.5, most=1.0)

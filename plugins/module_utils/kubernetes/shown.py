@@ -23,7 +23,7 @@ _MISSING = object()
 
 def whole(wanted: Object) -> dict[str, t.Any]:
     """All of an object, as a change that creates or deletes it shows it."""
-    return t.cast("dict[str, t.Any]", _hidden(_quiet(wanted)))
+    return _hidden(_quiet(wanted))
 
 
 def differing(live: Object, result: Object) -> tuple[dict[str, t.Any], dict[str, t.Any]]:

@@ -45,7 +45,7 @@ def free_ports(number: int) -> list[int]:
 class ApiServer:
     """etcd and kube-apiserver in a directory; ``kubeconfig`` is an administrator's."""
 
-    TOKENS = {"admin": "admin-token-0123456789", "reader": "reader-token-0123456789"}
+    TOKENS: t.ClassVar[dict[str, str]] = {"admin": "admin-token-0123456789", "reader": "reader-token-0123456789"}
 
     def __init__(self, program: pathlib.Path, home: pathlib.Path) -> None:
         self.program, self.home = program, home
@@ -59,7 +59,10 @@ class ApiServer:
         form = serialization.PrivateFormat.PKCS8
         pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
         (self.home / "sa.key").write_bytes(pem)
-        lines = [f'{token},{name},{name},"{"system:masters" if name == "admin" else "none"}"' for name, token in self.TOKENS.items()]
+        lines = [
+            f'{token},{name},{name},"{"system:masters" if name == "admin" else "none"}"'
+            for name, token in self.TOKENS.items()
+        ]
         (self.home / "tokens.csv").write_text("\n".join(lines) + "\n")
         rule = {"level": "Metadata", "omitStages": ["RequestReceived"], "users": ["admin"]}
         policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [rule, {"level": "None"}]}
@@ -93,7 +96,9 @@ class ApiServer:
     def _spawn(self, name: str, arguments: list[str]) -> None:
         with (self.home / f"{name}.log").open("wb") as log:
             self.processes.append(
-                subprocess.Popen([str(self.program), name, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+                subprocess.Popen(
+                    [str(self.program), name, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                )
             )
 
     def _wait(self) -> None:

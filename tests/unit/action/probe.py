@@ -9,6 +9,7 @@ import sys
 import typing as t
 
 from ansible.module_utils.basic import env_fallback
+
 from ansible_collections.groundwork.homelab.plugins.module_utils import errors
 from ansible_collections.groundwork.homelab.plugins.module_utils.plan import Change, Plan
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Spec, Task, run_as_module
@@ -38,6 +39,7 @@ SPEC = Spec(
     required_if=[["behave", "fail", ["colour"]]],
     required_by={"endpoint": ["colour"]},
 )
+
 
 def run(task: Task) -> dict[str, t.Any]:
     plan = Plan.of([Change(f"probe/{task.params['name']}", "update", {"size": 1}, {"size": task.params["size"]})])

@@ -12,7 +12,12 @@ CASES: dict[str, dict[str, t.Any]] = {
     "alias": {"title": "a", "size": "12"},
     "both_alias": {"title": "a", "name": "b"},
     "deprecated": {"name": "a", "old": True},
-    "types": {"name": 5, "path": "~/x", "when": {"a": [1, 2.5, None, True]}, "nested": [{"key": SECRET}, {"count": "4"}]},
+    "types": {
+        "name": 5,
+        "path": "~/x",
+        "when": {"a": [1, 2.5, None, True]},
+        "nested": [{"key": SECRET}, {"count": "4"}],
+    },
     "bad_type": {"name": "a", "size": "many"},
     "bad_type_of_a_secret": {"name": "a", "size": SECRET, "password": SECRET},
     "bad_choice": {"name": "a", "colour": "green"},
@@ -55,7 +60,9 @@ def test_results_and_errors_are_equal_both_ways(play: t.Callable[..., t.Any]) ->
 
 
 def test_check_mode_and_diff_reach_the_core_both_ways(play: t.Callable[..., t.Any]) -> None:
-    both = [{"name": f"w{way:d}", PROBE: {"name": "a"}, "vars": {"groundwork_in_process": way}} for way in (True, False)]
+    both = [
+        {"name": f"w{way:d}", PROBE: {"name": "a"}, "vars": {"groundwork_in_process": way}} for way in (True, False)
+    ]
     for options in ((), ("--check",), ("--check", "--diff")):
         results = play(both, *options).results
         assert comparable(results["w1"]) == comparable(results["w0"])
