@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import typing as t
 
@@ -207,7 +209,9 @@ def realm_get(call: Call) -> dict[str, t.Any]:
     name = call.text("realm")
     if name not in call.cluster.access.realms:
         raise Failure(f"domain '{name}' does not exist")
-    return call.cluster.access.realms[name]
+    text = json.dumps(call.cluster.access.realms, sort_keys=True)
+    digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    return call.cluster.access.realms[name] | {"digest": digest}
 
 
 @handles("POST", "/access/domains")
@@ -220,7 +224,8 @@ def realm_add(call: Call) -> None:
 
 @handles("PUT", "/access/domains/{realm}")
 def realm_put(call: Call) -> None:
-    realm = realm_get(call)
+    realm_get(call)
+    realm = call.cluster.access.realms[call.text("realm")]
     for key in formats.split_list(call.text("delete")):
         realm.pop(key, None)
     realm.update({key: v for key, v in call.params.items() if key not in ("realm", "delete", "digest")})

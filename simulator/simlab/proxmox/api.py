@@ -100,12 +100,20 @@ async def answer(
     errors = schema.check_parameters(description.get("parameters") or {}, params)
     if errors:
         raise ParameterError(errors)
+    if not (method == "PUT" and route.template.endswith("/config")):  # where it is found option by option
+        refuse_undefined(params)
     call = Call(cluster, method, route.template, params, who, allowed, upload)
     handler = _HANDLERS.get((method, route.template)) or _index(call)
     if handler is None:
         raise NotSimulated(method, path)
     result = handler(call)
     return await result if inspect.isawaitable(result) else result
+
+
+def refuse_undefined(params: dict[str, t.Any]) -> None:
+    for name, value in params.items():
+        if value is None:
+            raise Failure(f"unable to parse value of '{name}' - got undefined value")
 
 
 def _merge(variables: dict[str, str], params: dict[str, t.Any]) -> dict[str, t.Any]:

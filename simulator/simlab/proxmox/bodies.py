@@ -26,7 +26,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 async def read(request: aiohttp.web.BaseRequest) -> tuple[dict[str, t.Any], Upload | None]:
-    """All parameters as text (lists as lists) and the file of an upload. Raises ApiError."""
+    """All parameters as text (lists as lists, no value as None) and the file of an upload. Raises ApiError."""
     if request.method in ("GET", "DELETE", "HEAD"):
         return _form(request.query_string), None
     body = await request.read()
@@ -47,9 +47,7 @@ def _form(text: str) -> dict[str, t.Any]:
             continue
         raw, equals, value = part.partition("=")
         name = urllib.parse.unquote_plus(raw)
-        if not equals:
-            raise Failure(f"unable to parse value of '{name}' - got undefined value")
-        decoded = urllib.parse.unquote_plus(value)
+        decoded = urllib.parse.unquote_plus(value) if equals else None
         if name in params:
             before = params[name] if isinstance(params[name], list) else [params[name]]
             params[name] = [*before, decoded]
@@ -67,17 +65,15 @@ def _json(body: bytes) -> dict[str, t.Any]:
         raise Unreadable(f"'\"' expected, at character offset {error.pos} (before \"{rest}\") {where}") from None
     if not isinstance(decoded, dict):
         raise Failure("unable to parse JSON body - got no object")
-    return {name: _plain(name, value) for name, value in decoded.items()}
+    return {name: _plain(value) for name, value in decoded.items()}
 
 
-def _plain(name: str, value: t.Any) -> t.Any:
-    if value is None:
-        raise Failure(f"unable to parse value of '{name}' - got undefined value")
+def _plain(value: t.Any) -> t.Any:
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, list):
-        return [_plain(name, item) for item in value]
-    return value if isinstance(value, dict) else str(value)
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, dict) else str(value)
 
 
 def _multipart(body: bytes, kind: str) -> tuple[dict[str, t.Any], Upload | None]:

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 import typing as t
 
 from . import formats, schema
 from .api import Call, handles
 from .cluster import Node
-from .errors import Failure, ParameterError
+from .errors import ParameterError
 from .qemu import reading
 from .qemu.vm import Vm
 
@@ -177,11 +176,7 @@ def options(call: Call) -> dict[str, t.Any]:
 
 
 def _typed(wanted: formats.Format, values: dict[str, str]) -> dict[str, t.Any]:
-    numeric = ("integer", "boolean", "number")
-    return {
-        key: int(value) if wanted[key].get("type") in numeric and re.fullmatch(r"-?\d+", value) else value
-        for key, value in values.items()
-    }
+    return {key: int(value) if wanted[key].get("type") == "boolean" else value for key, value in values.items()}
 
 
 @handles("PUT", "/cluster/options")
@@ -191,5 +186,3 @@ def set_options(call: Call) -> None:
     for name, value in call.params.items():
         if name != "delete":
             call.cluster.options[name] = value
-    if not call.params:
-        raise Failure("no options specified")

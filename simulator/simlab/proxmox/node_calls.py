@@ -9,9 +9,9 @@ import typing as t
 from . import fetching
 from .api import Call, handles
 from .cluster_calls import VERSION, node_values
-from .errors import Failure
+from .errors import Failure, ParameterError
 
-_MIB = 1 << 20
+KERNEL = "6.17.2-1-pve"
 
 
 @handles("GET", "/nodes")
@@ -26,6 +26,31 @@ def nodes(call: Call) -> list[dict[str, t.Any]]:
             entry |= node_values(call, node)
         found.append(entry)
     return found
+
+
+@handles("GET", "/nodes/{node}/status")
+def status(call: Call) -> dict[str, t.Any]:
+    node = call.node
+    values = node_values(call, node)
+    total, used = values["maxmem"], values["mem"]
+    kernel = {"machine": "x86_64", "release": KERNEL, "sysname": "Linux", "version": "#1 SMP PREEMPT_DYNAMIC"}
+    cores = node.config.cores
+    return {
+        "boot-info": {"mode": "efi", "secureboot": 0}, "cpu": values["cpu"], "current-kernel": kernel, "idle": 0,
+        "cpuinfo": {
+            "cores": cores, "cpus": cores, "sockets": 1, "model": "AMD EPYC", "vendor": "AuthenticAMD",
+            "mhz": "2596.122", "user_hz": 100, "hvm": "1", "family": "26", "flags": "fpu svm aes avx avx2 sse4_2",
+        },
+        "ksm": {"shared": 0}, "kversion": f"Linux {KERNEL} #1 SMP PREEMPT_DYNAMIC", "loadavg": ["0.01", "0.02", "0.00"],
+        "memory": {"available": total - used, "free": total - used, "total": total, "used": used},
+        "pveversion": f"pve-manager/{VERSION['version']}/{VERSION['repoid']}",
+        "rootfs": _disk(values["maxdisk"], values["disk"]), "swap": {"free": 0, "total": 0, "used": 0},
+        "uptime": values["uptime"], "wait": 0,
+    }  # fmt: skip
+
+
+def _disk(total: int, used: int) -> dict[str, int]:
+    return {"avail": total - used, "free": total - used, "total": total, "used": used}
 
 
 @handles("GET", "/nodes/{node}/version")
@@ -47,7 +72,9 @@ def dns(call: Call) -> dict[str, t.Any]:
 @handles("GET", "/nodes/{node}/network")
 def network(call: Call) -> list[dict[str, t.Any]]:
     node = call.node
-    found = []
+    found: list[dict[str, t.Any]] = []
+    if call.params.get("type") not in (None, "bridge", "any_bridge", "any_local_bridge", "include_sdn"):
+        return found
     for number, name in enumerate(sorted(node.bridges)):
         if not call.allowed.has(f"/sdn/zones/localnetwork/{name}", ["SDN.Audit", "SDN.Use"], True):
             if not call.allowed.has(f"/nodes/{node.name}", ["Sys.Audit"]):
@@ -62,6 +89,19 @@ def network(call: Call) -> list[dict[str, t.Any]]:
             entry |= {"method": "static", "address": address, "cidr": f"{address}/24", "netmask": "24"}
         found.append(entry)
     return found
+
+
+@handles("GET", "/nodes/{node}/network/{iface}")
+def interface(call: Call) -> dict[str, t.Any]:
+    for entry in network(call):
+        if entry.pop("iface") == call.params["iface"]:
+            return entry
+    raise ParameterError({"iface": "interface does not exist"})
+
+
+@handles("POST", "/nodes/{node}/aplinfo")
+def appliance(call: Call) -> str:
+    raise ParameterError({"template": "no such template"})
 
 
 @handles("GET", "/nodes/{node}/query-url-metadata")

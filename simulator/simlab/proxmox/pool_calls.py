@@ -67,19 +67,30 @@ def create(call: Call) -> None:
 def update(call: Call) -> None:
     name = call.text("poolid")
     try:
-        _update(call, _pool(call, name), name)
+        _update(call, _pool(call, name))
     except Failure as error:
         raise Failure(f"update pools failed: {error}") from None
 
 
-def _update(call: Call, found: Pool, name: str) -> None:
+def _update(call: Call, found: Pool) -> None:
+    pools_ = call.cluster.pools
+    before = {key: (set(pool.guests), set(pool.storages), pool.comment) for key, pool in pools_.items()}
+    try:
+        _change(call, found)
+    except Failure:  # all or nothing
+        for key, (guests, storages, comment) in before.items():
+            pools_[key].guests, pools_[key].storages, pools_[key].comment = guests, storages, comment
+        raise
+
+
+def _change(call: Call, found: Pool) -> None:
     if "comment" in call.params:
         found.comment = call.text("comment")
     remove = call.flag("delete")
     for text in formats.split_list(call.text("vms")):
         vmid = int(text)
         _check_member(call, f"/vms/{vmid}", "VM.Allocate")
-        _change_guest(call, found, name, vmid, remove)
+        _change_guest(call, found, vmid, remove)
     for storage in formats.split_list(call.text("storage")):
         _check_member(call, f"/storage/{storage}", "Datastore.Allocate")
         if remove != (storage in found.storages):
@@ -93,7 +104,7 @@ def _check_member(call: Call, path: str, right: str) -> None:
         call.allowed.require(path, right)
 
 
-def _change_guest(call: Call, found: Pool, name: str, vmid: int, remove: bool) -> None:
+def _change_guest(call: Call, found: Pool, vmid: int, remove: bool) -> None:
     if remove:
         if vmid not in found.guests:
             raise Failure(f"VM {vmid} is not a pool member")
@@ -116,11 +127,9 @@ def delete(call: Call) -> None:
         found = _pool(call, name)
     except Failure as error:
         raise Failure(f"delete pool failed: {error}") from None
-    content = [f"VM {vmid}" for vmid in sorted(found.guests & set(call.cluster.guests))]
+    content = [f"pool '{child}'" for child in call.cluster.pools if child.startswith(name + "/")]
+    content += [f"VM {vmid}" for vmid in sorted(found.guests & set(call.cluster.guests))]
     content += [f"storage '{s}'" for s in sorted(found.storages & set(call.cluster.storages.definitions))]
-    for child in call.cluster.pools:
-        if child.startswith(name + "/"):
-            content.append(f"pool {child}")
     if content:
         raise Failure(f"delete pool failed: pool '{name}' is not empty (contains {content[0]})")
     del call.cluster.pools[name]

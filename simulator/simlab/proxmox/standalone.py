@@ -20,12 +20,13 @@ import ssl
 import sys
 import tarfile
 import tempfile
+import typing as t
 
 from .. import images
 from ..contracts import BootImage
 from ..faults import Faults
 from ..ledger import Ledger
-from . import certificates, website
+from . import certificates, fetching, website
 from .config import ProxmoxConfig, StorageConfig
 from .server import ProxmoxServer
 
@@ -40,13 +41,21 @@ STORAGES = (
     StorageConfig("isoonly", content=("iso",)),
 )
 _IDENTITY = BootImage("talos", "v1.13.9", "nocloud", "amd64", "0" * 64, "disk")
+#: The status daemon of a real node looks every ten seconds.
+_STATUS_SECONDS = 10
 _ISO_SIZE = 358400
 _QCOW2_SIZE = 196624
 _TEMPLATE_SIZE = 1067286
 
 
 def config(root: pathlib.Path, password: str, time_scale: float = 0.02) -> ProxmoxConfig:
-    return ProxmoxConfig(root=root, storages=STORAGES, root_password=password, time_scale=time_scale)
+    return ProxmoxConfig(
+        root=root,
+        storages=STORAGES,
+        root_password=password,
+        time_scale=time_scale,
+        status_delay=_STATUS_SECONDS / time_scale,
+    )
 
 
 def files(root: pathlib.Path) -> dict[str, bytes]:
@@ -89,21 +98,41 @@ def listen(address: str) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def serving(sock: socket.socket, password: str, root: pathlib.Path, web: str | None, time_scale: float = 0.02):  # type: ignore[no-untyped-def]
-    """The server while the block runs; ``web`` is the address of the web server."""
+async def serving(
+    sock: socket.socket, password: str, root: pathlib.Path, web: str, time_scale: float = 0.02
+) -> t.AsyncIterator[ProxmoxServer]:
+    """The server on ``sock`` while the block runs, and the web server at ``web``."""
     downloads = files(root)
-    server = ProxmoxServer(config(root, password, time_scale), None, Ledger(), Faults())
+    web_sock = listen(web)
+    fetch = _from_the_node(fetching.fetcher(), _address(sock), _address(web_sock))
+    server = ProxmoxServer(config(root, password, time_scale), None, Ledger(), Faults(), fetch)
     certificate, key = certificates.self_signed(root, "127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     await server.start(sock, context)
-    site = await website.serve(listen(web), downloads) if web else None
+    site = await website.serve(web_sock, downloads)
     try:
         yield server
     finally:
         await server.stop()
-        if site is not None:
-            await site.cleanup()
+        await site.cleanup()
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"{host}:{port}"
+
+
+def _from_the_node(fetch: fetching.Fetch, api: str, web: str) -> fetching.Fetch:
+    """The node sees its own API and the web server at their well-known ports, wherever they listen here."""
+
+    def seen(method: str, url: str) -> contextlib.AbstractAsyncContextManager[fetching.Fetched]:
+        for known, real in (("https://127.0.0.1:8006", f"https://{api}"), ("http://127.0.0.1:9000", f"http://{web}")):
+            if url == known or url.startswith(f"{known}/"):
+                url = real + url[len(known) :]
+        return fetch(method, url)
+
+    return seen
 
 
 async def run(address: str, password: str, web: str) -> None:

@@ -18,6 +18,7 @@ from .vm import Vm
 
 _VM = "/nodes/{node}/qemu/{vmid}"
 _EXTENT = 4 << 20
+_PREALLOCATION = {"qcow2": "metadata", "raw": "off", "vmdk": "off"}
 
 
 @handles("PUT", f"{_VM}/resize")
@@ -56,7 +57,11 @@ def _resize(call: Call, vm: Vm, task: Task) -> None:
         raise Failure("shrinking disks is not supported")
     if size == volume.size:
         return
-    call.cluster.storages.check_space(store, store.node_path(drive["file"].partition(":")[2]))
+    path = store.node_path(drive["file"].partition(":")[2])
+    if not store.flat and "/base-" in path:  # made immutable when the VM became a template
+        tool = f"/usr/bin/qemu-img resize '--preallocation={_PREALLOCATION[volume.format]}' -f {volume.format}"
+        raise Failure(f"command '{tool} {path} {size}' failed: exit code 1")
+    call.cluster.storages.check_space(store, path)
     if store.flat:
         size = -(-size // _EXTENT) * _EXTENT
     call.cluster.storages.resize(vm.node, drive["file"], size)

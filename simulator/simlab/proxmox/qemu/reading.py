@@ -77,7 +77,8 @@ def current(call: Call) -> dict[str, t.Any]:
     found["qmpstatus"] = vm.running.qmp_status if vm.running else "stopped"
     if vm.running:
         cards = [name for name in vm.options if name.startswith("net") and name[3:].isdigit()]
-        found["nics"] = {f"tap{vm.vmid}i{card[3:]}": {"netin": 0, "netout": 0} for card in sorted(cards)}
+        if cards:
+            found["nics"] = {f"tap{vm.vmid}i{card[3:]}": {"netin": 0, "netout": 0} for card in sorted(cards)}
         if "agent" in vm.running.options:
             found["agent"] = 1
     return found

@@ -47,7 +47,9 @@ class Update:
     def __init__(self, call: Call) -> None:
         self.call = call
         self.cluster = call.cluster
-        self.sent = {name: str(value) for name, value in call.params.items() if name not in _REQUEST_ONLY}
+        given = {name: value for name, value in call.params.items() if name not in _REQUEST_ONLY}
+        self.sent = {name: str(value) for name, value in given.items() if value is not None}
+        self.undefined = [name for name, value in call.params.items() if value is None]
         self.set = dict(self.sent)
         self.delete: list[str] = []
         self.revert: list[str] = []
@@ -79,7 +81,7 @@ class Update:
         if call.flag("skiplock"):
             call.allowed.only_root("skiplock")
         checks.check_ssh_keys(params)
-        if not params and not call.params.get("delete") and not call.params.get("revert"):
+        if not params and not self.undefined and not call.params.get("delete") and not call.params.get("revert"):
             raise Failure("no options specified")
         drives.resolve_cdrom(params)
         self._read_lists()
@@ -155,6 +157,8 @@ class Update:
             vm.deleting.pop(name, None)
             if vm.pending.get(name) != self.set[name]:
                 self._change(name, self.set[name], log)
+        if self.undefined:
+            raise Failure(f"unable to parse value of '{self.undefined[0]}' - got undefined value")
         vm.tidy()
         if vm.running:
             await pending.plug(self.cluster, vm, changed | {"boot"})
@@ -260,7 +264,7 @@ class Update:
         except Failure:
             allocator.undo()
             raise
-        cdrom = drives.is_cdrom(drives.parse(name, vm.pending[name]))
+        cdrom = drives.is_cdrom(drives.parse(name, value), exclude_cloudinit=True)
         if self._order and cdrom and name not in self._order:
             self._order.append(name)
             vm.pending["boot"] = boot.render(self._order)
