@@ -63,6 +63,13 @@ options:
       - Take over fields that another manager has set to something else. If V(false), such fields are an error that names them.
     type: bool
     default: false
+  adopt:
+    description:
+      - Take over fields that have the wanted values already, but that somebody else has set.
+      - If V(false), an object that has all wanted values is left as it is, whoever manages them. This suits objects that others keep too,
+        such as Nodes. A field that is no longer wanted is then only removed together with another change.
+    type: bool
+    default: true
   wait:
     description:
       - Wait until the objects are ready, or, with O(state=absent), gone.
@@ -229,6 +236,7 @@ SPEC = Spec(
         "namespace": {"type": "str"},
         "field_manager": {"type": "str", "default": "groundwork.homelab"},
         "force_conflicts": {"type": "bool", "default": False},
+        "adopt": {"type": "bool", "default": True},
         "wait": {"type": "bool", "default": False},
         "wait_timeout": {"type": "float", "default": 300.0},
         "planned": {"type": "bool", "default": False},
@@ -250,6 +258,7 @@ def run(task: Task) -> dict[str, t.Any]:
         force=task.params["force_conflicts"],
         namespace=task.params["namespace"] or cluster.access.namespace,
         predict=task.check_mode,
+        adopt=task.params["adopt"],
     )
     work = manifests.Manifests(cluster, objects, options, task.warn)
     if task.params["state"] == "absent":

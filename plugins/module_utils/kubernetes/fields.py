@@ -50,6 +50,13 @@ def settled(wanted: t.Mapping[str, t.Any], live: t.Mapping[str, t.Any], manager:
     return _map_settled(body, live, owned, ())
 
 
+def holds(wanted: t.Any, live: t.Any, path: tuple[str, ...] = ()) -> bool:
+    """True if every wanted field has its value already, whoever set it. What else is there does not matter."""
+    if not isinstance(wanted, dict) or not isinstance(live, dict):
+        return same(wanted, live, path)
+    return all(name in live and holds(value, live[name], (*path, name)) for name, value in wanted.items())
+
+
 def owned_fields(live: t.Mapping[str, t.Any], manager: str, api_version: str) -> Fields | None:
     """Our record, if there is exactly one and it speaks the same version of the kind."""
     entries = _records(live, manager)

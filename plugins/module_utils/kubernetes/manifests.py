@@ -33,12 +33,14 @@ REPLACED = "after the one that is being deleted is gone"
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How to apply. ``predict``: what is not there yet may be made by an earlier task of this check run."""
+    """How to apply. ``predict``: what is not there yet may be made by an earlier task of this check run. ``adopt``: take over
+    fields that have the wanted values under another manager's name."""
 
     manager: str
     force: bool = False
     namespace: str = "default"
     predict: bool = False
+    adopt: bool = True
 
 
 @dataclasses.dataclass
@@ -164,6 +166,8 @@ class Manifests:
             note = REPLACED if item.terminating else ""
             return Change(identity(item.wanted), "create", after=shown.whole(item.wanted), note=note, operation=item)
         if fields.settled(item.wanted, item.live, self.options.manager):
+            return None
+        if not self.options.adopt and fields.holds(item.wanted, item.live):
             return None
         try:
             result = self._apply(item, dry_run=True)
