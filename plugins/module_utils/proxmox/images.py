@@ -178,7 +178,7 @@ class _Applier:
 
 def _explained(error: TaskFailed, image: Image) -> HomelabError:
     hints = (
-        ("404", "Is the url right?"),
+        ("exit code 8", "The server of the url does not give the file: is the url right?"),
         (
             "checksum mismatch",
             "Is the checksum that of this file? A file that has another content has to be deleted first.",

@@ -66,9 +66,13 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar(tag, value, style=style)
 
 
+#: What yaml.v3 takes for no text and PyYAML does.
+_NO_TEXT = re.compile(r"[yYnN]|[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|0o[0-7_]+")
+
+
 def _resolved(dumper: t.Any, value: str) -> str:
     """The tag that a plain scalar would be read as."""
-    return str(dumper.resolve(yaml.ScalarNode, value, (True, False)))
+    return "" if _NO_TEXT.fullmatch(value) else str(dumper.resolve(yaml.ScalarNode, value, (True, False)))
 
 
 _Dumper.add_representer(str, _text)

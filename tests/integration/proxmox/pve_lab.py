@@ -12,6 +12,7 @@ import ssl
 import threading
 import typing as t
 
+import aiohttp.web
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.groundwork.homelab.plugins.module_utils import task
@@ -19,6 +20,7 @@ from simlab import images as boot_images
 from simlab.contracts import BootImage
 from simlab.faults import Fault, Faults
 from simlab.ledger import Entry, Ledger
+from simlab.mirror.factory import ImageFactory
 from simlab.proxmox import certificates, website
 from simlab.proxmox.config import AclConfig, ProxmoxConfig, StorageConfig, TokenConfig
 from simlab.proxmox.server import ProxmoxServer
@@ -68,6 +70,11 @@ class PveLab:
         self.files: dict[str, bytes] = {"talos.qcow2": DISK, "boot.iso": b"\0" * 40000}
         self._sock = socket.create_server(("127.0.0.1", 0))
         self._web = socket.create_server(("127.0.0.1", 0))
+        self._factory = socket.create_server(("127.0.0.1", 0))
+        self.factory = f"http://127.0.0.1:{self._factory.getsockname()[1]}"
+        #: How the factory answers instead of itself, one request each.
+        self.factory_answers: list[tuple[int, str]] = []
+        self.factory_seen: list[str] = []
         self.port = int(self._sock.getsockname()[1])
         self.web = f"http://127.0.0.1:{self._web.getsockname()[1]}"
         self.config = ProxmoxConfig(
@@ -112,10 +119,25 @@ class PveLab:
         self.server = ProxmoxServer(self.config, None, self.ledger, self.faults)
         await self.server.start(self._sock, context)
         self._site = await website.serve(self._web, self.files)
+        real = ImageFactory()
+
+        async def answer(request: aiohttp.web.Request) -> aiohttp.web.StreamResponse:
+            self.factory_seen.append(f"{request.method} {request.path}")
+            if request.method == "POST" and self.factory_answers:
+                status, text = self.factory_answers.pop(0)
+                return aiohttp.web.Response(status=status, text=text)
+            return await real.handle(request)
+
+        app = aiohttp.web.Application()
+        app.router.add_route("*", "/{path:.*}", answer)
+        self._runner = aiohttp.web.AppRunner(app)
+        await self._runner.setup()
+        await aiohttp.web.SockSite(self._runner, self._factory).start()
 
     async def _stop(self) -> None:
         await self.server.stop()
         await self._site.cleanup()
+        await self._runner.cleanup()
 
     def _in_loop(self, work: t.Coroutine[t.Any, t.Any, t.Any]) -> t.Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
