@@ -75,7 +75,7 @@ def lab_foresight(
     changes: t.Sequence[t.Mapping[str, t.Any]], hostvars: Hostvars, groups: Groups, cluster_exists: bool
 ) -> dict[str, list[str]]:
     seen = foresight(_lab(hostvars, groups), changes, cluster_exists=cluster_exists)
-    return {"planned": list(seen.planned), "resting": list(seen.resting)}
+    return {"planned": list(seen.planned), "silent": list(seen.silent)}
 
 
 def mac_for(host: str, lab: str) -> str:

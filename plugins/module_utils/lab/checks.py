@@ -163,9 +163,7 @@ def _names(inventory: Inventory) -> t.Iterator[Problem]:
 
 def _nodes(inventory: Inventory) -> t.Iterator[Problem]:
     """Every machine is on a hypervisor of the inventory, and on a network of the lab."""
-    nodes = [
-        str(inventory.of_host("proxmox_node", host) or host.partition(".")[0]) for host in inventory.hypervisors
-    ]
+    nodes = [str(inventory.of_host("proxmox_node", host) or host.partition(".")[0]) for host in inventory.hypervisors]
     known = inventory.of_lab("lab_networks")
     names = [str(name) for name in known] if isinstance(known, t.Mapping) else []
     for host in inventory.machines:
@@ -216,7 +214,9 @@ def _access(inventory: Inventory) -> t.Iterator[Problem]:
     given = {name: inventory.of_lab(name) for name in schema.VARIABLES if name.startswith("proxmox_api_")}
     token, user = given["proxmox_api_token_id"], given["proxmox_api_user"]
     if given["proxmox_api_token_secret"] and not token:
-        yield Problem("proxmox_api_token_id", "the lab", "not set", "the token that proxmox_api_token_secret belongs to")
+        yield Problem(
+            "proxmox_api_token_id", "the lab", "not set", "the token that proxmox_api_token_secret belongs to"
+        )
     if token and "!" not in str(token) and not user:
         yield Problem("proxmox_api_user", "the lab", "not set", f"the user of the token {token}, such as ansible@pve")
 

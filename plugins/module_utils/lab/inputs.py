@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 import urllib.parse
 
@@ -292,24 +293,25 @@ class Foresight:
 
     #: Machines that would be created or started for the first time: their change is predicted.
     planned: tuple[str, ...] = ()
-    #: Machines that are there and off: what is on them shows after they have been started.
-    resting: tuple[str, ...] = ()
+    #: Machines that are there, but off or on another network: what is on them shows after that was changed.
+    silent: tuple[str, ...] = ()
 
 
 def foresight(lab: Lab, changes: t.Iterable[t.Mapping[str, t.Any]], *, cluster_exists: bool) -> Foresight:
     """From the changes that ``proxmox_vm`` would make. ``cluster_exists``: a kubeconfig was already fetched, so a machine that is
     only switched off has a config; without one, it stopped between its creation and its first start."""
-    actions: dict[str, set[str]] = {}
-    for change in changes:
-        actions.setdefault(str(change.get("resource")), set()).add(str(change.get("action")))
-    planned, resting = [], []
+    changes = list(changes)
+    planned, silent = [], []
     for host in lab.given.machines:
-        found = actions.get(f"vm/{lab.of_machine(host, 'machine_vmid')}", set())
-        if "create" in found or ("start" in found and not cluster_exists):
+        resource = f"vm/{lab.of_machine(host, 'machine_vmid')}"
+        own = [change for change in changes if change.get("resource") == resource]
+        actions = {change.get("action") for change in own}
+        fields = {field for change in own for field in change.get("after") or {}}
+        if "create" in actions or ("start" in actions and not cluster_exists):
             planned.append(host)
-        elif "start" in found:
-            resting.append(host)
-    return Foresight(tuple(planned), tuple(resting))
+        elif "start" in actions or any(re.fullmatch(r"net\d+", field) for field in fields):
+            silent.append(host)
+    return Foresight(tuple(planned), tuple(silent))
 
 
 def _has_agent(schematic: t.Any) -> bool:

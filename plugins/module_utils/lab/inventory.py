@@ -150,4 +150,6 @@ def looks_secret(name: str) -> bool:
     """Of a known variable the schema says it; of one that is not known, its name must do."""
     if name in schema.VARIABLES:
         return schema.VARIABLES[name].secret
-    return any(part in name.lower() for part in ("secret", "password", "passwd", "token", "credential", "private", "key"))
+    return any(
+        part in name.lower() for part in ("secret", "password", "passwd", "token", "credential", "private", "key")
+    )

@@ -20,7 +20,12 @@ AnyNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 Span = tuple[ipaddress.IPv4Address, ipaddress.IPv4Address]
 
 #: Ranges whose addresses somebody else hands out, by what their names have in them.
-_HANDED_OUT = {"dhcp": "the DHCP server", "balancer": "load balancers", "lb": "load balancers", "pool": "load balancers"}
+_HANDED_OUT = {
+    "dhcp": "the DHCP server",
+    "balancer": "load balancers",
+    "lb": "load balancers",
+    "pool": "load balancers",
+}
 _DEFAULTS = {"talos_pod_subnets": ["10.244.0.0/16"], "talos_service_subnets": ["10.96.0.0/12"]}
 _LAB = "the lab"
 
@@ -65,7 +70,7 @@ def examine(inventory: Inventory) -> t.Iterator[Problem]:
 def read(given: t.Any) -> dict[str, Network]:
     """The networks that have a readable subnet; their unreadable parts are left out."""
     found = {}
-    for name, entry in (given.items() if isinstance(given, t.Mapping) else ()):
+    for name, entry in given.items() if isinstance(given, t.Mapping) else ():
         subnet = kinds.subnet(entry.get("subnet")) if isinstance(entry, t.Mapping) else None
         if subnet is None:
             continue
@@ -133,9 +138,7 @@ def _claims(inventory: Inventory) -> t.Iterator[Claim]:
                 yield Claim(address, variable, host)
 
 
-def _placed(
-    inventory: Inventory, networks: t.Mapping[str, Network], claims: t.Iterable[Claim]
-) -> t.Iterator[Problem]:
+def _placed(inventory: Inventory, networks: t.Mapping[str, Network], claims: t.Iterable[Claim]) -> t.Iterator[Problem]:
     for claim in claims:
         network = _network(inventory, networks, claim)
         if network is None:
@@ -180,7 +183,9 @@ def _giver(network: Network, address: ipaddress.IPv4Address) -> tuple[str, str]:
 
 def _twice(claims: t.Iterable[Claim], networks: t.Mapping[str, Network]) -> t.Iterator[Problem]:
     owners = {server: f"the name server of {net.variable}" for net in networks.values() for server in net.nameservers}
-    owners = {address: owner for address, owner in owners.items() if address not in {n.gateway for n in networks.values()}}
+    owners = {
+        address: owner for address, owner in owners.items() if address not in {n.gateway for n in networks.values()}
+    }
     for claim in claims:
         owner = owners.setdefault(claim.address, claim.host)
         if owner != claim.host:
@@ -200,7 +205,9 @@ def _endpoint(inventory: Inventory) -> t.Iterator[Problem]:
     own = kinds.address(inventory.hosts.get(planes[0], {}).get("machine_address"))
     if host is not None and own is not None and host != own and not _is_virtual(inventory):
         hint = "Another address needs a virtual IP, which a patch gives to the control planes."
-        yield Problem("talos_cluster_endpoint", _LAB, repr(endpoint), f"https://{own}:6443, the only control plane", hint)
+        yield Problem(
+            "talos_cluster_endpoint", _LAB, repr(endpoint), f"https://{own}:6443, the only control plane", hint
+        )
 
 
 def _is_virtual(inventory: Inventory) -> bool:

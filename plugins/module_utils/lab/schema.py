@@ -73,7 +73,9 @@ _VARIABLES = (
     Variable("machine_cores", kinds.number(1, 512, "a number of cores from 1 to 512"), "any", default=2),
     Variable("machine_memory", kinds.number(1, 1 << 23, "memory in MiB, such as 4096"), "any", default=4096),
     Variable("machine_disk", kinds.number(1, 1 << 20, "a size in GiB, such as 32"), "any", default=32),
-    Variable("machine_cpu", kinds.pattern(r"[^\s;]+", "a CPU type such as x86-64-v2-AES"), "any", default="x86-64-v2-AES"),
+    Variable(
+        "machine_cpu", kinds.pattern(r"[^\s;]+", "a CPU type such as x86-64-v2-AES"), "any", default="x86-64-v2-AES"
+    ),
     Variable("machine_bios", kinds.one_of("ovmf", "seabios"), "any", default="ovmf"),
     Variable("machine_type", kinds.pattern(r"[^\s;]+", "a machine type such as q35"), "any", default="q35"),
     Variable("machine_storage", kinds.STORAGE, "any"),
