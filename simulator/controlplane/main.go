@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync/atomic"
+	_ "unsafe" // go:linkname
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/etcdutl/v3/etcdutl"
@@ -19,10 +21,22 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
+	_ "k8s.io/component-base/version"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 )
+
+// versionVariable names the version that the Kubernetes programs report
+// ("v1.35.2"), so that one program can stand for the older versions that
+// --emulated-version makes it behave like.
+const versionVariable = "GROUNDWORK_KUBERNETES_VERSION"
+
+// What version.Get() reports. The setter of that package insists on the
+// version that was linked in.
+//
+//go:linkname dynamicGitVersion k8s.io/component-base/version.dynamicGitVersion
+var dynamicGitVersion atomic.Value
 
 var programs = map[string]func(){
 	"etcd":                    func() { etcdmain.Main(os.Args) },
@@ -60,6 +74,9 @@ func main() {
 		sort.Strings(names)
 		fmt.Fprintln(os.Stderr, "usage: controlplane", strings.Join(names, "|"), "[flags]")
 		os.Exit(2)
+	}
+	if version := os.Getenv(versionVariable); version != "" {
+		dynamicGitVersion.Store(version)
 	}
 	run()
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Talos's own bootstrap manifests (1.12 and 1.13), from the machine config.
 
-What a cluster's objects say matters (names, labels, selectors, images, tolerations, rules); volumes and mounts that only a
-real container would read are kept where somebody could look for them.
+What a cluster's objects say matters (names, labels, selectors, images, tolerations, rules); volumes and mounts that
+only a real container would read are kept where somebody could look for them.
 """
 
 from __future__ import annotations

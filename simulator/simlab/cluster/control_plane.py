@@ -225,7 +225,13 @@ class ControlPlane:
         await self._components[name].process.start(argv, self._environment(name))
 
     def _environment(self, name: str) -> dict[str, str]:
-        own = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "POD_IP": self.node.address}
+        version = arguments.version_of(arguments.image(self.node, name)) or (1, NEWEST_MINOR, 0)
+        own = {
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            "POD_IP": self.node.address,
+            "GROUNDWORK_KUBERNETES_VERSION": "v"
+            + ".".join(map(str, version)),  # what it reports (controlplane/main.go)
+        }
         return own | _ENVIRONMENT | static_pods.environment(self.node, name)
 
     async def _watch(self) -> None:

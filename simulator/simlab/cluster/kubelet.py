@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import ipaddress
+import logging
 import typing as t
 import uuid
 
@@ -42,6 +44,8 @@ class Kubelet:
         self._changed = asyncio.Event()
         self._since: dict[str, str] = {}
         self._boot_id = ""
+        #: Why it does not get on with its work, None when it does.
+        self.problem: str | None = None
 
     @property
     def running(self) -> bool:
@@ -140,18 +144,40 @@ class Kubelet:
 
     # --- life ---
     async def _live(self) -> None:
-        self._client = await kubelet_identity.client(self.node)
-        self._events = Events(self._client, self.node.name)
+        """Work until stopped; what goes wrong is told in ``problem`` and tried again."""
+        while True:
+            try:
+                self._client = await kubelet_identity.client(self.node)
+                await self._work(self._client)
+            except (KubeError, ValueError) as error:
+                self.problem = str(error)
+            except Exception as error:
+                self.problem = repr(error)
+                logging.getLogger("simlab.cluster").exception("the played kubelet of %s stumbled", self.node.name)
+            client, self._client = self._client, None
+            if client is not None:
+                await client.close()
+            await asyncio.sleep(1.0)
+
+    async def _work(self, client: KubeClient) -> None:
+        self._events = Events(client, self.node.name)
+        self._mirror = MirrorPods(client, self.node.name, self.node.address)
         await self._register()
+        self.problem = None
         mine = {"fieldSelector": f"spec.nodeName={self.node.name}"}
-        self._mirror = MirrorPods(self._client, self.node.name, self.node.address)
-        await asyncio.gather(
-            self._client.watch("/api/v1/nodes", {"fieldSelector": f"metadata.name={self.node.name}"}, self._on_node),
-            self._client.watch("/api/v1/pods", mine, self._on_pod),
+        parts = [
+            client.watch("/api/v1/nodes", {"fieldSelector": f"metadata.name={self.node.name}"}, self._on_node),
+            client.watch("/api/v1/pods", mine, self._on_pod),
             self._keep_lease(),
             self._keep_status(),
             self._keep_static_pods(),
-        )
+        ]
+        tasks = [asyncio.ensure_future(part) for part in parts]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def _register(self) -> None:
         while True:
@@ -180,9 +206,8 @@ class Kubelet:
             try:
                 await self._put_status()
             except KubeError as error:
-                if error.code == 404:
-                    await self._register()
-                self._changed.set()
+                if error.code != 404:  # a kubelet whose Node was deleted does not register it again before it restarts
+                    self._changed.set()
                 await asyncio.sleep(_RETRY)
 
     async def _keep_lease(self) -> None:
@@ -264,6 +289,4 @@ def node_reference(found: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | No
 
 
 def _micro() -> str:
-    import datetime
-
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -107,7 +107,12 @@ class KubernetesNode:
         """For ``rehearse status``: etcd, static pods, kubelet, problems."""
         found: dict[str, t.Any] = {
             "node": self.node.name,
-            "kubelet": {"running": self.kubelet.running, "pods": len(self.kubelet.pods()), "ready": self._ready()},
+            "kubelet": {
+                "running": self.kubelet.running,
+                "pods": len(self.kubelet.pods()),
+                "ready": self._ready(),
+                "problem": self.kubelet.problem,
+            },
         }
         if self.etcd is not None and self.control_plane is not None and self.manifests is not None:
             found["etcd"] = {"running": self.etcd.pid is not None, "failure": self.etcd.failure}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import re
 import typing as t
 
 import aiohttp
@@ -102,14 +103,14 @@ class ManifestOperator(_Operator):
     async def _once(self, client: KubeClient) -> bool:
         wanted = [document for _, objects in self.manifests() for document in objects]
         wanted += await self._downloaded()
-        inventory = await client.get(_INVENTORY_PATH)
-        known = dict((inventory or {}).get("data") or {})
+        known: dict[str, str] = {}
+        if self._keeps_inventory():
+            known |= ((await client.get(_INVENTORY_PATH)) or {}).get("data") or {}
         before = dict(known)
-        discovery = Discovery(client)
         try:
-            await self._apply(client, discovery, sorted(wanted, key=_phase), known)
+            await self._apply(client, Discovery(client), sorted(wanted, key=_phase), known)
         finally:
-            if known != before:
+            if known != before and self._keeps_inventory():
                 await self._write_inventory(client, known)
         return self.problem is None
 
@@ -138,6 +139,11 @@ class ManifestOperator(_Operator):
                     continue
             known[key] = ""
         self.problem = "; ".join(problems) or None
+
+    def _keeps_inventory(self) -> bool:
+        """From Talos 1.13; before, it only looked whether an object is there."""
+        found = re.match(r"v?1\.(\d+)", self.node.talos_version)
+        return found is None or int(found[1]) >= 13
 
     async def _write_inventory(self, client: KubeClient, known: dict[str, str]) -> None:
         document = {

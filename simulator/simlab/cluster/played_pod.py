@@ -114,7 +114,7 @@ class PlayedPod:
                     return
                 continue
             if behaviour != NOT_READY:
-                await self._sleep(self.host.behaviours.ready_delay(self.pod))
+                await asyncio.sleep(self.host.behaviours.ready_delay(self.pod) * self.host.time_scale)
                 container.ready = True
                 if brings_network(container.image):
                     self.host.bring_network()
@@ -164,7 +164,7 @@ class PlayedPod:
         """A container that does its work and ends. False when it failed and is not tried again."""
         while True:
             behaviour = self._behaviour(container)
-            await self._sleep(0.5 if container.init else self.host.behaviours.job_after)
+            await asyncio.sleep((0.5 if container.init else self.host.behaviours.job_after) * self.host.time_scale)
             failure = "told to fail" if behaviour == CRASH else await self._effect(container)
             if failure is None:
                 self._terminate(container, 0, "Completed")
@@ -261,8 +261,9 @@ class PlayedPod:
         return self.host.behaviours.of(self.pod, container.image)
 
     async def _sleep(self, seconds: float) -> None:
+        """Lab seconds; those of a back-off never shorter than SHORTEST, so that no crash loop is a busy loop."""
         scaled = seconds * self.host.time_scale
-        await asyncio.sleep(max(scaled, SHORTEST) if seconds >= LOOK_AGAIN and seconds >= CRASH_BACKOFF else scaled)
+        await asyncio.sleep(max(scaled, SHORTEST) if seconds >= LOOK_AGAIN else scaled)
 
     async def _push(self) -> None:
         """Tell the API server, if there is news."""

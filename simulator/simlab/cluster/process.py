@@ -103,8 +103,8 @@ class Supervised:
             self.restarts += 1
 
     async def _run(self, argv: list[str], env: dict[str, str], begun: asyncio.Event) -> int:
-        try:
-            process = await self.namespace.spawn(
+        starting = asyncio.ensure_future(
+            self.namespace.spawn(
                 argv,
                 env=env,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -112,9 +112,15 @@ class Supervised:
                 stderr=asyncio.subprocess.STDOUT,
                 limit=1 << 20,
             )
+        )
+        try:
+            process = await asyncio.shield(starting)
         except OSError as error:
             self.say(f"cannot start {argv[0]}: {error}")
             return 127
+        except asyncio.CancelledError:  # stopped while it starts: it must not be left behind
+            await _end(await starting, kill=True, grace=GRACE)
+            raise
         self._process = process
         begun.set()
         self._announce()
