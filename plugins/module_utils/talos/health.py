@@ -14,10 +14,10 @@ import typing as t
 
 from ..errors import HomelabError, TaskFailed, Unreachable
 from ..waiting import Backoff, Deadline, Pending, no_progress, wait_for
-from . import static_pods
 from .client import Client, Service
 from .inputs import Node
 from .node import Connector, State, foreign_error
+from .static_pods import StaticPods
 
 #: Seconds that a certificate of maintenance mode, or of nobody we know, may last: right after an apply it may.
 PATIENCE = 5.0
@@ -34,6 +34,7 @@ class Health:
     censor: t.Callable[[str], str] = str
     progress: t.Callable[[str], None] = no_progress
     _clients: dict[str, Client] = dataclasses.field(default_factory=dict)
+    _pods: dict[str, StaticPods] = dataclasses.field(default_factory=dict)
     _strange_since: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def wait(self) -> list[dict[str, t.Any]]:
@@ -77,7 +78,7 @@ class Health:
             raise self._failed_service(node, client, failed)
         checks: list[t.Callable[[], str]] = [lambda: _services(services)]
         if node.type == "controlplane":
-            checks += [lambda: self._etcd(client, services), lambda: static_pods.look(node, client, self.censor)]
+            checks += [lambda: self._etcd(client, services), lambda: self._static_pods(node).look(client)]
         checks.append(lambda: self._machine(client))
         if self.node_ready:
             checks.append(lambda: _kubernetes_node(client))
@@ -106,6 +107,11 @@ class Health:
             answer="the machine is in maintenance mode: it has no config",
             hint="It was never configured, or was reset or recreated since: run talos_apply_config.",
         )
+
+    def _static_pods(self, node: Node) -> StaticPods:
+        if node.name not in self._pods:
+            self._pods[node.name] = StaticPods(node, self.deadline.elapsed, self.censor)
+        return self._pods[node.name]
 
     def _drop(self, node: Node) -> None:
         client = self._clients.pop(node.name, None)

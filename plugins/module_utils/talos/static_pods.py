@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
 from ..errors import HomelabError, TaskFailed
-from .client import Client
+from .client import Client, ContainerInfo
 from .inputs import Node
 
 PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -21,8 +22,12 @@ _PULLS = frozenset(
 )
 #: These two crash until the API server answers, which is normal; later it is not.
 _NEED_API = frozenset({"kube-controller-manager", "kube-scheduler"})
+#: Seconds that a container may be seen exited when nothing else is known of it.
+_DOWN, _DOWN_NEEDING_API = 3.0, 30.0
 _LOG_LINES = 10
 _LOG_SHOWN = 3
+#: Lines that say what is wrong, as Kubernetes' components write them.
+_ERROR = re.compile(r"([EF]\d{4} |Error|error|panic|fatal|invalid|unknown)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,22 +41,54 @@ class Pod:
     message: str = ""
     exit_code: int | None = None
     restarts: int = 0
+    #: Whether the kubelet said anything about the container.
+    detailed: bool = False
 
 
-def look(node: Node, client: Client, censor: t.Callable[[str], str]) -> str:
-    """Why a static pod is not ready yet, or the empty string. Raises when one crashes, with its last words."""
-    pods = {pod.component: pod for pod in _pods(client)}
-    for component in PODS:
-        pod = pods.get(component)
-        if pod and not pod.ready and _hopeless(pod, pods):
-            raise _failure(node, client, pod, censor)
-    for component in PODS:
-        pod = pods.get(component)
-        if pod is None:
-            return f"the static pod {component} is not there yet"
-        if not pod.ready:
-            return f"the static pod {component} is not ready{': ' + pod.waiting if pod.waiting else ''}"
-    return ""
+@dataclasses.dataclass
+class StaticPods:
+    """One node's static pods, looked at again and again. ``now`` counts seconds."""
+
+    node: Node
+    now: t.Callable[[], float]
+    censor: t.Callable[[str], str] = str
+    _exited_since: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def look(self, client: Client) -> str:
+        """Why a static pod is not ready yet, or the empty string. Raises when one crashes, with its last words."""
+        pods = {pod.component: pod for pod in _pods(client)}
+        for component in PODS:
+            pod = pods.get(component)
+            if pod and not pod.ready and (_hopeless(pod, pods) or self._stays_down(pod, client, pods)):
+                raise _failure(self.node, client, pod, self.censor)
+        return next(filter(None, (_reason(component, pods.get(component)) for component in PODS)), "")
+
+    def _stays_down(self, pod: Pod, client: Client, pods: t.Mapping[str, Pod]) -> bool:
+        """A kubelet that tells nothing of containers: then an exited one that stays so is a crash."""
+        api = pods.get("kube-apiserver")
+        waits_for_api = pod.component in _NEED_API and not (api and api.ready)
+        if pod.detailed or waits_for_api or not _has_exited(pod, client):
+            self._exited_since.pop(pod.component, None)
+            return False
+        since = self._exited_since.setdefault(pod.component, self.now())
+        return self.now() - since >= (_DOWN_NEEDING_API if pod.component in _NEED_API else _DOWN)
+
+
+def _reason(component: str, pod: Pod | None) -> str:
+    if pod is None:
+        return f"the static pod {component} is not there yet"
+    if pod.ready:
+        return ""
+    return f"the static pod {component} is not ready{': ' + pod.waiting if pod.waiting else ''}"
+
+
+def _containers(pod: Pod, client: Client) -> list[ContainerInfo]:
+    return [one for one in client.containers() if one.pod == pod.name and one.id.split(":")[1:2] == [pod.component]]
+
+
+def _has_exited(pod: Pod, client: Client) -> bool:
+    states = {one.status for one in _containers(pod, client)}
+    return states == {"CONTAINER_EXITED"}
 
 
 def _pods(client: Client) -> t.Iterator[Pod]:
@@ -77,6 +114,7 @@ def _pod(component: str, name: str, spec: dict[str, t.Any]) -> Pod:
         str(waiting.get("message") or ""),
         int(ended["exitCode"]) if ended and "exitCode" in ended else None,
         int(container.get("restartCount") or 0),
+        detailed=bool(container),
     )
 
 
@@ -92,15 +130,17 @@ def _hopeless(pod: Pod, pods: t.Mapping[str, Pod]) -> bool:
 def _failure(node: Node, client: Client, pod: Pod, censor: t.Callable[[str], str]) -> HomelabError:
     code = "" if pod.exit_code is None else f", exit code {pod.exit_code}"
     lines = [censor(line) for line in _last_words(client, pod)]
-    said = f": {' | '.join(lines[-_LOG_SHOWN:])}" if lines else f": {pod.message}" if pod.message else ""
+    shown = list(dict.fromkeys(line for line in lines if _ERROR.match(line))) or lines
+    said = f": {' | '.join(shown[-_LOG_SHOWN:])}" if shown else f": {pod.message}" if pod.message else ""
+    state = f"is in {pod.waiting}" if pod.waiting else "has exited and is not started again"
     return TaskFailed(
         f"see the static pod {pod.component} of {node.name} run",
         of=client.of,
-        answer=f"{pod.name} is in {pod.waiting}{code}{said}",
+        answer=f"{pod.name} {state}{code}{said}",
         hint="Correct the machine config and run talos_apply_config again.",
         node=node.name,
         pod=pod.name,
-        reason=pod.waiting,
+        reason=pod.waiting or "Exited",
         exit_code=pod.exit_code,
         log=lines,
     )
@@ -109,9 +149,7 @@ def _failure(node: Node, client: Client, pod: Pod, censor: t.Callable[[str], str
 def _last_words(client: Client, pod: Pod) -> list[str]:
     """The log of the pod's last container that ended; a crash's cause is in it."""
     try:
-        containers = [
-            one for one in client.containers() if one.pod == pod.name and one.id.split(":")[1:2] == [pod.component]
-        ]
+        containers = _containers(pod, client)
         ended = [one for one in containers if one.status == "CONTAINER_EXITED"] or containers
         for container in reversed(ended):
             lines = client.container_log(container.id, _LOG_LINES)
