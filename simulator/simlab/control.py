@@ -90,6 +90,17 @@ class Control:
             "cwd": asked.get("cwd"),
             "environment": asked.get("env"),
         }
+        try:
+            await self._stream(asked, response, pipes)
+        except OSError as error:  # no such program or playbook
+            await _line(response, {"stream": "stderr", "data": f"{error}\n"})
+            await _line(response, {"exit": 127})
+        await response.write_eof()
+        return response
+
+    async def _stream(
+        self, asked: t.Mapping[str, t.Any], response: web.StreamResponse, pipes: dict[str, t.Any]
+    ) -> None:
         if "playbook" in asked:
             async with self._runs:  # one playbook at a time: the ledger tells them apart by time
                 await self._stream_playbook(asked, response, pipes)
@@ -97,8 +108,6 @@ class Control:
             process = await self._runner.spawn(asked["argv"], **pipes)
             await _pass_on(process, response)
             await _line(response, {"exit": await process.wait()})
-        await response.write_eof()
-        return response
 
     async def _stream_playbook(
         self, asked: t.Mapping[str, t.Any], response: web.StreamResponse, pipes: dict[str, t.Any]

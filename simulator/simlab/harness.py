@@ -54,14 +54,16 @@ class SimulatedLab:
         self._argv = argv
         self._environment = environment
         self._timeout = start_timeout
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")
         self._process: subprocess.Popen[str] | None = None
+        self._errors: t.IO[str] | None = None
+        self._said = ""
         self.lab: client.RunningLab
 
-    def __enter__(self) -> SimulatedLab:
+    def __enter__(self) -> t.Self:
         package = str(pathlib.Path(__file__).resolve().parents[1])
         environment = {**os.environ, **(self._environment or {})}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")
         self._process = subprocess.Popen(
             self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment
         )
@@ -104,11 +106,17 @@ class SimulatedLab:
             process.wait(5)
         if process.stdout is not None:
             process.stdout.close()
+        self.errors()
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
 
     def errors(self) -> str:
         """What the lab has written to its standard error."""
-        self._errors.seek(0)
-        return self._errors.read()
+        if self._errors is not None:
+            self._errors.seek(0)
+            self._said = self._errors.read()
+        return self._said
 
     @property
     def pid(self) -> int:

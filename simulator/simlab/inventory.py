@@ -281,7 +281,7 @@ def _templated(loader: t.Any, variables: dict[str, t.Any]) -> dict[str, t.Any]:
         if name in variables:
             try:
                 found[name] = _plain(templar.template(variables[name]))
-            except Exception:  # noqa: BLE001  (any plugin may run here and raise anything; see the module's text)
+            except Exception:  # any plugin may run here and raise anything; see the module's text
                 found[name] = None
     return found
 

@@ -117,7 +117,7 @@ class Network:
         self._subnets: dict[Segment, list[ipaddress.IPv4Network]] = {}
         self._gateways: dict[ipaddress.IPv4Network, str] = {}
         #: Addresses of the router itself: what comes from one of these comes from a playbook.
-        self.own_addresses: set[str] = {"127.0.0.1"}
+        self.own_addresses: set[str] = set()
 
     async def start(self) -> None:
         await ip(["link set lo up"])

@@ -129,7 +129,7 @@ def _exit_with(main: t.Callable[[], int]) -> t.NoReturn:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except SandboxUnavailable as error:
         print(f"rehearse: {error}", file=sys.stderr)
-    except BaseException:  # noqa: BLE001  (the last frame of the process: say it and go)
+    except BaseException:  # the last frame of the process: say it and go
         traceback.print_exc()
     finally:
         with contextlib.suppress(Exception):

@@ -11,6 +11,7 @@ import os
 import pathlib
 import signal
 import sys
+import time
 import typing as t
 
 from . import report, sandbox
@@ -58,12 +59,15 @@ async def _main(options: LabOptions, collection: pathlib.Path, work: Work) -> in
         loop.add_signal_handler(number, lambda: task.cancel() if task else None)
     lab = Lab(options)
     session: Session | None = None
+    started = time.monotonic()
     try:
         await lab.start()
         runner = Runner(lab, collection)
         session = Session(lab, runner, Control(lab, runner))
         _tell_environment(runner)
         await session.control.start()
+        seconds = time.monotonic() - started
+        print(f"rehearse: simulated lab {lab.inventory.name} is up after {seconds:.1f} s", file=sys.stderr, flush=True)
         return await work(session, collection)
     except asyncio.CancelledError:
         return 130

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of the lab share: users, and what a lab could leave behind."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import sys
+
+import pytest
+
+SIMULATOR = pathlib.Path(__file__).parents[3] / "simulator"
+NOBODY = 65534
+
+
+def as_nobody(tmp_path: pathlib.Path) -> list[str]:
+    """What stands before a command so that it runs as a plain user. When the interpreter lies in root's home, that
+    folder is shown to it by a bind mount in a mount namespace of its own."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is missing")
+    drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    interpreter = pathlib.Path(os.path.realpath(sys.executable))
+    hidden = next((parent for parent in reversed(interpreter.parents) if not os.stat(parent).st_mode & 0o001), None)
+    if hidden is None:
+        return drop
+    inside = interpreter.relative_to(hidden).parts[0]
+    view = tmp_path / "view"
+    (view / inside).mkdir(parents=True)
+    for folder in (view, *view.parents):
+        if folder.is_relative_to("/tmp") and folder != pathlib.Path("/tmp"):
+            folder.chmod(0o755)
+    script = f'mount --bind {hidden / inside} {view / inside} && mount --rbind {view} {hidden} && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", script, "sh", *drop]
