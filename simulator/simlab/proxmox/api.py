@@ -11,7 +11,7 @@ from . import schema
 from .access import Caller
 from .errors import ApiError, Failure, NotSimulated, ParameterError
 from .permissions import Permissions
-from .tasks import Task
+from .tasks import Undo, Work
 
 if t.TYPE_CHECKING:
     from .cluster import Cluster, Node
@@ -58,9 +58,9 @@ class Call:
         """The parameters without the variables of the path."""
         return {name: value for name, value in self.params.items() if f"{{{name}}}" not in self.template}
 
-    def start(self, kind: str, ident: t.Any, work: t.Callable[[Task], t.Awaitable[None]]) -> str:
+    def start(self, kind: str, ident: t.Any, work: Work, undo: Undo | None = None) -> str:
         """Start a task on this call's node; the UPID."""
-        return self.cluster.tasks.start(self.node.name, kind, str(ident), self.caller.name, work)
+        return self.cluster.tasks.start(self.node.name, kind, str(ident), self.caller.name, work, undo)
 
 
 def handles(method: str, *templates: str) -> t.Callable[[Handler], Handler]:

@@ -14,7 +14,6 @@ from .api import Upload
 from .errors import ApiError, Failure
 
 
-
 class Unreadable(ApiError):
     """A body that the server's own parser gives up on: no JSON answer."""
 
@@ -62,7 +61,7 @@ def _json(body: bytes) -> dict[str, t.Any]:
     except json.JSONDecodeError as error:
         rest = error.doc[error.pos :] or "(end of string)"
         where = "at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 934."
-        raise Unreadable(f"'\"' expected, at character offset {error.pos} (before \"{rest}\") {where}") from None
+        raise Unreadable(f'\'"\' expected, at character offset {error.pos} (before "{rest}") {where}') from None
     if not isinstance(decoded, dict):
         raise Failure("unable to parse JSON body - got no object")
     return {name: _plain(value) for name, value in decoded.items()}

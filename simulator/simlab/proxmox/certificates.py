@@ -34,8 +34,6 @@ def self_signed(folder: pathlib.Path, address: str) -> tuple[pathlib.Path, pathl
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     paths[1].touch(0o600)
     paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return paths

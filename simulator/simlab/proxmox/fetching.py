@@ -34,8 +34,8 @@ class Fetched:
     chunks: t.AsyncIterator[bytes]
 
 
-#: ``async with fetch(method, url) as fetched``, method ``GET``, ``HEAD`` or ``GET-INSECURE`` (no certificate check):
-#: raises FetchError.
+#: ``async with fetch(method, url) as fetched``, method ``GET`` or ``HEAD``, or one of them with ``-INSECURE`` (no check
+#: of the certificate): raises FetchError.
 Fetch = t.Callable[[str, str], contextlib.AbstractAsyncContextManager[Fetched]]
 
 

@@ -10,7 +10,9 @@ import typing as t
 from . import schema
 from .api import Call, handles
 
-_DATA: dict[str, t.Any] = json.loads((importlib.resources.files(__package__ or "") / "data" / "fixed.json").read_bytes())
+_DATA: dict[str, t.Any] = json.loads(
+    (importlib.resources.files(__package__ or "") / "data" / "fixed.json").read_bytes()
+)
 
 
 def _register(template: str, data: t.Any) -> None:

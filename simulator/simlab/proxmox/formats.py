@@ -7,7 +7,7 @@ import functools
 import re
 import typing as t
 
-import fakepve.formats as scalar_formats
+import fakepve.formats as scalar_formats  # type: ignore[import-untyped]
 
 from . import named_formats
 
@@ -42,16 +42,20 @@ def _check(spec: Spec, value: t.Any, name: str, errors: dict[str, str]) -> None:
         errors[name] = text
 
 
+_RIGHT: t.Mapping[str | None, t.Callable[[str], bool]] = {
+    "integer": lambda text: _INTEGER.fullmatch(text) is not None,
+    "number": lambda text: _NUMBER.fullmatch(text) is not None,
+    "boolean": lambda text: text in ("0", "1"),
+}
+
+
 def _type_error(kind: str | None, value: t.Any) -> str | None:
     if isinstance(value, (dict, list)):
         return f"type check ('{kind or 'string'}') failed - got {'HASH' if isinstance(value, dict) else 'ARRAY'}"
     text = str(value)
-    right = {
-        "integer": lambda: _INTEGER.fullmatch(text),
-        "number": lambda: _NUMBER.fullmatch(text),
-        "boolean": lambda: text in ("0", "1"),
-    }.get(kind or "", lambda: True)
-    return None if right() else f"type check ('{kind}') failed - got '{text}'"
+    if kind not in _RIGHT or _RIGHT[kind](text):
+        return None
+    return f"type check ('{kind}') failed - got '{text}'"
 
 
 def _format_error(spec: Spec, text: str, name: str) -> str | None:

@@ -34,8 +34,6 @@ MODULES = (
 
 def load() -> None:
     """Register every handler, and the formats that the description spells out elsewhere."""
-    named_formats.register_from_schema(
-        schema.load().paths["/nodes/{node}/qemu"]["POST"]["parameters"]["properties"]
-    )
+    named_formats.register_from_schema(schema.load().paths["/nodes/{node}/qemu"]["POST"]["parameters"]["properties"])
     for name in MODULES:
         importlib.import_module(f"{__package__}.{name}")

@@ -126,7 +126,8 @@ def verify(name: str, text: str) -> str | None:
 
 
 def _verify_cpu(text: str) -> str | None:
-    parts = dict(part.split("=", 1) if "=" in part else ("cputype", part) for part in text.split(","))
+    pairs = (part.partition("=") for part in text.split(","))
+    parts = {key if equals else "cputype": value if equals else key for key, equals, value in pairs}
     model = parts.get("cputype", "kvm64")
     if not model.startswith("custom-") and model not in CPU_MODELS:
         return f"Built-in cputype '{model}' is not defined (missing 'custom-' prefix?)"

@@ -76,9 +76,9 @@ def network(call: Call) -> list[dict[str, t.Any]]:
     if call.params.get("type") not in (None, "bridge", "any_bridge", "any_local_bridge", "include_sdn"):
         return found
     for number, name in enumerate(sorted(node.bridges)):
-        if not call.allowed.has(f"/sdn/zones/localnetwork/{name}", ["SDN.Audit", "SDN.Use"], True):
-            if not call.allowed.has(f"/nodes/{node.name}", ["Sys.Audit"]):
-                continue
+        on_bridge = call.allowed.has(f"/sdn/zones/localnetwork/{name}", ["SDN.Audit", "SDN.Use"], True)
+        if not on_bridge and not call.allowed.has(f"/nodes/{node.name}", ["Sys.Audit"]):
+            continue
         entry: dict[str, t.Any] = {
             "active": 1, "autostart": 1, "bridge_fd": "0", "bridge_ports": "", "bridge_stp": "off",
             "families": ["inet"], "iface": name, "method": "manual", "method6": "manual", "priority": 3 + number,
@@ -94,8 +94,8 @@ def network(call: Call) -> list[dict[str, t.Any]]:
 @handles("GET", "/nodes/{node}/network/{iface}")
 def interface(call: Call) -> dict[str, t.Any]:
     for entry in network(call):
-        if entry.pop("iface") == call.params["iface"]:
-            return entry
+        if entry["iface"] == call.params["iface"]:
+            return {key: value for key, value in entry.items() if key != "iface"}
     raise ParameterError({"iface": "interface does not exist"})
 
 
@@ -106,9 +106,9 @@ def appliance(call: Call) -> str:
 
 @handles("GET", "/nodes/{node}/query-url-metadata")
 async def url_metadata(call: Call) -> dict[str, t.Any]:
-    url = call.text("url")
+    url, verify = call.text("url"), call.flag("verify-certificates", True)
     try:
-        async with call.cluster.fetch("HEAD", url) as fetched:
+        async with call.cluster.fetch("HEAD" if verify else "HEAD-INSECURE", url) as fetched:
             headers, final = fetched.headers, fetched.url
     except fetching.FetchError as error:
         raise Failure(f"invalid server response: '{_response(url, error)}'") from None

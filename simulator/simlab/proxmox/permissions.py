@@ -9,7 +9,6 @@ import typing as t
 from .access import Access, Caller
 from .errors import Forbidden, ParameterError
 
-
 #: Rights that allow to hand on one's own rights below a path.
 _DELEGATES = {"/storage/": "Datastore.Allocate", "/vms/": "VM.Allocate", "/pool/": "Pool.Allocate"}
 

@@ -49,10 +49,10 @@ class ProxmoxServer:
 
     async def start(self, sock: socket.socket, ssl_context: ssl.SSLContext | None) -> None:
         """Serve on a listening socket."""
-        server = aiohttp.web.Server(self._handle)  # type: ignore[arg-type]
-        self._runner = aiohttp.web.ServerRunner(server, handle_signals=False)
+        server = aiohttp.web.Server(self._handle)
+        self._runner = aiohttp.web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
-        await aiohttp.web.SockSite(self._runner, sock, ssl_context=ssl_context, shutdown_timeout=0.1).start()
+        await aiohttp.web.SockSite(self._runner, sock, ssl_context=ssl_context).start()
 
     async def stop(self) -> None:
         await self.cluster.tasks.close()

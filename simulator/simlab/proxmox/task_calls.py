@@ -76,8 +76,7 @@ def listing(call: Call) -> list[dict[str, t.Any]]:
     found = [task for task in call.cluster.tasks.by_upid.values() if task.node == call.node.name]
     found = [task for task in reversed(found) if (audit or _mine(call, task)) and _wanted(call, task)]
     first, limit = int(call.params.get("start", 0)), int(call.params.get("limit", 50))
-    shown = [_entry(call, task) for task in found[first : first + limit]]
-    return shown
+    return [_entry(call, task) for task in found[first : first + limit]]
 
 
 def _entry(call: Call, task: Task) -> dict[str, t.Any]:

@@ -14,6 +14,7 @@ import typing as t
 from .errors import ApiError, task_text
 
 Work = t.Callable[["Task"], t.Awaitable[None]]
+Undo = t.Callable[[], None]
 UPID = re.compile(
     r"UPID:([a-zA-Z0-9](?:[a-zA-Z0-9\-]*[a-zA-Z0-9])?):([0-9A-Fa-f]{8}):([0-9A-Fa-f]{8,9}):"
     r"([0-9A-Fa-f]{8}):([^:\s]+):([^:\s]*):([^:\s]+):"
@@ -75,26 +76,28 @@ class Tasks:
         self.fault_text: str | None = None
         self.fault_seconds: float | None = None
 
-    def start(self, node: str, kind: str, ident: str, user: str, work: Work) -> str:
-        """Start a task; its UPID."""
+    def start(self, node: str, kind: str, ident: str, user: str, work: Work, undo: Undo | None = None) -> str:
+        """Start a task; its UPID. ``undo`` takes back what was done before the task when it fails or is stopped."""
         pid, now = next(self._pids), int(time.time())
         pstart = int((time.time() - self._boot) * 100) + pid
         upid = f"UPID:{node}:{pid:08X}:{pstart:08X}:{now:08X}:{kind}:{ident}:{user}:"
         task = Task(upid, node, kind, ident, user, pid, pstart, now)
         self.by_upid[upid] = task
         faults, self.fault_text, self.fault_seconds = (self.fault_text, self.fault_seconds), None, None
-        task.runner = asyncio.create_task(self._run(task, work, *faults), name=upid)
+        task.runner = asyncio.create_task(self._run(task, work, undo, *faults), name=upid)
         return upid
 
-    async def _run(self, task: Task, work: Work, text: str | None, seconds: float | None) -> None:
+    async def _run(self, task: Task, work: Work, undo: Undo | None, text: str | None, seconds: float | None) -> None:
         try:
             await asyncio.sleep(self._seconds.get(task.type, 0) * self._scale if seconds is None else seconds)
             if text is not None:
                 raise ApiError(500, text)
             await work(task)
         except asyncio.CancelledError:
+            _take_back(undo)
             task.finish("received interrupt")
         except ApiError as error:
+            _take_back(undo)
             task.finish(task_text(error))
         except Exception as error:
             # A defect of the simulator must be seen, not hang a client that polls.
@@ -123,3 +126,8 @@ class Tasks:
         for runner in runners:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await runner
+
+
+def _take_back(undo: Undo | None) -> None:
+    if undo is not None:
+        undo()

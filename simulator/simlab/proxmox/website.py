@@ -40,7 +40,7 @@ async def serve(sock: socket.socket, files: t.Mapping[str, bytes]) -> aiohttp.we
         kind = _TYPES.get(name.rpartition(".")[2], "application/octet-stream")
         return aiohttp.web.Response(body=files[name], content_type=kind)
 
-    runner = aiohttp.web.ServerRunner(aiohttp.web.Server(handle))
+    runner = aiohttp.web.ServerRunner(aiohttp.web.Server(handle), shutdown_timeout=0.1)
     await runner.setup()
-    await aiohttp.web.SockSite(runner, sock, shutdown_timeout=0.1).start()
+    await aiohttp.web.SockSite(runner, sock).start()
     return runner

@@ -22,7 +22,7 @@ import pytest
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[2] / "simulator"))
 
-from simlab.proxmox import standalone  # noqa: E402
+from simlab.proxmox import standalone
 
 PASSWORD = "of-the-replay-1"
 #: Sections that are simulated. What is not in the list refuses with 501.

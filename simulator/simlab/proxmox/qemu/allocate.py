@@ -25,11 +25,11 @@ Log = t.Callable[[str], None]
 class Allocator:
     """Makes the disks of one request. ``made`` are those that were new, to be removed when it fails."""
 
-    def __init__(self, storages: Storages, vm: Vm, default: str | None, log: Log) -> None:
+    def __init__(self, storages: Storages, vm: Vm, default: str | None, log: Log = lambda line: None) -> None:
         self._storages = storages
         self._vm = vm
         self._default = default
-        self._log = log
+        self.log = log
         self.made: list[str] = []
 
     def drive(self, name: str, value: str) -> str:
@@ -98,7 +98,7 @@ class Allocator:
             raise Failure(f"failed to stat '{origin.node_path(volume)}'")
         wanted = format_ or origin.parse(volume).format
         wanted = "raw" if store.flat or wanted not in ("raw", "qcow2", "vmdk") else wanted
-        self._log(f"create full clone of drive ({source})")
+        self.log(f"create full clone of drive ({source})")
         made = self._storages.copy(node, source, store.name, self._vm.vmid, wanted)
         self.made.append(made.volid)
         self._log_formatting(store, made)
@@ -136,7 +136,7 @@ class Allocator:
     def _log_formatting(self, store: Store, made: Volume) -> None:
         if not store.flat:
             path = store.node_path(made.volid.partition(":")[2])
-            self._log(f"Formatting '{path}', fmt={made.format} size={made.size} preallocation=off")
+            self.log(f"Formatting '{path}', fmt={made.format} size={made.size} preallocation=off")
 
     def _created(self, name: str, drive: drives.Drive) -> None:
-        self._log(f"{name}: successfully created disk '{drives.render(name, drive)}'")
+        self.log(f"{name}: successfully created disk '{drives.render(name, drive)}'")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 import urllib.parse
@@ -62,8 +63,8 @@ def check_bridges(call: Call, params: t.Mapping[str, t.Any]) -> None:
             continue
         path = f"/sdn/zones/localnetwork/{net['bridge']}"
         tags = [tag for tag in (net.get("tag"), *net.get("trunks", "").split(";")) if tag]
-        for tag in tags or [None]:
-            call.allowed.require(f"{path}/{tag}" if tag else path, "SDN.Use")
+        for below in [f"/{tag}" for tag in tags] or [""]:
+            call.allowed.require(path + below, "SDN.Use")
 
 
 def check_mappings(call: Call, params: t.Mapping[str, t.Any]) -> None:
@@ -167,6 +168,7 @@ def check_hook_script(call: Call, params: t.Mapping[str, t.Any]) -> None:
         raise ParameterError({"hookscript": f"script '{script}' does not exist\n"})
 
 
+@functools.lru_cache(maxsize=1024)
 def memory_of(value: str) -> int:
     """MiB of a ``memory`` value (``1024``, ``current=768``)."""
     return int(formats.parse(options.spec_of("memory")["format"], value, "memory")["current"])

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import uuid
 
-from .. import formats
+from .. import formats, named_formats
 from ..api import Call, handles
 from ..errors import ApiError, Failure, Forbidden
 from ..sizes import format_size
@@ -35,7 +35,7 @@ def clone(call: Call) -> str:
     if pool:
         call.cluster.pools[pool].guests.add(new)
     job = _Clone(call, source, target, values, full)
-    return call.start("qmclone", source.vmid, job.run)
+    return call.start("qmclone", source.vmid, job.run, job.undo)
 
 
 def _check_allowed(call: Call, new: int, pool: str | None) -> None:
@@ -103,12 +103,15 @@ class _Clone:
             async with self.call.cluster.locked(self.source):
                 made = self._options(task)
         except ApiError as error:
-            for volid in self.made:
-                self.storages.free(self.target.node, volid)
-            self.call.cluster.remove(self.target.vmid)
             raise Failure(f"clone failed: {error}") from None
         self.target.options.clear()
         self.target.options.update(made)
+
+    def undo(self) -> None:
+        if self.target.options.get("lock") == "clone":
+            for volid in self.made:
+                self.storages.free(self.target.node, volid)
+            self.call.cluster.remove(self.target.vmid)
 
     def _options(self, task: Task) -> dict[str, str]:
         left = (*_LEFT_OUT, *(key for key in self.values if re.fullmatch(r"unused\d+|snaptime", key)))
@@ -167,7 +170,7 @@ class _Clone:
 
 
 def _new_uuid(smbios: str) -> str:
-    wanted = formats.named_formats.PROPERTY_STRINGS["pve-qm-smbios1"]
+    wanted = named_formats.PROPERTY_STRINGS["pve-qm-smbios1"]
     values = formats.parse(wanted, smbios, "smbios1")
     values["uuid"] = str(uuid.uuid4())
     return formats.render(wanted, values)

@@ -8,7 +8,7 @@ import ipaddress
 import typing as t
 import urllib.parse
 
-from .. import formats
+from .. import formats, named_formats
 from ..api import Call, handles
 from . import drives, options
 from .vm import Vm
@@ -74,7 +74,7 @@ def network_data(vm: Vm) -> str:
 
 def _interface(vm: Vm, number: int) -> list[str]:
     net = drives.parse_net(f"net{number}", vm.options[f"net{number}"])
-    wanted = formats.named_formats.PROPERTY_STRINGS["pve-qm-ipconfig"]
+    wanted = named_formats.PROPERTY_STRINGS["pve-qm-ipconfig"]
     addresses = formats.parse(wanted, vm.options[f"ipconfig{number}"], f"ipconfig{number}")
     lines = ["    - type: physical", f"      name: eth{number}", f"      mac_address: '{net['macaddr'].lower()}'"]
     lines.append("      subnets:")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-import typing as t
 import uuid
 
 from ..api import Call, handles
@@ -42,7 +41,14 @@ def create(call: Call) -> str:
         raise Failure(f"unable to create VM {call.vmid} - {error}") from None
     if pool:
         call.cluster.pools[pool].guests.add(call.vmid)
-    return call.start("qmcreate", call.vmid, lambda task: _work(call, vm, settings, task))
+    allocator = allocate.Allocator(call.cluster.storages, vm, call.params.get("storage"))
+
+    def undo() -> None:
+        allocator.undo()
+        if vm.options.get("lock") == "create":
+            call.cluster.remove(vm.vmid)
+
+    return call.start("qmcreate", call.vmid, lambda task: _work(call, vm, settings, allocator, task), undo)
 
 
 def _check_allowed(call: Call, pool: str | None) -> None:
@@ -74,8 +80,8 @@ def _canonical(call: Call, settings: dict[str, str]) -> None:
     options.normalise(settings)
 
 
-async def _work(call: Call, vm: Vm, settings: dict[str, str], task: Task) -> None:
-    allocator = allocate.Allocator(call.cluster.storages, vm, call.params.get("storage"), task.log)
+async def _work(call: Call, vm: Vm, settings: dict[str, str], allocator: allocate.Allocator, task: Task) -> None:
+    allocator.log = task.log
     try:
         async with call.cluster.locked(vm):
             made = _build(vm, settings, allocator)
@@ -85,10 +91,8 @@ async def _work(call: Call, vm: Vm, settings: dict[str, str], task: Task) -> Non
             if vm.template:
                 power.to_template(call.cluster, vm)
     except ApiError as error:
-        allocator.undo()
-        call.cluster.remove(vm.vmid)
         raise Failure(f"unable to create VM {vm.vmid} - {task_text(error)}") from None
-    vm.cloud_init = None
+    allocator.made.clear()
     if call.flag("start"):
         task.log("Execute autostart")
         await power.start_vm(call.cluster, vm)

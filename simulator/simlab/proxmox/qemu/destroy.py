@@ -65,5 +65,3 @@ def _owned(call: Call, vm: Vm, volid: str) -> bool:
         return False
     parsed = call.cluster.storages.parse(vm.node, volid)
     return parsed.content == "images" and parsed.owner == vm.vmid
-
-

@@ -172,7 +172,7 @@ def _check_reassign(call: Call, vm: Vm, other: Vm, slot: str, target: str, drive
     if drives.is_cdrom(drive):
         raise Failure("CD drive contents can't be moved to another VM" if drive["file"] != "none" else "no medium")
     if vm.running and not slot.startswith("unused"):
-        raise Failure(f"Cannot move disk of running VM to another VM")
+        raise Failure("Cannot move disk of running VM to another VM")
     storage = names.split(drive["file"])[0]
     call.allowed.require(f"/storage/{storage}", "Datastore.AllocateSpace")
 

@@ -42,6 +42,11 @@ def format_of(name: str) -> formats.Format:
 
 def parse(name: str, value: str) -> Drive:
     """The parts of a drive; raises ParameterError."""
+    return dict(_parse(name, value))
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse(name: str, value: str) -> Drive:
     wanted: formats.Format = {"file": {"default_key": 1, "type": "string"}}
     if not name.startswith("unused"):
         wanted = format_of(name)

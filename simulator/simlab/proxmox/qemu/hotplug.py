@@ -17,7 +17,9 @@ if t.TYPE_CHECKING:
 #: Sub-options of a network card that mean another card; the others are set on the tap device.
 _CARD = ("model", "macaddr", "queues", "mtu")
 #: Sub-options of a disk that a running QEMU takes.
-_LIVE_DISK = re.compile(r"(?:iops|mbps|bps).*|backup|replicate|size|rerror|werror|shared|cache|ro|snapshot|serial|media")
+_LIVE_DISK = re.compile(
+    r"(?:iops|mbps|bps).*|backup|replicate|size|rerror|werror|shared|cache|ro|snapshot|serial|media"
+)
 
 
 class Plugger:

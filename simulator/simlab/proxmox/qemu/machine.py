@@ -9,7 +9,7 @@ import uuid
 
 from ... import images
 from ...contracts import Disk, Guest, Nic
-from .. import formats
+from .. import formats, named_formats
 from ..errors import Failure
 from ..sizes import parse_size
 from ..storage import names
@@ -41,7 +41,7 @@ def has_agent(vm: Vm) -> bool:
 
 def guest_of(cluster: Cluster, vm: Vm) -> Guest:
     """The hardware as the configuration in effect says."""
-    smbios = formats.parse(formats.named_formats.PROPERTY_STRINGS["pve-qm-smbios1"], vm.options["smbios1"], "smbios1")
+    smbios = formats.parse(named_formats.PROPERTY_STRINGS["pve-qm-smbios1"], vm.options["smbios1"], "smbios1")
     return Guest(
         vmid=vm.vmid,
         kind="qemu",

@@ -180,8 +180,8 @@ def feature(call: Call) -> dict[str, t.Any]:
     vm = call.cluster.vm(call.node.name, call.vmid)
     wanted = call.text("feature")
     usable = {
-        "snapshot": lambda: has_feature(call.cluster, vm) and not vm.template,
-        "clone": lambda: vm.template,
-        "copy": lambda: True,
-    }[wanted]()
+        "snapshot": has_feature(call.cluster, vm) and not vm.template,
+        "clone": vm.template,
+        "copy": True,
+    }[wanted]
     return {"hasFeature": int(usable), "nodes": list(call.cluster.nodes) if wanted != "snapshot" else [vm.node]}

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import typing as t
 import uuid
 
 from .. import formats, passwords
@@ -268,5 +267,3 @@ class Update:
         if self._order and cdrom and name not in self._order:
             self._order.append(name)
             vm.pending["boot"] = boot.render(self._order)
-
-

@@ -131,7 +131,9 @@ class Vm:
 
 
 def _section(values: Options, parent: str | None = None, description: str = "") -> str:
-    lines = [f"#{urllib.parse.quote(line)}\n" for line in (values.get("description") or description).split("\n") if line]
+    lines = [
+        f"#{urllib.parse.quote(line)}\n" for line in (values.get("description") or description).split("\n") if line
+    ]
     rest = {name: value for name, value in values.items() if name != "description"}
     if parent:
         rest["parent"] = parent

@@ -64,8 +64,7 @@ def content(call: Call) -> list[dict[str, t.Any]]:
         raise Failure(f"storage '{store.name}' is disabled")
     wanted = [call.text("content")] if call.params.get("content") else sorted(store.content)
     vmid = int(call.params["vmid"]) if "vmid" in call.params else None
-    found = [entry for kind in wanted if kind in store.content for entry in _of_kind(call, store, kind, vmid)]
-    return found
+    return [entry for kind in wanted if kind in store.content for entry in _of_kind(call, store, kind, vmid)]
 
 
 def _of_kind(call: Call, store: Store, kind: str, vmid: int | None) -> list[dict[str, t.Any]]:

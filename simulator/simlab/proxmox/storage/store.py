@@ -20,6 +20,7 @@ FOLDERS = {
     "iso": "template/iso", "vztmpl": "template/cache", "backup": "dump", "snippets": "snippets", "import": "import",
     "images": "images", "rootdir": "private",
 }  # fmt: skip
+_FILE_CONTENT = ("iso", "vztmpl", "backup", "snippets", "import")
 _EXTENT = 4 << 20
 
 
@@ -83,7 +84,8 @@ class Store:
         return not wanted or node in wanted.split(",")
 
     def used(self) -> int:
-        files = sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file()) if self.root.exists() else 0
+        """Bytes: what was there at the start, and files. (Disks are thin.)"""
+        files = sum(path.stat().st_size for content in _FILE_CONTENT for path in self.files(content))
         return min(self._used + files, self.capacity)
 
     # -- names --------------------------------------------------------------------------------------------
