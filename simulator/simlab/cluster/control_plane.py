@@ -91,6 +91,7 @@ class ControlPlane:
         self._client: KubeClient | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
+        self._names: list[str] = []  # in the API server's certificate
 
     async def start(self) -> None:
         """Render and start what the configuration asks for. Returns when the processes run, or have failed to."""
@@ -181,6 +182,7 @@ class ControlPlane:
         try:
             wanted = static_pods.fingerprint(self.node, name)
             if wanted == component.fingerprint and component.wanted:
+                self._renew_certificate(name)
                 return False
             manifest = static_pods.manifest(self.node, name, str(component.version + 1))
             files = static_pods.files(self.node, name)
@@ -193,10 +195,19 @@ class ControlPlane:
         await self._restart(name, component, files)
         return True
 
-    async def _restart(self, name: str, component: _Component, files: static_pods.Files) -> None:
-        await component.stop()
+    def _renew_certificate(self, name: str) -> None:
+        """The names of a running API server have changed: it reads the new certificate by itself."""
+        if name == API_SERVER and self._names != static_pods.server_names(self.node):
+            self._write(static_pods.server_certificate(self.node))
+
+    def _write(self, files: static_pods.Files) -> None:
         for path, text in files.items():
             private_file(pathlib.Path(arguments.host_path(self.node, path)), text)
+        self._names = static_pods.server_names(self.node)
+
+    async def _restart(self, name: str, component: _Component, files: static_pods.Files) -> None:
+        await component.stop()
+        self._write(files)
         pathlib.Path(arguments.host_path(self.node, arguments.AUDIT_LOG)).parent.mkdir(parents=True, exist_ok=True)
         try:
             emulated = emulation(arguments.image(self.node, name))

@@ -70,14 +70,15 @@ class Kubelet:
             self._boot_id = str(uuid.uuid4())
         self._tasks = [asyncio.create_task(self._live(), name=f"kubelet {self.node.name}")]
 
-    async def stop(self) -> None:
-        """Stop at once; what it has told the API server stays there."""
+    async def stop(self, *, pods: bool = True) -> None:
+        """Stop at once; what it has told the API server stays there. ``pods``: its containers stop with it."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
-        for pod in self._pods.values():
+        for pod in self._pods.values() if pods else ():
             pod.stop()
-        self._pods.clear()
+        if pods:
+            self._pods.clear()
         await asyncio.gather(*tasks, return_exceptions=True)
         client, self._client = self._client, None
         if client is not None:
@@ -90,7 +91,7 @@ class Kubelet:
         same_identity = kubelet_identity.fingerprint(before) == kubelet_identity.fingerprint(node)
         if not self._tasks or (changed[0] == changed[1] and same_identity):
             return False
-        await self.stop()
+        await self.stop(pods=False)
         await self.start(boot=False)
         return True
 

@@ -88,18 +88,27 @@ def files(node: Node, component: str) -> Files:
 
 
 def fingerprint(node: Node, component: str) -> str:
-    """Changes exactly when the static pod or its files would change for another reason than new certificates."""
+    """Changes exactly when Talos would start the static pod anew. New names in the API server's certificate do not:
+    it reads its certificate again when the file changes."""
     cluster = dict(node.cluster)
     keys = ["ca", "acceptedCAs", "controlPlane", "clusterName"]
     if component == API_SERVER:
-        keys += ["aggregatorCA", "serviceAccount", "secretboxEncryptionSecret", "aescbcEncryptionSecret", "etcd"]
+        keys += ["aggregatorCA", "serviceAccount", "secretboxEncryptionSecret", "aescbcEncryptionSecret"]
     if component == CONTROLLER_MANAGER:
         keys += ["serviceAccount"]
-    relevant = {key: cluster.get(key) for key in keys} | {"section": section(node, component)}
+    own = {key: value for key, value in section(node, component).items() if key != "certSANs"}
+    relevant = {key: cluster.get(key) for key in keys} | {"section": own}
     if component == API_SERVER:
-        relevant |= {"sans": server_names(node), "etcd": (cluster.get("etcd") or {}).get("ca")}
+        relevant["etcd"] = (cluster.get("etcd") or {}).get("ca")
     text = json.dumps([relevant, manifest(node, component, "")], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def server_certificate(node: Node) -> Files:
+    """The API server's own certificate and key, issued anew. Raises ValueError."""
+    ca = credentials.cluster_authority(node.config)
+    pair = ca.issue("kube-apiserver", "kube-master", sans=server_names(node), usages=(SERVER,))
+    return _below(f"{SECRETS}/{API_SERVER}", _pair_files({"apiserver": pair}))
 
 
 def server_names(node: Node) -> list[str]:
@@ -146,7 +155,6 @@ def _api_server_files(node: Node) -> Files:
     etcd = Authority((cluster.get("etcd") or {}).get("ca"), "cluster.etcd.ca")
     service_account = decoded((cluster.get("serviceAccount") or {}).get("key"))
     pairs = {
-        "apiserver": ca.issue("kube-apiserver", "kube-master", sans=server_names(node), usages=(SERVER,)),
         "apiserver-kubelet-client": ca.issue("apiserver-kubelet-client", "system:masters"),
         "front-proxy-client": aggregator.issue("front-proxy-client"),
         "etcd-client": etcd.issue("kube-apiserver"),
@@ -165,7 +173,8 @@ def _api_server_files(node: Node) -> Files:
         "auditpolicy.yaml": _yaml(lab_audit_policy(node)),
         "authorization-config.yaml": _yaml(_authorization(node)),
     }
-    return _below(f"{SECRETS}/{API_SERVER}", secrets) | _below(f"{CONFIG}/{API_SERVER}", config)
+    below = _below(f"{SECRETS}/{API_SERVER}", secrets) | _below(f"{CONFIG}/{API_SERVER}", config)
+    return below | server_certificate(node)
 
 
 def _controller_manager_files(node: Node) -> Files:

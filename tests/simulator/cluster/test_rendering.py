@@ -108,10 +108,13 @@ def test_the_fingerprint_changes_with_what_concerns_the_component_only() -> None
     plain = node()
     relabelled = node(lambda config: config["machine"].update(nodeLabels={"a": "b"}))
     sans = api_server(certSANs=["more.lab.test"])
+    moved = dataclasses.replace(plain, addresses=("10.0.0.9",))
+    flagged = api_server(extraArgs={"v": "2"})
     for component in (API_SERVER, CONTROLLER_MANAGER, SCHEDULER):
-        assert fingerprint(plain, component) == fingerprint(relabelled, component)
-    assert fingerprint(plain, API_SERVER) != fingerprint(sans, API_SERVER)
-    assert fingerprint(plain, SCHEDULER) == fingerprint(sans, SCHEDULER)
+        for other in (relabelled, sans, moved):
+            assert fingerprint(plain, component) == fingerprint(other, component)
+    assert fingerprint(plain, API_SERVER) != fingerprint(flagged, API_SERVER)
+    assert fingerprint(plain, SCHEDULER) == fingerprint(flagged, SCHEDULER)
 
 
 def test_no_secret_stands_in_a_pod_or_a_flag() -> None:

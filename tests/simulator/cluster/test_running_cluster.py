@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import dataclasses
+import ssl
 
 import yaml
 from conftest import Cluster
 
-from simlab.cluster import admin_kubeconfig
+from simlab.cluster import admin_kubeconfig, credentials
 from simlab.ledger import Entry
 
 
@@ -143,6 +146,43 @@ def test_node_labels_and_taints_follow_the_machine_config(cluster: Cluster) -> N
         return "rack" not in node["metadata"]["labels"] and not node["spec"].get("taints")
 
     cluster.loop.until(gone, "label and taint gone")
+
+
+def test_a_new_name_in_the_certificate_needs_no_restart(cluster: Cluster) -> None:
+    config = copy.deepcopy(dict(cluster.node.config))
+    config["cluster"]["apiServer"]["certSANs"] = ["api.lab.test"]
+    renamed = dataclasses.replace(cluster.node, config=config)
+    assert cluster.loop.run(cluster.kubernetes.reconfigure(renamed)) == []
+    context = ssl.create_default_context(cadata=credentials.accepted_authorities(config))
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+
+    async def answers() -> bool:
+        made = await cluster.node.machine.namespace.connect("127.0.0.1", 6443)
+        try:
+            _, writer = await asyncio.open_connection(sock=made, ssl=context, server_hostname="api.lab.test")
+        except ssl.SSLCertVerificationError:
+            return False
+        writer.close()
+        return True
+
+    cluster.loop.until(answers, "the new name in the certificate")
+    cluster.loop.run(cluster.kubernetes.reconfigure(cluster.node))
+
+
+def test_a_new_kubelet_version_leaves_the_pods_running(cluster: Cluster) -> None:
+    cluster.create_pod("kept", {"containers": [{"name": "c", "image": "nginx"}]})
+    cluster.loop.until(lambda: _ready(cluster, "kept"), "ready")
+    config = copy.deepcopy(dict(cluster.node.config))
+    config["machine"]["kubelet"]["image"] = "ghcr.io/siderolabs/kubelet:v1.36.2"
+    cluster.loop.run(cluster.kubernetes.reconfigure(dataclasses.replace(cluster.node, config=config)))
+
+    async def older() -> bool:
+        node = await cluster.client.call("GET", "/api/v1/nodes/n11")
+        return bool(node["status"]["nodeInfo"]["kubeletVersion"] == "v1.36.2")
+
+    cluster.loop.until(older, "the node shows the new version")
+    assert cluster.pod("kept")["status"]["containerStatuses"][0]["restartCount"] == 0
+    cluster.loop.run(cluster.kubernetes.reconfigure(cluster.node))
 
 
 def test_the_ledger_names_callers_and_tells_writes_from_dry_runs(cluster: Cluster) -> None:
