@@ -13,8 +13,6 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-import yaml
-
 from .errors import HomelabError
 
 #: Stands in a diff where a secret stands in the resource.
@@ -130,4 +128,6 @@ def _implied(change: Change) -> str:
 def _text(value: t.Mapping[str, t.Any]) -> str:
     if not value:
         return ""
+    import yaml  # not there where `ansible-test sanity` imports the collection
+
     return yaml.safe_dump(dict(value), sort_keys=True, default_flow_style=False, allow_unicode=True)

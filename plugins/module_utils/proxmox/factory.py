@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import typing as t
-
-import yaml
 
 from ..errors import HomelabError, InvalidInput, MissingDependency, Refused, ServerFault, Unreachable
 from ..waiting import Backoff, Deadline, no_progress, retry
@@ -61,8 +60,8 @@ def _post(factory: Factory, timeout: float) -> None:
 
 def _same_id(text: str, factory: Factory, asked: str, of: str) -> None:
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError:
+        data = json.loads(text)
+    except ValueError:
         data = None
     number = data.get("id") if isinstance(data, dict) else None
     if number != factory.id:

@@ -9,11 +9,10 @@ nothing in it. Agrees with the factory's own test vectors.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import typing as t
-
-import yaml
 
 from ..errors import InvalidInput
 
@@ -39,7 +38,9 @@ def canonical(schematic: t.Mapping[str, t.Any]) -> str:
     ordered = _ordered(schematic, _KNOWN, "schematic")
     ordered.setdefault("customization", {})
     in_order = {key: ordered[key] for key in _KNOWN if key in ordered}
-    text = yaml.dump(in_order, Dumper=_Dumper, sort_keys=False, default_flow_style=False, indent=4, width=1 << 30)
+    import yaml
+
+    text = yaml.dump(in_order, Dumper=_dumper(), sort_keys=False, default_flow_style=False, indent=4, width=1 << 30)
     return _META.sub(r"\1- key: \2\n\1  value: ", text)
 
 
@@ -48,34 +49,30 @@ def schematic_id(schematic: t.Mapping[str, t.Any]) -> str:
     return hashlib.sha256(canonical(schematic).encode()).hexdigest()
 
 
+#: What yaml.v3 takes for no text and PyYAML does.
+_NO_TEXT = re.compile(r"[yYnN]|[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|0o[0-7_]+")
+
 #: Mappings in a list are indented by what stands before them, not by 4.
 _META = re.compile(r"^( +)-   key: (\d+)\n\1    value: ", re.MULTILINE)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Lists are indented below their key, as Go's yaml.v3 does it."""
+@functools.cache
+def _dumper() -> t.Any:
+    """Lists are indented below their key, and text is quoted twice where it would be read as something else, as Go's
+    yaml.v3 does it. Made at the first use: PyYAML is not there wherever the collection is only imported."""
+    import yaml
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
+    class Dumper(yaml.SafeDumper):
+        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+            super().increase_indent(flow, False)
 
+    def text(dumper: t.Any, value: str) -> t.Any:
+        tag = "tag:yaml.org,2002:str"
+        plain = not _NO_TEXT.fullmatch(value) and dumper.resolve(yaml.ScalarNode, value, (True, False)) == tag
+        return dumper.represent_scalar(tag, value, style="|" if "\n" in value else None if plain else '"')
 
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    """Quoted twice where it would be read as something else than text, as yaml.v3 does it."""
-    tag = "tag:yaml.org,2002:str"
-    style = "|" if "\n" in value else '"' if _resolved(dumper, value) != tag else None
-    return dumper.represent_scalar(tag, value, style=style)
-
-
-#: What yaml.v3 takes for no text and PyYAML does.
-_NO_TEXT = re.compile(r"[yYnN]|[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|0o[0-7_]+")
-
-
-def _resolved(dumper: t.Any, value: str) -> str:
-    """The tag that a plain scalar would be read as."""
-    return "" if _NO_TEXT.fullmatch(value) else str(dumper.resolve(yaml.ScalarNode, value, (True, False)))
-
-
-_Dumper.add_representer(str, _text)
+    Dumper.add_representer(str, text)
+    return Dumper
 
 
 def _ordered(given: t.Any, known: t.Mapping[str, t.Any], place: str) -> dict[str, t.Any]:
