@@ -13,7 +13,7 @@ import sys
 import time
 import typing as t
 
-from . import client, sandbox
+from . import client, faults, sandbox
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 
@@ -108,20 +108,19 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _in_sandbox(options: argparse.Namespace, work: t.Callable[[t.Any, pathlib.Path], t.Coroutine[t.Any, t.Any, int]]) -> int:
     folder, collection = lab_folder(options.lab), _collection(options.collection)
-    faults = [_fault(text) for text in options.fault]
+    broken = tuple(_fault(text) for text in options.fault)
     files = dict(_mirror(text) for text in options.mirror)
     environment = {**os.environ, "PYTHONPATH": _python_path()}
     _need_control_plane(environment)
 
     def lab(outer: int) -> int:
         from . import lab as labs
-        from .control import parse_fault
         from .session import begin
 
         settings = labs.LabOptions(
             folder=folder,
             time_scale=options.time_scale,
-            faults=tuple(parse_fault(fault) for fault in faults),
+            faults=broken,
             files=files,
             environment=environment,
             outer_pid=outer,
@@ -165,13 +164,14 @@ def _python_path() -> str:
     return os.pathsep.join(dict.fromkeys([str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
 
-def _fault(text: str) -> dict[str, t.Any]:
+def _fault(text: str) -> faults.Fault:
     try:
         if text.lstrip().startswith("{"):
-            return dict(json.loads(text))
-        return dict(part.split("=", 1) for part in text.split(","))
-    except ValueError:
-        raise _Usage(f"--fault {text!r}: expected JSON or kind=drop-after,api=proxmox,nth=3,…") from None
+            return faults.parse(json.loads(text))
+        return faults.parse(dict(part.split("=", 1) for part in text.split(",")))
+    except (ValueError, TypeError) as error:
+        expected = "expected JSON or kind=drop-after,api=proxmox,nth=3,…"
+        raise _Usage(f"--fault {text!r}: {error}; {expected}") from None
 
 
 def _mirror(text: str) -> tuple[str, pathlib.Path]:
@@ -206,7 +206,7 @@ def _stop(options: argparse.Namespace) -> int:
     lab = client.find(options.lab)
     lab.request("POST", "/stop")
     for _ in range(100):
-        if not pathlib.Path(f"/proc/{lab.pid}").exists():
+        if lab.pid not in {other.pid for other in client.running()}:
             return 0
         time.sleep(0.1)
     raise client.LabError(f"lab {lab.name} (process {lab.pid}) was told to stop but is still there")
@@ -221,6 +221,10 @@ def _list(options: argparse.Namespace) -> int:
 def _proxmox(options: argparse.Namespace) -> int:
     from .proxmox import standalone
 
+    for address in (options.listen, options.web):
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit():
+            raise _Usage(f"{address!r}: expected ADDRESS:PORT")
     asyncio.run(standalone.run(options.listen, options.password, options.web))
     return 0
 

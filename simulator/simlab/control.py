@@ -18,12 +18,11 @@ from aiohttp import web
 
 from . import sandbox
 from .contracts import GuestFailure
-from .faults import Fault
+from .faults import parse
 from .lab import Lab
 from .runs import Runner
 
 SOCKET = sandbox.RUN / "control.sock"
-_FAULT_FIELDS = {field.name for field in dataclasses.fields(Fault)} - {"seen", "args"}
 
 
 class Control:
@@ -64,7 +63,7 @@ class Control:
         return _json([dataclasses.asdict(entry) for entry in self._lab.ledger.entries(since)])
 
     async def _add_fault(self, request: web.Request) -> web.Response:
-        fault = parse_fault(await request.json())
+        fault = parse(await request.json())
         self._lab.faults.add(fault)
         return _json(dataclasses.asdict(fault), 201)
 
@@ -117,20 +116,6 @@ class Control:
 
         run = await self._runner.playbook(asked["playbook"], asked.get("arguments", ()), follow=pass_on, **pipes)
         await _line(response, {"exit": run.exit_status, "run": run.report()})
-
-
-def parse_fault(fields: t.Mapping[str, t.Any]) -> Fault:
-    """A fault from JSON or ``--fault``: unknown fields are its arguments (``status``, ``text``, ``seconds``). Raises
-    ValueError."""
-    if "kind" not in fields:
-        raise ValueError(f"a fault needs a kind: {dict(fields)!r}")
-    known: dict[str, t.Any] = {name: value for name, value in fields.items() if name in _FAULT_FIELDS}
-    for name in ("nth", "times"):
-        if name in known:
-            known[name] = int(known[name])
-    known["writes"] = str(known.get("writes", False)).lower() in ("1", "true", "yes")
-    rest = {name: value for name, value in fields.items() if name not in _FAULT_FIELDS | {"args", "seen"}}
-    return Fault(**known, args={**fields.get("args", {}), **rest})
 
 
 async def _pass_on(process: asyncio.subprocess.Process, response: web.StreamResponse) -> None:

@@ -81,3 +81,20 @@ class Faults:
     async def kill(self) -> None:
         if self.kill_playbook is not None:
             await self.kill_playbook()
+
+
+_FIELDS = {field.name for field in dataclasses.fields(Fault)} - {"seen", "args"}
+
+
+def parse(fields: t.Mapping[str, t.Any]) -> Fault:
+    """A fault from JSON or ``--fault``: unknown fields are its arguments (``status``, ``text``, ``seconds``). Raises
+    ValueError."""
+    if "kind" not in fields:
+        raise ValueError(f"a fault needs a kind: {dict(fields)!r}")
+    known: dict[str, t.Any] = {name: value for name, value in fields.items() if name in _FIELDS}
+    for name in ("nth", "times"):
+        if name in known:
+            known[name] = int(known[name])
+    known["writes"] = str(known.get("writes", False)).lower() in ("1", "true", "yes")
+    rest = {name: value for name, value in fields.items() if name not in _FIELDS | {"args", "seen"}}
+    return Fault(**known, args={**fields.get("args", {}), **rest})

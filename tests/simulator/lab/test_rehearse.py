@@ -16,7 +16,7 @@ import pytest
 from lab_users import SIMULATOR
 
 from simlab import client, harness
-from simlab.control import parse_fault
+from simlab.faults import parse
 from simlab.runs import _layers
 
 _PLAY = """
@@ -208,10 +208,10 @@ def test_wrong_usage_is_said_before_anything_runs(arguments: list[str], text: st
 
 
 def test_a_fault_is_read_from_its_fields() -> None:
-    fault = parse_fault({"kind": "answer", "api": "proxmox", "nth": "3", "writes": "true", "status": "500"})
+    fault = parse({"kind": "answer", "api": "proxmox", "nth": "3", "writes": "true", "status": "500"})
     assert (fault.api, fault.nth, fault.writes, fault.args) == ("proxmox", 3, True, {"status": "500"})
     with pytest.raises(ValueError, match="needs a kind"):
-        parse_fault({"api": "proxmox"})
+        parse({"api": "proxmox"})
 
 
 def test_a_layer_lasts_until_the_next_one_starts() -> None:
