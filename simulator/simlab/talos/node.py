@@ -26,8 +26,8 @@ _PLATFORM_MODES = {"nocloud": "cloud", "metal": "metal", "container": "container
 class TalosNode:
     """Implements :class:`simlab.contracts.OperatingSystem`.
 
-    ``disk`` is the system disk (where STATE and EPHEMERAL are, and where the installer writes), ``image`` what was
-    booted: the image of that disk, or of an ISO.
+    ``disk`` is what was booted from, ``image`` what lies there. Booted from an ISO, the node keeps its state on the
+    first disk that is none, and the installer writes there.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class TalosNode:
                 f"Talos {image.version} is not simulated; simulated: {', '.join('1.%d' % m for _, m in PLAYED)}"
             )
         handlers.load()
-        self.storage = Storage(disk)
+        self.storage = Storage(_system_disk(machine, disk))
         self.ledger = ledger
         self.faults = faults
         self.settings = settings
@@ -234,6 +234,12 @@ class TalosNode:
             main.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await main
+
+
+def _system_disk(machine: Machine, booted: Disk) -> Disk:
+    if not booted.cdrom and (booted.image is None or booted.image.medium == "disk"):
+        return booted
+    return next((disk for disk in machine.guest.disks if not disk.cdrom and disk.slot != booted.slot), booted)
 
 
 def _is_ip(text: str) -> bool:

@@ -12,7 +12,8 @@ import shutil
 
 from ..contracts import BootImage, Disk
 
-_BOOT = "boot-image.json"
+#: Tells the lab what boots from the disk.
+_BOOT = "boot.json"
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 

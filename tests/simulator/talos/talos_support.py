@@ -403,8 +403,8 @@ class Answer:
 class Client:
     """Calls by path and a dict; an answer is data, also when it is an error."""
 
-    def __init__(self, port: int, tls: ssl.SSLContext) -> None:
-        self._channel = grpclib.client.Channel("127.0.0.1", port, ssl=tls)
+    def __init__(self, channel: grpclib.client.Channel) -> None:
+        self._channel = channel
 
     async def call(
         self, path: str, request: dict[str, t.Any] | list[dict[str, t.Any]] | None = None, *,
@@ -439,7 +439,7 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def connected(lab: Lab, address: str, tls: ssl.SSLContext) -> t.AsyncIterator[Client]:
-    client = Client(lab.ports[address], tls)
+    client = Client(grpclib.client.Channel("127.0.0.1", lab.ports[address], ssl=tls))
     try:
         yield client
     finally:
@@ -451,3 +451,18 @@ async def until(condition: t.Callable[[], bool], timeout: float = 10.0) -> None:
     async with asyncio.timeout(timeout):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+class InsideChannel(grpclib.client.Channel):
+    """A channel whose connections are made in a network namespace."""
+
+    def __init__(self, namespace: t.Any, address: str, tls: ssl.SSLContext) -> None:
+        super().__init__(address, 50000, ssl=tls)
+        self._namespace = namespace
+
+    async def _create_connection(self) -> t.Any:
+        made = await self._namespace.connect(self._host, self._port)
+        _, protocol = await self._loop.create_connection(
+            self._protocol_factory, sock=made, ssl=self._ssl, server_hostname=self._host
+        )
+        return protocol
