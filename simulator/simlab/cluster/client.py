@@ -87,7 +87,7 @@ class KubeClient:
             try:
                 text = await response.text()
             except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
-                raise KubeError(0, "Unreachable", f"{method} {path}: {error}") from None
+                raise KubeError(0, "Unreachable", f"{method} {path}: {str(error) or type(error).__name__}") from None
             if response.status >= 400:
                 raise _refusal(response.status, text)
             return text
@@ -166,7 +166,7 @@ class KubeClient:
             finally:
                 response.release()
             return
-        raise KubeError(0, "Unreachable", f"{method} {path}: {last or type(last).__name__}")
+        raise KubeError(0, "Unreachable", f"{method} {path}: {str(last) or type(last).__name__}")
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
