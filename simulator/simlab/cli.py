@@ -13,7 +13,7 @@ import sys
 import time
 import typing as t
 
-from . import client, faults, sandbox
+from . import client, faults, playbooks, sandbox
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 
@@ -90,23 +90,27 @@ def _lab_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from . import session
+    collection = _collection(options.collection)
+    try:
+        for name in options.playbooks:
+            playbooks.find(collection, name)
+    except FileNotFoundError as error:
+        raise _Usage(str(error)) from None
 
     passed = [*options.passed, *(["-" + "v" * options.verbosity] if options.verbosity else [])]
     for name in ("extra_vars", "tags", "limit"):
         passed += [part for value in getattr(options, name) for part in (f"--{name.replace('_', '-')}", value)]
     report = options.report.absolute() if options.report else None
-    plan = session.Plan(tuple(options.playbooks), (*passed, *options.rest), report, options.keep)
-    return _in_sandbox(options, lambda lab, collection: session.rehearse(lab, collection, plan))
+    plan = playbooks.Plan(tuple(options.playbooks), (*passed, *options.rest), report, options.keep)
+    return _in_sandbox(options, plan)
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from . import session
-
-    return _in_sandbox(options, session.serve)
+    return _in_sandbox(options, None)
 
 
-def _in_sandbox(options: argparse.Namespace, work: t.Callable[[t.Any, pathlib.Path], t.Coroutine[t.Any, t.Any, int]]) -> int:
+def _in_sandbox(options: argparse.Namespace, plan: playbooks.Plan | None) -> int:
+    """A lab for a plan; without one, for whoever comes."""
     folder, collection = lab_folder(options.lab), _collection(options.collection)
     broken = tuple(_fault(text) for text in options.fault)
     files = dict(_mirror(text) for text in options.mirror)
@@ -114,18 +118,22 @@ def _in_sandbox(options: argparse.Namespace, work: t.Callable[[t.Any, pathlib.Pa
     _need_control_plane(environment)
 
     def lab(outer: int) -> int:
+        from .inventory import Reading
+
+        reading = Reading(folder, environment)  # at the same time as the imports, which take as long
         from . import lab as labs
         from .session import begin
 
         settings = labs.LabOptions(
             folder=folder,
+            reading=reading,
             time_scale=options.time_scale,
             faults=broken,
             files=files,
             environment=environment,
             outer_pid=outer,
         )
-        return begin(settings, collection, work)
+        return begin(settings, collection, plan)
 
     return sandbox.enter(lab)
 

@@ -13,6 +13,7 @@ import dataclasses
 import ipaddress
 import json
 import pathlib
+import subprocess
 import sys
 import typing as t
 import urllib.parse
@@ -101,16 +102,22 @@ class Inventory:
         return next(network for network in self.networks if network.name == name)
 
 
-async def read(folder: pathlib.Path, environment: t.Mapping[str, str]) -> Inventory:
-    """The lab of an inventory. Raises :class:`InventoryError`."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "simlab.inventory", str(folder), env=dict(environment),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    output, errors = await process.communicate()
-    if process.returncode != 0:
-        raise InventoryError(f"{folder}: Ansible cannot read it: {errors.decode(errors='replace').strip()[-2000:]}")
-    return interpret(json.loads(output), str(folder))
+class Reading:
+    """An inventory that is being read from now on. Raises :class:`InventoryError` when its result is asked for."""
+
+    def __init__(self, folder: pathlib.Path, environment: t.Mapping[str, str]) -> None:
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "simlab.inventory", str(folder)], env=dict(environment),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    async def result(self) -> Inventory:
+        output, errors = await asyncio.to_thread(self._process.communicate)
+        if self._process.returncode != 0:
+            reason = errors.decode(errors="replace").strip()[-2000:]
+            raise InventoryError(f"{self._folder}: Ansible cannot read it: {reason}")
+        return interpret(json.loads(output), str(self._folder))
 
 
 Hosts = t.Mapping[str, t.Mapping[str, t.Any]]

@@ -35,10 +35,11 @@ _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.
 
 @dataclasses.dataclass(frozen=True)
 class LabOptions:
-    """``folder`` is the lab's inventory; ``files`` are hosts of the internet with the directories they serve;
+    """``folder`` is the lab's inventory, ``reading`` what became of it so far; ``files`` are hosts of the internet with the directories they serve;
     ``environment`` is that of the playbooks before the lab adds its own."""
 
     folder: pathlib.Path
+    reading: inventory.Reading
     time_scale: float = 0.02
     faults: tuple[Fault, ...] = ()
     files: t.Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
@@ -72,7 +73,7 @@ class Lab:
     async def start(self) -> None:
         """Raises :class:`simlab.inventory.InventoryError`, :class:`simlab.network.NetworkError`."""
         await self.network.start()
-        self.inventory = await inventory.read(self.options.folder, self.options.environment)
+        self.inventory = await self.options.reading.result()
         await self._start_networks()
         await self._start_names()
         await self.internet.start(self.inventory.factories, self.options.files, self.ledger, self.faults)

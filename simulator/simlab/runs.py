@@ -16,7 +16,7 @@ import typing as t
 
 import yaml
 
-from . import sandbox
+from . import playbooks, sandbox
 from .lab import Lab
 from .ledger import Entry
 
@@ -141,7 +141,7 @@ class Runner:
         events = sandbox.RUN / "runs" / f"{self._number + 1}.jsonl"
         argv = [
             "ansible-playbook", "-i", str(self.lab.options.folder), "-e", f"@{sandbox.RUN / 'variables.yml'}",
-            *arguments, str(self.find(name)),
+            *arguments, str(playbooks.find(self.collection, name)),
         ]  # fmt: skip
         started = time.time()
         process = await self.spawn(argv, {**(environment or {}), "SIMLAB_EVENTS": str(events)}, **keywords)
@@ -158,16 +158,6 @@ class Runner:
         ended = time.time()
         await asyncio.sleep(_LEDGER_DELAY)
         return self._account(name, arguments, started, ended, status, events)
-
-    def find(self, name: str) -> pathlib.Path:
-        """Raises FileNotFoundError with the playbooks that there are."""
-        folder = self.collection / "playbooks"
-        tries = [pathlib.Path(name), folder / name, folder / f"{name}.yml"]
-        for path in tries:
-            if path.is_file():
-                return path
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.yml"))) or "none"
-        raise FileNotFoundError(f"no playbook {name}; the collection has: {known}")
 
     async def kill(self) -> None:
         """SIGKILL for the running playbook and everything that it has started; returns when all are dead."""

@@ -12,26 +12,14 @@ import pathlib
 import signal
 import sys
 import time
-import typing as t
 
 from . import report, sandbox
 from .control import Control
 from .inventory import InventoryError
 from .lab import Lab, LabOptions
 from .network import NetworkError
+from .playbooks import Plan
 from .runs import Run, Runner
-
-Work = t.Callable[["Session", pathlib.Path], t.Coroutine[t.Any, t.Any, int]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """``arguments`` go to each ``ansible-playbook``."""
-
-    playbooks: tuple[str, ...]
-    arguments: tuple[str, ...]
-    report: pathlib.Path | None
-    keep: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +29,10 @@ class Session:
     control: Control
 
 
-def begin(options: LabOptions, collection: pathlib.Path, work: Work) -> int:
-    """Start the lab, do the work, stop the lab; the exit status. For the sandbox's lab process."""
+def begin(options: LabOptions, collection: pathlib.Path, plan: Plan | None) -> int:
+    """Start the lab, rehearse or serve, stop the lab; the exit status. For the sandbox's lab process."""
     try:
-        return asyncio.run(_main(options, collection, work))
+        return asyncio.run(_main(options, collection, plan))
     except (InventoryError, NetworkError, FileNotFoundError) as error:
         print(f"rehearse: {error}", file=sys.stderr)
         return 2
@@ -52,7 +40,7 @@ def begin(options: LabOptions, collection: pathlib.Path, work: Work) -> int:
         return 130
 
 
-async def _main(options: LabOptions, collection: pathlib.Path, work: Work) -> int:
+async def _main(options: LabOptions, collection: pathlib.Path, plan: Plan | None) -> int:
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -68,7 +56,7 @@ async def _main(options: LabOptions, collection: pathlib.Path, work: Work) -> in
         await session.control.start()
         seconds = time.monotonic() - started
         print(f"rehearse: simulated lab {lab.inventory.name} is up after {seconds:.1f} s", file=sys.stderr, flush=True)
-        return await work(session, collection)
+        return await (rehearse(session, plan) if plan else serve(session))
     except asyncio.CancelledError:
         return 130
     finally:
@@ -90,10 +78,8 @@ async def _end(lab: Lab, session: Session | None) -> None:
     await lab.stop()
 
 
-async def rehearse(session: Session, collection: pathlib.Path, plan: Plan) -> int:
+async def rehearse(session: Session, plan: Plan) -> int:
     """Run the playbooks one after the other; report; stay when asked to. The worst exit status."""
-    for name in plan.playbooks:
-        session.runner.find(name)
     runs: list[Run] = []
     try:
         for name in plan.playbooks:
@@ -121,7 +107,7 @@ async def _keep(session: Session) -> None:
         future.cancel()
 
 
-async def serve(session: Session, collection: pathlib.Path) -> int:
+async def serve(session: Session) -> int:
     """Say on standard output that the lab is there, and stay until standard input ends or somebody stops it."""
     print(json.dumps({"pid": session.lab.options.outer_pid, "lab": str(session.lab.options.folder)}), flush=True)
     ended = asyncio.Event()

@@ -135,7 +135,7 @@ def test_a_running_lab_is_found_and_entered(lab: harness.SimulatedLab) -> None:
     def rehearse(*arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(SIMULATOR)}
         argv = [sys.executable, "-m", "simlab", *arguments]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=30, env=environment, check=False)
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60, env=environment, check=False)
 
     name = str(lab.pid)
     assert f"{lab.pid}\t{lab.lab.folder}" in rehearse("list").stdout
@@ -201,7 +201,7 @@ def test_wrong_usage_is_said_before_anything_runs(arguments: list[str], text: st
     given = [argument.format(inventory=inventory) for argument in arguments]
     environment = {**os.environ, "PYTHONPATH": str(SIMULATOR)}
     finished = subprocess.run(
-        [sys.executable, "-m", "simlab", *given], capture_output=True, text=True, timeout=30, env=environment, check=False
+        [sys.executable, "-m", "simlab", *given], capture_output=True, text=True, timeout=60, env=environment, check=False
     )
     assert finished.returncode == 2, finished.stderr
     assert text in finished.stderr and "Traceback" not in finished.stderr

@@ -110,10 +110,10 @@ def test_a_signal_to_the_outer_process_ends_everything(
         [*prefix, *_command(inventory, playbook)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
     )
     try:
-        lab = _wait(lambda: _lab_of(process.pid), 20)
+        lab = _wait(lambda: _lab_of(process.pid), 60)
         assert lab is not None
         namespace = os.readlink(f"/proc/{lab.inside}/ns/pid")
-        assert _wait(lambda: _asleep(namespace), 20)
+        assert _wait(lambda: _asleep(namespace), 60)
         process.send_signal(number)
         assert process.wait(8) == status
     finally:
@@ -135,10 +135,10 @@ def test_ctrl_c_at_a_terminal_ends_everything(
         command = _command(inventory, playbook)
         os.execvpe(command[0], command, environment)
     try:
-        lab = _wait(lambda: _lab_of(pid), 20)
+        lab = _wait(lambda: _lab_of(pid), 60)
         assert lab is not None
         namespace = os.readlink(f"/proc/{lab.inside}/ns/pid")
-        assert _wait(lambda: _asleep(namespace), 20)
+        assert _wait(lambda: _asleep(namespace), 60)
         os.write(terminal, b"\x03")
         ended = _wait(lambda: os.waitpid(pid, os.WNOHANG)[0], 8)
         assert ended == pid
@@ -159,7 +159,7 @@ def test_twenty_labs_in_a_row_leave_nothing_and_are_quick(inventory: pathlib.Pat
         with harness.SimulatedLab(inventory) as lab:
             namespaces.add(os.readlink(f"/proc/{lab.lab.inside}/ns/pid"))
             assert lab.exec("curl", "-sSk", "https://192.168.30.10:8006/").exit == 0
-    assert time.monotonic() - start < 20 * 6
+    assert time.monotonic() - start < 20 * 15
     assert not any(_processes_of(namespace) for namespace in namespaces)
     assert Traces().same(before)
     assert len(os.listdir("/proc/self/fd")) == descriptors
@@ -180,7 +180,7 @@ def test_a_program_in_a_lab_ends_with_it(inventory: pathlib.Path) -> None:
         argv = [sys.executable, "-m", "simlab", "exec", str(lab.pid), "--", "sleep", "45"]
         inside = subprocess.Popen(argv, env=environment, stderr=subprocess.DEVNULL)
         namespace = os.readlink(f"/proc/{lab.lab.inside}/ns/pid")
-        assert _wait(lambda: _asleep(namespace), 5)
+        assert _wait(lambda: _asleep(namespace), 20)
     try:
         assert inside.wait(5) == 128 + signal.SIGKILL
     finally:
@@ -199,7 +199,7 @@ def test_without_namespaces_the_message_says_what_is_needed(inventory: pathlib.P
         f"sys.exit(cli.main(['run', '--lab', {str(inventory)!r}, 'bootstrap']))"
     )
     finished = subprocess.run(
-        [*prefix, sys.executable, "-c", script], capture_output=True, text=True, timeout=30, env=_environment(tmp_path), check=False
+        [*prefix, sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=_environment(tmp_path), check=False
     )
     assert finished.returncode == 3
     assert "Operation not permitted" in finished.stderr and "kernel.unprivileged_userns_clone=1" in finished.stderr
