@@ -234,6 +234,15 @@ class FakeEtcd:
     async def alarms(self) -> list[tuple[int, str]]:
         return []
 
+    async def disarm_alarms(self) -> list[tuple[int, str]]:
+        return []
+
+    async def defragment(self) -> None:
+        pass
+
+    async def snapshot(self) -> t.AsyncIterator[bytes]:
+        yield b"a snapshot"
+
 
 # --- secrets and configs
 def authority(organization: str, key: t.Any = None) -> dict[str, str]:
