@@ -16,6 +16,7 @@ from .behaviour import Behaviours
 from .client import APPLY, STRATEGIC, KubeClient, KubeError
 from .control_plane import ControlPlane
 from .events import Events
+from .kubelet_server import KubeletServer, serve
 from .mirror_pods import MIRROR, MirrorPods
 from .node import Node
 from .played_pod import PlayedPod
@@ -68,7 +69,11 @@ class Kubelet:
         if boot:
             self._network = asyncio.Event()
             self._boot_id = str(uuid.uuid4())
-        self._tasks = [asyncio.create_task(self._live(), name=f"kubelet {self.node.name}")]
+        server = KubeletServer(self.node, self.control_plane, self.pods)
+        self._tasks = [
+            asyncio.create_task(self._live(), name=f"kubelet {self.node.name}"),
+            asyncio.create_task(serve(server), name=f"kubelet API {self.node.name}"),
+        ]
 
     async def stop(self, *, pods: bool = True) -> None:
         """Stop at once; what it has told the API server stays there. ``pods``: its containers stop with it."""

@@ -8,10 +8,12 @@ import copy
 import dataclasses
 import ssl
 
+import pytest
 import yaml
 from conftest import Cluster
 
 from simlab.cluster import admin_kubeconfig, credentials
+from simlab.cluster.client import KubeError
 from simlab.ledger import Entry
 
 
@@ -183,6 +185,15 @@ def test_a_new_kubelet_version_leaves_the_pods_running(cluster: Cluster) -> None
     cluster.loop.until(older, "the node shows the new version")
     assert cluster.pod("kept")["status"]["containerStatuses"][0]["restartCount"] == 0
     cluster.loop.run(cluster.kubernetes.reconfigure(cluster.node))
+
+
+def test_logs_of_static_pods_are_real_and_exec_is_refused(cluster: Cluster) -> None:
+    path = "/api/v1/namespaces/kube-system/pods/kube-scheduler-n11"
+    text = cluster.loop.run(cluster.client.text("GET", f"{path}/log", query={"tailLines": "5"}))
+    assert text.strip().splitlines() == cluster.kubernetes.control_plane.logs("kube-scheduler", 5)  # type: ignore[union-attr]
+    with pytest.raises(KubeError) as refused:
+        cluster.call("POST", f"{path}/exec", query={"command": "sh"})
+    assert refused.value.code >= 400
 
 
 def test_the_ledger_names_callers_and_tells_writes_from_dry_runs(cluster: Cluster) -> None:
