@@ -19,6 +19,10 @@ class NotInstalled(ServerFault):
     """What the server needs for this request is not there yet: a webhook's pods, a namespace's service account."""
 
 
+class Undeclared(Refused):
+    """A field, or its type, that the kind's schema does not have; the server calls that a fault of its own."""
+
+
 class FieldConflict(Conflict):
     """Other managers own fields that we want to set differently. Asking again changes nothing."""
 
@@ -54,6 +58,8 @@ def error_of(answer: Answer, asked: str, of: str) -> HomelabError:
         return _field_conflict(asked, of, managers)
     if "admission webhook" in message or "failed calling webhook" in message:
         return _webhook(answer, asked, of, message)
+    if answer.status == 500 and "failed to create typed patch object" in message:
+        return Undeclared(asked, of=of, answer=message, hint=BY_STATUS[400][1], **details)
     if answer.status == 403 and "error looking up service account" in message:
         hint = "The namespace's service account appears a moment after the namespace, or must be defined."
         return NotInstalled(asked, of=of, answer=message, hint=hint, **details)

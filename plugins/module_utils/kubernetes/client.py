@@ -128,6 +128,9 @@ class Client:
         """Delete it and, in the background, what it owns. What is not there any more is fine."""
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         query = {"dryRun": "All"} if dry_run else None
+        if dry_run:
+            # The server takes the options from the body, and then ignores the query: that is for its log.
+            options["dryRun"] = ["All"]
         asked = f"delete {resource.kind} {_full(namespace, name)}"
         try:
             self._ask("DELETE", resource.path(namespace, name), asked, query=query, body=options)

@@ -11,9 +11,9 @@ import typing as t
 
 from ..errors import HomelabError, InvalidInput, NotFound, Refused
 from ..plan import Change, Plan
-from ..waiting import Deadline
+from ..waiting import Deadline, retry
 from . import fields, kinds, readiness, shown
-from .answers import NotInstalled
+from .answers import NotInstalled, Undeclared
 from .client import Client, Resource
 from .documents import identity
 
@@ -257,7 +257,15 @@ class Manifests:
             item.resource = self.client.resource(item.wanted["apiVersion"], item.wanted["kind"])
             if item.resource is None:
                 raise self._no_such_kind(item)
-        self._apply(item, dry_run=False)
+        if (item.wanted["apiVersion"], item.wanted["kind"]) not in self.given_kinds:
+            self._apply(item, dry_run=False)
+            return
+        # A schema that this run has changed is in force a moment later.
+        retry(
+            lambda: self._apply(item, dry_run=False),
+            deadline=Deadline(ESTABLISHED_WITHIN),
+            when=lambda error: isinstance(error, Undeclared),
+        )
 
     def _apply(self, item: Item, *, dry_run: bool) -> Object:
         options = self.options

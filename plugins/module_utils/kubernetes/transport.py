@@ -12,6 +12,9 @@ import urllib.parse
 from ..errors import MissingDependency, ServerFault, Unreachable
 from .kubeconfig import Access
 
+#: How the server's audit log names us.
+AGENT = "groundwork.homelab"
+
 #: Connections, and so requests at the same time.
 POOL = 8
 
@@ -54,7 +57,7 @@ class Transport:
     ) -> Answer:
         """One request, one answer of any status. Raises :class:`Unreachable`, or ServerFault for a broken answer."""
         url = self.server + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
-        headers = {"accept": "application/json", **self.access.headers}
+        headers = {"accept": "application/json", "user-agent": AGENT, **self.access.headers}
         data = None
         if body is not None:
             headers["content-type"] = content_type

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real etcd and kube-apiserver on loopback ports of their own; nothing here needs a simulated lab."""
+"""Real etcd, kube-apiserver and kube-controller-manager on loopback; nothing here needs a simulated lab."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
+import itertools
+import json
 import os
 import pathlib
 import socket
@@ -19,6 +22,11 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.client import Client
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.kubeconfig import load
+from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task, execute
+from ansible_collections.groundwork.homelab.plugins.modules import manifests
 
 READY_WITHIN = 60.0
 
@@ -71,6 +79,7 @@ class ApiServer:
         self._spawn("kube-apiserver", self._api())
         self._wait()
         self.write_kubeconfig(self.kubeconfig, "admin")
+        self._spawn("kube-controller-manager", self._manager())
 
     def _etcd(self) -> list[str]:
         client, peer = f"http://127.0.0.1:{self.etcd_port}", f"http://127.0.0.1:{self.peer_port}"
@@ -91,6 +100,13 @@ class ApiServer:
             "--service-account-signing-key-file", str(self.home / "sa.key"),
             "--audit-policy-file", str(self.home / "audit.yaml"), "--audit-log-path", str(self.audit),
             "--disable-admission-plugins", "ServiceAccount",
+        ]  # fmt: skip
+
+    def _manager(self) -> list[str]:
+        return [
+            "--kubeconfig", str(self.kubeconfig), "--leader-elect=false", "--secure-port", "0",
+            "--service-account-private-key-file", str(self.home / "sa.key"),
+            "--concurrent-deployment-syncs", "2", "--namespace-sync-period", "5s",
         ]  # fmt: skip
 
     def _spawn(self, name: str, arguments: list[str]) -> None:
@@ -134,6 +150,15 @@ class ApiServer:
         path.chmod(0o600)
         return path
 
+    def requests(self, since: int = 0) -> list[tuple[str, str]]:
+        """What the administrator asked, as (verb, URI), from a number of lines on. Only what ended is in the log."""
+        lines = self.audit.read_text().splitlines()[since:]
+        events = [json.loads(line) for line in lines]
+        return [(one["verb"], one["requestURI"]) for one in events if "groundwork" in one.get("userAgent", "")]
+
+    def mark(self) -> int:
+        return len(self.audit.read_text().splitlines())
+
     def stop(self) -> None:
         for process in reversed(self.processes):
             process.terminate()
@@ -153,3 +178,61 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[ApiServer
         yield server
     finally:
         server.stop()
+
+
+@dataclasses.dataclass
+class Lab:
+    """The module's core on the real API server, in a namespace of this test's own."""
+
+    server: ApiServer
+    namespace: str
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    progress: list[str] = dataclasses.field(default_factory=list)
+    secrets: set[str] = dataclasses.field(default_factory=set)
+
+    def run(self, definitions: list[t.Any], *, check: bool = False, **params: t.Any) -> dict[str, t.Any]:
+        defaults = {name: option.get("default") for name, option in manifests.SPEC.argument_spec.items()}
+        given = {"kubeconfig": str(self.server.kubeconfig), "namespace": self.namespace, "definitions": definitions}
+        task = Task(
+            params={**defaults, **given, **params},
+            check_mode=check,
+            diff_mode=True,
+            warn=self.warnings.append,
+            progress=self.progress.append,
+            secrets=self.secrets,
+        )
+        return execute(manifests.run, task)
+
+    def writes(self, since: int) -> list[tuple[str, str]]:
+        asked = self.server.requests(since)
+        return [(verb, uri) for verb, uri in asked if verb not in ("get", "list", "watch") and "dryRun=All" not in uri]
+
+    @property
+    def client(self) -> Client:
+        return Client(load(str(self.server.kubeconfig), None))
+
+    def live(self, api_version: str, kind: str, name: str) -> dict[str, t.Any] | None:
+        resource = self.client.resource(api_version, kind)
+        if resource is None:
+            raise LookupError(kind)
+        return self.client.get(resource, self.namespace, name)
+
+    def act(self, method: str, path: str, body: t.Any, kind: str = "application/merge-patch+json") -> dict[str, t.Any]:
+        """As somebody else: a request of the test's own."""
+        answer = self.client.transport.send(method, path, "act", body=body, content_type=kind)
+        if answer.status >= 300:
+            raise RuntimeError(answer.body)
+        return answer.body
+
+
+@pytest.fixture
+def lab(api_server: ApiServer) -> Lab:
+    number = next(NUMBERS)
+    one = Lab(api_server, f"test-{number}")
+    done = one.run([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": one.namespace}}])
+    if done.get("failed"):
+        raise RuntimeError(done["msg"])
+    return one
+
+
+NUMBERS = itertools.count(1)

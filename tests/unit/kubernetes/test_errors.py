@@ -37,6 +37,12 @@ CASES: list[tuple[Answer, type[errors.HomelabError], str, bool]] = [
     (answer(500, 'failed calling webhook "x": connection refused'), answers.NotInstalled, "Are its pods ready?", True),
     (answer(400, 'admission webhook "x" denied the request: no'), errors.Refused, "A policy of the cluster", False),
     (answer(302, ""), errors.Refused, "a redirect", False),
+    (
+        answer(500, "failed to create typed patch object (a): .dat: field not declared"),
+        answers.Undeclared,
+        "misspelt",
+        False,
+    ),
     (answer(503, ""), errors.ServerFault, "HTTP 503", True),
 ]
 
