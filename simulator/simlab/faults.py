@@ -48,6 +48,8 @@ class Fault:
     times: int = 1
     args: dict[str, t.Any] = dataclasses.field(default_factory=dict)
     seen: int = 0
+    #: The requests that it hit, as ``proxmox POST /nodes/pve1/qemu``.
+    hit: list[str] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.kind not in GENERAL + PROXMOX:
@@ -58,7 +60,10 @@ class Fault:
         if (self.writes and not write) or not all(fnmatch.fnmatchcase(is_, want) for want, is_ in wanted):
             return False
         self.seen += 1
-        return self.seen >= self.nth and (self.times == 0 or self.seen < self.nth + self.times)
+        if self.seen < self.nth or (self.times and self.seen >= self.nth + self.times):
+            return False
+        self.hit.append(f"{api} {verb} {path}")
+        return True
 
 
 class Faults:

@@ -55,7 +55,7 @@ def kubernetes(asked: dict[str, t.Any]) -> t.Any:
             asked["method"],
             cluster["server"] + asked["path"],
             json=asked.get("json"),
-            headers={"Content-Type": asked.get("type", "application/merge-patch+json")},
+            headers={"Content-Type": "application/merge-patch+json"} if asked.get("json") else None,
             verify=paths["ca"],
             cert=(paths["crt"], paths["key"]),
             timeout=30,

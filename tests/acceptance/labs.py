@@ -71,6 +71,10 @@ class Lab:
     def clear_faults(self) -> None:
         self.simulated.clear_faults()
 
+    def hit(self) -> list[str]:
+        """The requests that the active faults have hit."""
+        return [request for fault in self.simulated.status()["faults"] for request in fault["hit"]]
+
     def shell(self, command: str) -> str:
         done = self.simulated.exec("sh", "-c", command)
         if done.exit:

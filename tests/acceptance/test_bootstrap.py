@@ -14,7 +14,7 @@ def test_an_empty_host_becomes_a_ready_node_within_a_minute(fresh_lab: Lab) -> N
     run = fresh_lab.run("bootstrap")
     assert run.rc == 0, run.tail()
     assert run.seconds < 60
-    node = fresh_lab.kubernetes("get", "/api/v1/nodes/talos-cp01")
+    node = fresh_lab.kubernetes("GET", "/api/v1/nodes/talos-cp01")
     ready = {condition["type"]: condition["status"] for condition in node["status"]["conditions"]}
     assert ready["Ready"] == "True"
     addresses = {address["type"]: address["address"] for address in node["status"]["addresses"]}
@@ -42,4 +42,4 @@ def test_the_virtual_machine_is_what_the_document_says(running_lab: Lab) -> None
 def test_the_kubeconfig_is_private_and_works(running_lab: Lab) -> None:
     mode = running_lab.shell("stat -c '%a' /run/simlab/secrets/kubeconfig /run/simlab/secrets")
     assert mode.split() == ["600", "700"]
-    assert running_lab.kubernetes("get", "/version")["gitVersion"] == "v1.36.3"
+    assert running_lab.kubernetes("GET", "/version")["gitVersion"] == "v1.36.3"

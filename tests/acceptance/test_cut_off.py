@@ -22,15 +22,14 @@ MOST_WRITES = 40
 def test_every_write_of_a_bootstrap_may_be_the_last(fresh_lab: Lab, undisturbed: dict, kind: str, advance: int) -> None:
     cuts: list[str] = []
     for number in range(MOST_WRITES):
-        mark = fresh_lab.mark()
-        fresh_lab.fault(kind, writes=True, nth=1 if number == 0 else advance, caller="playbook")
+        fresh_lab.fault(kind, writes=True, nth=1 if number == 0 else advance)
         run = fresh_lab.run("bootstrap")
+        hit = fresh_lab.hit()
         fresh_lab.clear_faults()
-        cut = [entry for entry in fresh_lab.ledger(mark) if entry["detail"].get("fault")]
-        if not cut:
+        if not hit:
             assert run.rc == 0, run.tail()
             break
-        cuts.append(f"{cut[0]['verb']} {cut[0]['path']}")
+        cuts += hit
     else:
         pytest.fail(f"the bootstrap never ended: {cuts}")
     final = fresh_lab.run("bootstrap")
