@@ -28,6 +28,8 @@ def check_new(
     if not (disks or networks or whole):
         return
     _node(vm, node, around)
+    if whole:
+        _cpus(vm, node, around.nodes[node].cpus)
     for disk in disks:
         _storage(vm, disk.storage, node, around)
         if disk.import_from and disk.import_from not in planned_images:
@@ -64,8 +66,18 @@ def _node(vm: Vm, node: str, around: Surroundings) -> None:
     if node not in around.nodes:
         known = ", ".join(sorted(around.nodes)) or "none"
         raise InvalidInput(f"{vm.title} is to be on node {node!r}, which does not exist", hint=f"There are: {known}.")
-    if not around.nodes[node]:
+    if not around.nodes[node].online:
         raise Unreachable(f"create {vm.title}", of=f"node {node}", answer="the node is offline", hint="Switch it on.")
+
+
+def _cpus(vm: Vm, node: str, cpus: int) -> None:
+    """A VM with more than its node has is made, but not started."""
+    wanted = int(vm.options.get("cores", 1)) * int(vm.options.get("sockets", 1))
+    if vm.state == "started" and cpus and wanted > cpus:
+        raise InvalidInput(
+            f"{vm.title} is to have {wanted} CPUs, but node {node} has {cpus}",
+            hint="Proxmox VE does not start such a VM: give it fewer cores or sockets.",
+        )
 
 
 def _storage(vm: Vm, name: str, node: str, around: Surroundings) -> None:

@@ -39,6 +39,14 @@ class VmState:
 
 
 @dataclasses.dataclass(frozen=True)
+class Node:
+    """``cpus`` is 0 when the rights do not suffice to see them."""
+
+    online: bool
+    cpus: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Storage:
     name: str
     content: frozenset[str]
@@ -59,7 +67,7 @@ class Needs:
 class Surroundings:
     """``bridges`` of a node is None when none could be seen; an image's size is in bytes, None when it is missing."""
 
-    nodes: t.Mapping[str, bool] = dataclasses.field(default_factory=dict)  # name -> online
+    nodes: t.Mapping[str, Node] = dataclasses.field(default_factory=dict)
     storages: t.Mapping[str, t.Mapping[str, Storage]] = dataclasses.field(default_factory=dict)
     bridges: t.Mapping[str, frozenset[str] | None] = dataclasses.field(default_factory=dict)
     images: t.Mapping[tuple[str, str], int | None] = dataclasses.field(default_factory=dict)
@@ -86,9 +94,12 @@ def look_around(session: Session, needs: Needs) -> Surroundings:
     """Nodes, storages, bridges and images, as far as they matter."""
     if not needs.nodes:
         return Surroundings(rights=_rights(session) if needs.rights else None)
-    nodes = {entry["node"]: entry.get("status") == "online" for entry in session.get("/nodes", asked="list the nodes")}
-    up = sorted(node for node in needs.nodes if nodes.get(node))
-    images = sorted(image for image in needs.images if nodes.get(image[0]))
+    nodes = {
+        entry["node"]: Node(entry.get("status") == "online", int(entry.get("maxcpu") or 0))
+        for entry in session.get("/nodes", asked="list the nodes")
+    }
+    up = sorted(node for node in needs.nodes if node in nodes and nodes[node].online)
+    images = sorted(image for image in needs.images if image[0] in up)
     jobs: list[t.Callable[[], t.Any]] = [lambda node=node: _storages(session, node) for node in up]  # type: ignore[misc]
     with_bridges = [node for node in up if node in needs.bridges]
     jobs += [lambda node=node: _bridges(session, node) for node in with_bridges]  # type: ignore[misc]

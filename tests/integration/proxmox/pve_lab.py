@@ -22,7 +22,7 @@ from simlab.faults import Fault, Faults
 from simlab.ledger import Entry, Ledger
 from simlab.mirror.factory import ImageFactory
 from simlab.proxmox import certificates, website
-from simlab.proxmox.config import AclConfig, ProxmoxConfig, StorageConfig, TokenConfig
+from simlab.proxmox.config import AclConfig, NodeConfig, ProxmoxConfig, StorageConfig, TokenConfig
 from simlab.proxmox.server import ProxmoxServer
 
 #: The role of the documentation (facts: least privileges).
@@ -79,6 +79,7 @@ class PveLab:
         self.web = f"http://127.0.0.1:{self._web.getsockname()[1]}"
         self.config = ProxmoxConfig(
             root=root / "pve",
+            nodes=(NodeConfig(cores=8),),
             storages=(
                 StorageConfig("local", content=("images", "iso", "vztmpl", "import", "rootdir"), path="/var/lib/vz"),
                 StorageConfig("isoonly", content=("iso",)),

@@ -14,6 +14,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import 
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_plan import needs, plan
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_spec import wanted
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_state import (
+    Node,
     Storage,
     Surroundings,
     VmState,
@@ -21,7 +22,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_stat
 )
 
 AROUND = Surroundings(
-    nodes={"pve1": True, "pve2": False},
+    nodes={"pve1": Node(True, 4), "pve2": Node(False)},
     storages={"pve1": {"local": Storage("local", frozenset({"images", "import"}), True)}},
     bridges={"pve1": frozenset({"vmbr0"})},
 )
@@ -192,6 +193,12 @@ def test_an_offline_node_is_said_when_it_is_needed() -> None:
 
     with pytest.raises(Unreachable, match="the node is offline"):
         planned({"node": "pve2"})
+
+
+def test_more_cpus_than_the_node_has_are_said_before_the_vm_is_made() -> None:
+    with pytest.raises(InvalidInput, match=r"is to have 6 CPUs, but node pve1 has 4"):
+        planned({"state": "started", "cores": 3, "sockets": 2})
+    assert planned({"cores": 6}).plan
 
 
 REFUSED = [
