@@ -2,6 +2,18 @@
 """etcd and Kubernetes of one node: real processes, a played kubelet, Talos's own controllers.
 
 The one thing to start from is :class:`KubernetesNode`.
+
+=====================  ====================================================================================
+real processes         etcd, kube-apiserver, kube-controller-manager, kube-scheduler (``process``, ``etcd``,
+                       ``control_plane``); flags and files from the machine config (``arguments``,
+                       ``static_pods``); the images' minor version is emulated, 1.33 to 1.36
+played                 the kubelet and its containers (``kubelet``, ``played_pod``, ``pod_status``,
+                       ``mirror_pods``, ``kubelet_server``), what containers do to the cluster (``effects``),
+                       Talos's controllers for manifests and nodes (``operators``)
+seen from outside      every request, from the API server's audit log (``audit``); faults on purpose (``proxy``)
+not there              container networks, Service addresses (kube-proxy), DNS in the cluster, volumes,
+                       ``kubectl exec`` and port-forward, logs of played containers, metrics of nodes
+=====================  ====================================================================================
 """
 
 from .behaviour import Behaviours

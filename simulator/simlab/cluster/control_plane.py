@@ -124,6 +124,10 @@ class ControlPlane:
         """Whether :meth:`start` was called and :meth:`stop` not yet."""
         return self._watcher is not None
 
+    def api_server_runs(self) -> bool:
+        """Whether its process is there, ready or not."""
+        return self._components[API_SERVER].process.running
+
     async def ready(self) -> bool:
         """Whether this node's API server answers /readyz with 200."""
         try:

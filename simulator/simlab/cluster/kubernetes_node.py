@@ -40,7 +40,9 @@ class KubernetesNode:
         self.kubelet = Kubelet(node, self.control_plane, behaviours or Behaviours())
         self.operator = NodeOperator(node)
         self.manifests: ManifestOperator | None = ManifestOperator(node) if node.is_control_plane else None
-        self.proxy: FaultProxy | None = FaultProxy(node) if node.is_control_plane else None
+        self.proxy: FaultProxy | None = None
+        if self.control_plane is not None:
+            self.proxy = FaultProxy(node, self.control_plane.api_server_runs)
 
     async def start_kubelet(self) -> None:
         """Return at once; the kubelet registers its node as soon as an API server answers."""

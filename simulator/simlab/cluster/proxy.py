@@ -10,6 +10,7 @@ caught. The caller's certificate is passed on by front-proxy authentication, so 
 from __future__ import annotations
 
 import asyncio
+import collections.abc as c
 import contextlib
 import fnmatch
 import json
@@ -43,8 +44,10 @@ _OWN_HEADERS = ("x-remote-", "x-forwarded-for")
 
 
 class FaultProxy:
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    """``alive`` says whether the API server's process runs: without one, nothing shall listen on its port."""
+
+    def __init__(self, node: Node, alive: c.Callable[[], bool]) -> None:
+        self.node, self._alive = node, alive
         self._task: asyncio.Task[None] | None = None
         self._runner: web.ServerRunner | None = None
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
@@ -69,7 +72,8 @@ class FaultProxy:
         await self._close()  # it comes back with the new certificate if it is still wanted
 
     def wanted(self) -> bool:
-        return any(fnmatch.fnmatchcase("kubernetes", fault.api) for fault in self.node.faults.active)
+        faults = self.node.faults.active
+        return self._alive() and any(fnmatch.fnmatchcase("kubernetes", fault.api) for fault in faults)
 
     async def _watch(self) -> None:
         while True:
