@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from . import refusals
+
 ADMIN, OPERATOR, READER, BACKUP = (
     "os:admin",
     "os:operator",
@@ -49,6 +51,19 @@ _IN_MAINTENANCE = {
     "/storage.StorageService/BlockDeviceWipe",
 }
 
+#: Up to 1.12 a server of its own serves maintenance: it has these methods, and these for SideroLink only.
+_OLD_MAINTENANCE = frozenset(
+    {
+        "/machine.MachineService/ApplyConfiguration",
+        "/storage.StorageService/Disks",
+        "/storage.StorageService/BlockDeviceWipe",
+        *(f"/cosi.resource.State/{name}" for name in ("Get", "List", "Watch")),
+    }
+)
+_OLD_MAINTENANCE_ADMIN = frozenset(
+    f"/machine.MachineService/{name}" for name in ("Version", "Upgrade", "Reset", "MetaWrite", "MetaDelete")
+)
+
 #: A request to one of these can change something.
 WRITES = frozenset(
     "ApplyConfiguration Bootstrap EtcdAlarmDisarm EtcdDefragment EtcdDowngradeCancel EtcdDowngradeEnable "
@@ -56,6 +71,19 @@ WRITES = frozenset(
     "MetaDelete MetaWrite Reboot Reset Restart Rollback ServiceRestart ServiceStart ServiceStop Shutdown Upgrade "
     "Import Pull Remove Install ContainerRun BlockDeviceWipe Create Update Destroy".split()
 ) - {"GenerateClientConfiguration"}
+
+
+def check(path: str, roles: frozenset[str], *, maintenance: bool, maintenance_apid: bool) -> None:
+    """Raise the refusal of a call that is not allowed, or that an old maintenance server does not know."""
+    if maintenance and not maintenance_apid and path not in _OLD_MAINTENANCE:
+        if path in _OLD_MAINTENANCE_ADMIN:
+            raise refusals.denied()
+        service, _, name = path[1:].partition("/")
+        known = service in ("machine.MachineService", "storage.StorageService")
+        text = f"method {name} not implemented" if known else "API is not implemented in maintenance mode"
+        raise refusals.unimplemented(text)
+    if not allowed(path, roles, maintenance):
+        raise refusals.denied()
 
 
 def allowed(path: str, roles: frozenset[str], maintenance: bool) -> bool:

@@ -106,14 +106,18 @@ class _Exchange:
         )
         if fault is not None:
             await self._before(fault)
-        if not access.allowed(self._rpc.path, self._call.roles, self._call.maintenance):
-            raise refusals.denied()
+        access.check(
+            self._rpc.path,
+            self._call.roles,
+            maintenance=self._call.maintenance,
+            maintenance_apid=self._node.version.maintenance_apid,
+        )
         self._mute = fault is not None and fault.kind in ("drop-after", "kill-after")
         await self._dispatch(fault is not None and fault.kind == "cut")
         if fault is not None and self._mute:
             if fault.kind == "kill-after":
                 await self._node.faults.kill()
-            self._drop()
+            await self._drop()
 
     async def _before(self, fault: Fault) -> None:
         if fault.kind == "delay":
@@ -123,14 +127,15 @@ class _Exchange:
             raise Refusal(status, str(fault.args.get("text", "injected fault")))
         elif fault.kind == "garbage":
             _transport(self._stream).write(_GARBAGE)
-            self._drop(after=0.05)
+            await self._drop(after=0.05)
         elif fault.kind in ("drop-before", "kill-before"):
             if fault.kind == "kill-before":
                 await self._node.faults.kill()
-            self._drop()
+            await self._drop()
 
-    def _drop(self, after: float = 0.0) -> t.NoReturn:
-        asyncio.get_running_loop().call_later(after, _transport(self._stream).abort)
+    async def _drop(self, after: float = 0.0) -> t.NoReturn:
+        await asyncio.sleep(after)
+        _transport(self._stream).abort()
         raise Dropped
 
     async def _dispatch(self, cut: bool) -> None:
@@ -148,7 +153,7 @@ class _Exchange:
             async for part in calls.STREAMS[path](node, self._call):
                 await self._send(part)
                 if cut:
-                    self._drop()
+                    await self._drop()
             return
         if path in calls.UPLOADS:
             self._call.upload = self._uploaded()
@@ -157,7 +162,7 @@ class _Exchange:
             reply = await calls.UNARY[path](node, self._call)
             if cut:
                 await self._stream.send_initial_metadata()
-                self._drop(after=0.02)
+                await self._drop(after=0.02)
             await self._send(reply)
         else:
             raise refusals.not_simulated(self._rpc.name)
