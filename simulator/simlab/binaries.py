@@ -28,7 +28,7 @@ OLDEST_GO = (1, 26)
 _LDFLAGS = f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
 _FLAGS = ("-trimpath", f"-ldflags={_LDFLAGS}")
 #: Packages that a whole build compiles, about: what the progress is measured by.
-_PACKAGES = 1900
+_PACKAGES = 2500
 
 
 class BuildError(Exception):
