@@ -107,7 +107,7 @@ def _check_order(params: dict[str, t.Any]) -> None:
 
 
 def respond(body: t.Any, status: int = 200, reason: str = "OK") -> aiohttp.web.Response:
-    line = reason.rstrip().replace("\r", " ").replace("\n", " ")
+    line = reason.partition("\n")[0].replace("\r", " ")
     return aiohttp.web.Response(
         status=status,
         reason=line,

@@ -15,13 +15,13 @@ from .access import Access
 from .config import NodeConfig, ProxmoxConfig
 from .errors import Failure
 from .fetching import Fetch
+from .guest import GuestConfig
 from .qemu.vm import Vm
 from .storage.storages import Storages
 from .tasks import Tasks
 
 if t.TYPE_CHECKING:
     from .auth import Authentication
-    from .lxc.ct import Container
 
 
 class Node:
@@ -53,7 +53,7 @@ class Cluster:
         self.name = config.cluster_name or config.nodes[0].name
         self.nodes = {node.name: Node(node) for node in config.nodes}
         self.storages = Storages(config, list(self.nodes))
-        self.guests: dict[int, Vm | Container] = {}
+        self.guests: dict[int, GuestConfig] = {}
         self.pools: dict[str, Pool] = {}
         self.access = Access(config, self.pool_of)
         self.tasks = Tasks(config.task_seconds, config.time_scale)
@@ -78,12 +78,11 @@ class Cluster:
             raise Failure(f"Configuration file 'nodes/{node}/qemu-server/{vmid}.conf' does not exist")
         return guest
 
-    def add(self, guest: Vm | Container) -> None:
+    def add(self, guest: GuestConfig) -> None:
         """Take a VM id; raises Failure when it is taken."""
         other = self.guests.get(guest.vmid)
         if other is not None:
-            kind = "VM" if isinstance(other, Vm) else "CT"
-            raise Failure(f"{kind} {guest.vmid} already exists on node '{other.node}'")
+            raise Failure(f"{other.word} {guest.vmid} already exists on node '{other.node}'")
         self.guests[guest.vmid] = guest
 
     def remove(self, vmid: int) -> None:
@@ -94,15 +93,12 @@ class Cluster:
             pool.guests.discard(vmid)
 
     @contextlib.asynccontextmanager
-    async def locked(self, guest: Vm | Container) -> t.AsyncIterator[None]:
+    async def locked(self, guest: GuestConfig) -> t.AsyncIterator[None]:
         """The lock file of a guest; raises Failure when another task keeps it too long."""
-        folder = "qemu-server" if isinstance(guest, Vm) else "lxc"
-        prefix = "lock-" if isinstance(guest, Vm) else "pve-config-"
         try:
             await asyncio.wait_for(guest.lock.acquire(), max(1.0, 10 * self.config.time_scale))
         except TimeoutError:
-            file = f"/var/lock/{folder}/{prefix}{guest.vmid}.conf"
-            raise Failure(f"can't lock file '{file}' - got timeout") from None
+            raise Failure(f"can't lock file '{guest.lock_file.format(vmid=guest.vmid)}' - got timeout") from None
         try:
             yield
         finally:
@@ -159,7 +155,8 @@ class Cluster:
         resource = self.extras.get("ha", {}).get(sid)
         if resource is None:
             return {"managed": 0}
-        return {"managed": 1, "state": resource.get("state", "started")}
+        state = resource.get("state", "started")
+        return {"managed": int(state != "ignored"), "state": state}
 
     def purge(self, vmid: int) -> None:
         """Take a destroyed guest out of HA and backup jobs."""

@@ -10,8 +10,7 @@ from . import formats, schema
 from .api import Call, handles
 from .cluster import Node
 from .errors import ParameterError
-from .qemu import reading
-from .qemu.vm import Vm
+from .guest import GuestConfig
 
 VERSION = {"version": "9.1.8", "release": "9.1", "repoid": "a8e257e100000000"}
 _IDLE = ("diskread", "diskwrite")
@@ -44,7 +43,7 @@ def next_id(call: Call) -> str:
     if "vmid" in call.params:
         guest = call.cluster.guests.get(call.vmid)
         if guest is not None:
-            raise ParameterError({"vmid": f"{'VM' if isinstance(guest, Vm) else 'CT'} {call.vmid} already exists"})
+            raise ParameterError({"vmid": f"{guest.word} {call.vmid} already exists"})
         return str(call.vmid)
     return str(call.cluster.next_id())
 
@@ -96,8 +95,8 @@ def _guests(call: Call) -> list[dict[str, t.Any]]:
     return found
 
 
-def _values(guest: t.Any) -> dict[str, t.Any]:
-    summary = reading.summary(guest) if isinstance(guest, Vm) else guest.summary()
+def _values(guest: GuestConfig) -> dict[str, t.Any]:
+    summary = guest.summary()
     keys = ("name", "status", "cpu", "disk", "maxdisk", "maxmem", "mem", "memhost", "netin", "netout", "uptime")
     found = {key: summary[key] for key in keys if key in summary}
     return found | {"maxcpu": summary["cpus"], "template": int(guest.template)} | dict.fromkeys(_IDLE, 0)
@@ -108,7 +107,7 @@ def _with_membership(call: Call, vmid: int, entry: dict[str, t.Any]) -> dict[str
     if pool and call.allowed.has(f"/pool/{pool}", ["Pool.Audit"]):
         entry["pool"] = pool
     state = call.cluster.ha_state(f"{'vm' if entry['type'] == 'qemu' else 'ct'}:{vmid}")
-    if state["managed"]:
+    if "state" in state:
         entry["hastate"] = state["state"]
     return entry
 
@@ -122,7 +121,7 @@ def _node(call: Call, node: Node) -> dict[str, t.Any]:
 def node_values(call: Call, node: Node) -> dict[str, t.Any]:
     """Load of a node: that of an idle one with its running guests' memory."""
     running = [g for g in call.cluster.guests.values() if g.node == node.name and g.running]
-    memory = sum(reading.summary(g)["maxmem"] if isinstance(g, Vm) else g.summary()["maxmem"] for g in running)
+    memory = sum(guest.summary()["maxmem"] for guest in running)
     local = call.cluster.storages.of_node(node.name)
     return {
         "cpu": 0.01, "disk": local[0].used() if local else 0, "maxcpu": node.config.cores,

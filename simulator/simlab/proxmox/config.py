@@ -36,6 +36,8 @@ class NodeConfig:
     bridges: tuple[str, ...] = ("vmbr0",)
     #: Directories that exist on the node (sources of bind mounts).
     directories: tuple[str, ...] = ("/srv",)
+    #: Without it only VMs with ``kvm: 0`` start.
+    kvm: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

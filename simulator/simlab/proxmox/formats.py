@@ -117,7 +117,7 @@ def check_format(wanted: str | Format, text: str, name: str) -> None:
 
 def _raise(text: str | None) -> None:
     if text:
-        raise FormatError(text.rstrip("\n") + "\n")
+        raise FormatError(text if text.endswith("\n") else f"{text}\n")
 
 
 def split_list(text: str | None) -> list[str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import calendar
+import ipaddress
 import re
 import typing as t
 import zoneinfo
@@ -158,7 +159,7 @@ _EVENT = re.compile(rf"((?:{_DAYS})(?:(?:,|\.\.)(?:{_DAYS}))*)?\s*{_TIME}", re.I
 def _calendar_event(text: str) -> str | None:
     if text.strip() in _SPECIAL or (text.strip() and _EVENT.fullmatch(text.strip())):
         return None
-    return f"invalid calendar event '{text}' - unable to parse calendar event at '{text}' - Context(\"weekday\")\n"
+    return f"invalid calendar event '{text}' - unable to parse calendar event at '{text}' - Context(\"weekday\")\n\n"
 
 
 def _timezone(text: str) -> str | None:
@@ -210,6 +211,14 @@ def _location(text: str) -> str | None:
     return None if text.startswith("/") else "value does not look like a valid absolute path"
 
 
+def _container_resolver(text: str) -> str | None:
+    try:
+        ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None if text == "host" else "value does not look like a valid IP address"
+    return None
+
+
 CHECKS: dict[str, t.Callable[[str], str | None]] = {
     "pve-qm-bootdev": _boot_device,
     "pve-priv": _privilege,
@@ -221,6 +230,7 @@ CHECKS: dict[str, t.Callable[[str], str | None]] = {
     "pve-fw-sport-spec": _port,
     "pve-fw-protocol-spec": _protocol,
     "pve-fw-addr-spec": _firewall_address,
+    "lxc-ip-with-ll-iface": _container_resolver,
     "pve-qm-bootdisk": lambda text: None,
 }
 

@@ -27,7 +27,7 @@ from ..contracts import BootImage
 from ..faults import Faults
 from ..ledger import Ledger
 from . import certificates, fetching, website
-from .config import ProxmoxConfig, StorageConfig
+from .config import NodeConfig, ProxmoxConfig, StorageConfig
 from .server import ProxmoxServer
 
 STORAGES = (
@@ -51,6 +51,7 @@ _TEMPLATE_SIZE = 1067286
 def config(root: pathlib.Path, password: str, time_scale: float = 0.02) -> ProxmoxConfig:
     return ProxmoxConfig(
         root=root,
+        nodes=(NodeConfig(kvm=False),),
         storages=STORAGES,
         root_password=password,
         time_scale=time_scale,

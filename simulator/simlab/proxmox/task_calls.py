@@ -82,7 +82,7 @@ def listing(call: Call) -> list[dict[str, t.Any]]:
 def _entry(call: Call, task: Task) -> dict[str, t.Any]:
     entry = task.summary()
     if task.running:
-        entry["status"] = "RUNNING"
+        entry |= {"status": "RUNNING", "saved": "0"}
     user, _, token = task.user.partition("!")
     return entry | {"user": user} | ({"tokenid": token} if token else {})
 

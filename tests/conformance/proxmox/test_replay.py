@@ -28,7 +28,7 @@ PASSWORD = "of-the-replay-1"
 #: Sections that are simulated. What is not in the list refuses with 501.
 SECTIONS = (
     "auth create_bad create_norm put locks power resize clone snapshot disks perms access cluster storage "
-    "access_full pools reads images cloudinit agent disks_put"
+    "access_full pools reads backup jobs images cloudinit agent disks_put lxc lxc_options lxc_locked"
 ).split()
 
 

@@ -38,7 +38,7 @@ async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False) -> None:
     for name, value in vm.options.items():
         if name.startswith("net") and name[3:].isdigit():
             machine.check_bridge(cluster, vm.node, drives.parse_net(name, value))
-    _check_cpus(cluster, vm)
+    _check_node(cluster, vm)
     vm.cloud_init = {name: value for name, value in vm.options.items() if pending.is_cloud_init(name)}
     if cluster.host is not None:
         try:
@@ -48,7 +48,10 @@ async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False) -> None:
     vm.running = Running(pid=next(_PIDS), since=time.time(), options=dict(vm.options))
 
 
-def _check_cpus(cluster: Cluster, vm: Vm) -> None:
+def _check_node(cluster: Cluster, vm: Vm) -> None:
+    if not cluster.nodes[vm.node].config.kvm and vm.options.get("kvm") != "0":
+        text = "KVM virtualisation configured, but not available. Either disable in VM configuration or enable in BIOS."
+        raise Failure(text)
     most = cluster.nodes[vm.node].config.cores
     if int(vm.options.get("cores", 1)) * int(vm.options.get("sockets", 1)) > most and cluster.host is None:
         raise Failure(f"MAX {most} vcpus allowed per VM on this node")

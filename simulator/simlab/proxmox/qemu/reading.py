@@ -39,7 +39,7 @@ def summary(vm: Vm) -> dict[str, t.Any]:
         "maxdisk": boot_disk_size(vm), **dict.fromkeys(_ZERO, 0),
     }  # fmt: skip
     for key in ("tags", "lock"):
-        if vm.options.get(key, "").strip():
+        if key in vm.options:
             found[key] = vm.options[key]
     if vm.template:
         found["template"] = 1
@@ -73,7 +73,8 @@ def listing(call: Call) -> list[dict[str, t.Any]]:
 def current(call: Call) -> dict[str, t.Any]:
     vm = call.cluster.vm(call.node.name, call.vmid)
     found = summary(vm)
-    found["ha"] = call.cluster.ha_state(f"vm:{vm.vmid}")
+    state = call.cluster.ha_state(f"vm:{vm.vmid}")
+    found["ha"] = state if state["managed"] else {"managed": 0}
     found["qmpstatus"] = vm.running.qmp_status if vm.running else "stopped"
     if vm.running:
         cards = [name for name in vm.options if name.startswith("net") and name[3:].isdigit()]

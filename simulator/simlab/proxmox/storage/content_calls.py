@@ -70,7 +70,8 @@ def content(call: Call) -> list[dict[str, t.Any]]:
 def _of_kind(call: Call, store: Store, kind: str, vmid: int | None) -> list[dict[str, t.Any]]:
     if kind in ("images", "rootdir"):
         return _disks(call, store, kind, vmid)
-    return _files(call, store, kind) if vmid is None or kind == "import" else []
+    found = _files(call, store, kind) if vmid is None or kind in ("import", "backup") else []
+    return [entry for entry in found if kind != "backup" or vmid in (None, entry.get("vmid"))]
 
 
 def _disks(call: Call, store: Store, kind: str, vmid: int | None) -> list[dict[str, t.Any]]:

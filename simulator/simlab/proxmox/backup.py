@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vzdump: archives that hold a guest's configuration and what lies on its disks."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import pathlib
+import re
+import tarfile
+import typing as t
+
+from . import formats
+from .api import Call, handles
+from .errors import ApiError, Failure, ParameterError
+from .guest import GuestConfig
+from .storage.store import Store
+from .tasks import Task
+
+_EXTENSION = {"0": "", "": "", "1": ".lzo", "lzo": ".lzo", "gzip": ".gz", "zstd": ".zst"}
+_CONFIG = "guest.json"
+
+
+@handles("GET", "/nodes/{node}/vzdump/defaults")
+def defaults(call: Call) -> dict[str, t.Any]:
+    return {
+        "all": 0, "bwlimit": 0, "compress": "0", "dumpdir": "/var/lib/vz/dump", "fleecing": {"enabled": 0}, "ionice": 7,
+        "lockwait": 180, "mailnotification": "always", "mode": "snapshot", "notification-mode": "auto",
+        "performance": {"max-workers": 16, "pbs-entries-max": 1048576}, "pigz": 0, "prune-backups": "keep-all=1",
+        "quiet": 0, "remove": 1, "stdexcludes": 1, "stop": 0, "stopwait": 10, "storage": "local", "zstd": 1,
+    }  # fmt: skip
+
+
+@handles("POST", "/nodes/{node}/vzdump")
+def vzdump(call: Call) -> str:
+    wanted = _selected(call)
+    if not call.caller.is_root:
+        for name in ("dumpdir", "tmpdir", "script"):
+            if name in call.params:
+                raise ParameterError({name: "Only root may set this option."})
+    storage = call.text("storage", "local")
+    call.allowed.require(f"/storage/{storage}", "Datastore.AllocateSpace")
+    if "bwlimit" in call.params or "ionice" in call.params:
+        call.allowed.require("/", "Sys.Modify")
+    if not call.flag("all"):
+        for vmid in wanted:
+            call.allowed.require(f"/vms/{vmid}", "VM.Backup")
+
+    async def work(task: Task) -> None:
+        _run(call, wanted, storage, task)
+
+    return call.start("vzdump", wanted[0] if len(wanted) == 1 else "", work)
+
+
+def _selected(call: Call) -> list[int]:
+    if call.flag("all"):
+        excluded = {int(vmid) for vmid in formats.split_list(call.text("exclude"))}
+        guests = (guest for guest in call.cluster.guests.values() if guest.node == call.node.name)
+        return [g.vmid for g in guests if g.vmid not in excluded and call.allowed.has(f"/vms/{g.vmid}", ["VM.Backup"])]
+    if call.params.get("pool"):
+        pool = call.cluster.pools.get(call.text("pool"))
+        return sorted(pool.guests) if pool else []
+    if "vmid" not in call.params:
+        raise ParameterError({"vmid": "property is missing"})
+    return [int(vmid) for vmid in formats.split_list(call.text("vmid"))]
+
+
+def _run(call: Call, wanted: list[int], storage: str, task: Task) -> None:
+    store = _store(call, storage)
+    task.log(f"INFO: starting new backup job: vzdump {' '.join(map(str, wanted))} --node {call.node.name}")
+    failed = False
+    for vmid in wanted:
+        try:
+            _dump(call, store, vmid, task)
+        except ApiError as error:
+            failed = True
+            task.log(f"ERROR: Backup of VM {vmid} failed - {error}")
+    if failed:
+        task.log("INFO: Backup job finished with errors")
+        raise Failure("job errors")
+    task.log("INFO: Backup job finished successfully")
+
+
+def _store(call: Call, storage: str) -> Store:
+    text = f"could not get storage information for '{storage}': "
+    try:
+        store = call.cluster.storages.get(call.node.name, storage)
+    except Failure as error:
+        raise Failure(f"could not activate storage '{storage}': {error} {text}{error}") from None
+    if "backup" not in store.content:
+        raise Failure(f"{text}can't use storage '{storage}' for backups - wrong content type")
+    return store
+
+
+def _dump(call: Call, store: Store, vmid: int, task: Task) -> None:
+    guest = call.cluster.guests.get(vmid)
+    if guest is None or guest.node != call.node.name:
+        raise Failure(f"unable to find VM '{vmid}'")
+    kind = guest.kind
+    task.log(f"INFO: Starting Backup of VM {vmid} ({kind})")
+    guest.check_lock()
+    now = datetime.datetime.now()
+    suffix = ("vma" if kind == "qemu" else "tar") + _EXTENSION[call.text("compress", "0")]
+    volume = f"backup/vzdump-{kind}-{vmid}-{now:%Y_%m_%d-%H_%M_%S}.{suffix}"
+    task.log(f"INFO: creating vzdump archive '{store.node_path(volume)}'")
+    path = store.file(volume)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_archive(path, call, guest)
+    entry: dict[str, t.Any] = {"subtype": kind, "vmid": vmid}
+    if call.params.get("notes-template"):
+        entry["notes"] = _notes(call.text("notes-template"), guest, call)
+    if call.flag("protected"):
+        entry["protected"] = 1
+    call.cluster.extra("backups", dict)[f"{store.name}:{volume}"] = entry
+    task.log(f"INFO: Finished Backup of VM {vmid}")
+
+
+def _notes(template: str, guest: GuestConfig, call: Call) -> str:
+    values = {"guestname": guest.name, "vmid": guest.vmid, "node": guest.node, "cluster": call.cluster.name}
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: str(values.get(match[1], match[0])), template)
+
+
+def write_archive(path: pathlib.Path, call: Call, guest: GuestConfig) -> None:
+    """A tar file with the configuration and the data of every disk that takes part."""
+    with tarfile.open(path, "w:gz") as archive:
+        content = json.dumps({"options": guest.options}, sort_keys=True).encode()
+        entry = tarfile.TarInfo(_CONFIG)
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+        for slot, volid in guest.archived():
+            store, _ = call.cluster.storages.find(guest.node, volid)
+            if volid in store.volumes:
+                archive.add(store.directory(volid) / "data", f"{slot}/data")
+
+
+def read_archive(path: pathlib.Path) -> dict[str, str]:
+    """The configuration in an archive."""
+    with tarfile.open(path) as archive:
+        file = archive.extractfile(_CONFIG)
+        return dict(json.load(file)["options"]) if file else {}
+
+
+def restore_data(path: pathlib.Path, slot: str, target: pathlib.Path) -> None:
+    """Put back what lay on a disk."""
+    with tarfile.open(path) as archive:
+        prefix = f"{slot}/"
+        for member in archive.getmembers():
+            if member.name.startswith(prefix):
+                member.name = member.name[len(prefix) :]
+                archive.extract(member, target, filter="data")
+
+
+@handles("GET", "/nodes/{node}/storage/{storage}/prunebackups")
+def prune_preview(call: Call) -> list[dict[str, t.Any]]:
+    """What a prune would remove: decided for ``keep-last`` only, the rest refuses."""
+    store = call.cluster.storages.get(call.node.name, call.text("storage"))
+    wanted = str(call.params.get("prune-backups") or store.options.get("prune-backups", "keep-all=1"))
+    rule = dict(part.split("=", 1) for part in wanted.split(","))
+    if set(rule) - {"keep-last", "keep-all"}:
+        raise ApiError(501, "pruning by periods is not simulated")
+    by_guest: dict[int, list[pathlib.Path]] = {}
+    for path in store.files("backup"):
+        owner = store.parse(f"backup/{path.name}").owner
+        if owner and call.params.get("vmid", str(owner)) == str(owner):
+            by_guest.setdefault(owner, []).append(path)
+    return [entry for owner, paths in by_guest.items() for entry in _marks(call, store, owner, paths, rule)]
+
+
+def _marks(
+    call: Call, store: Store, owner: int, paths: list[pathlib.Path], rule: dict[str, str]
+) -> t.Iterator[dict[str, t.Any]]:
+    keep = int(rule.get("keep-last", 0)) or len(paths)
+    known = call.cluster.extra("backups", dict)
+    for number, path in enumerate(sorted(paths, key=lambda path: path.name, reverse=True)):
+        volid = f"{store.name}:backup/{path.name}"
+        protected = known.get(volid, {}).get("protected")
+        mark = "protected" if protected else "keep" if number < keep else "remove"
+        kind = "qemu" if "-qemu-" in path.name else "lxc"
+        moment = int(path.stat().st_mtime)
+        yield {"volid": volid, "ctime": moment, "type": kind, "vmid": owner, "mark": mark}
+
+
+@handles("GET", "/nodes/{node}/storage/{storage}/file-restore/list")
+def file_restore(call: Call) -> list[dict[str, t.Any]]:
+    volume = call.text("volume").partition(":")[2] or call.text("volume")
+    call.cluster.storages.get(call.node.name, call.text("storage")).parse(volume)
+    raise ApiError(501, "restore of single files is not simulated")

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Creating containers, also from a backup."""
+
+from __future__ import annotations
+
+import pathlib
+
+from .. import backup
+from ..api import Call, handles
+from ..errors import ApiError, Failure, Forbidden, task_text
+from ..qemu import checks
+from ..sizes import parse_size
+from ..storage import names
+from ..tasks import Task
+from . import mounts, options, power
+from .ct import Container
+
+_REQUEST_ONLY = frozenset(
+    """node vmid ostemplate password ssh-public-keys start force restore storage pool bwlimit unique
+    ignore-unpack-errors ha-managed""".split()
+)
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/fuse", "/dev/kvm",
+            "/dev/net/tun", "/dev/console", "/dev/ptmx")  # fmt: skip
+_SYSTEMS = ("debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archlinux", "alpine", "gentoo", "nixos")
+
+
+@handles("POST", "/nodes/{node}/lxc")
+def create(call: Call) -> str:
+    settings = {name: str(value) for name, value in call.params.items() if name not in _REQUEST_ONLY}
+    restore = call.flag("restore")
+    pool = call.params.get("pool")
+    _check_allowed(call, settings, pool)
+    checks.check_ssh_keys({"sshkeys": call.text("ssh-public-keys")})
+    archive = call.text("ostemplate")
+    _check_archive(call, archive, restore)
+    check_hardware(call, settings)
+    if "rootfs" not in settings and not restore:
+        settings["rootfs"] = f"{call.text('storage', 'local')}:4"
+    mounts.check(call, call.vmid, settings)
+    options.normalise(settings, str(call.cluster.options.get("tag-style", "")))
+    ct = Container(call.vmid, call.node.name, {"lock": "create"}, node_cores=call.node.config.cores)
+    _take_id(call, ct)
+    if pool:
+        call.cluster.pools[pool].guests.add(call.vmid)
+    job = _Create(call, ct, settings)
+    return call.start("vzrestore" if restore else "vzcreate", call.vmid, job.run, job.undo)
+
+
+def _take_id(call: Call, ct: Container) -> None:
+    old = call.cluster.guests.get(ct.vmid)
+    if old is None or not call.flag("force") or not isinstance(old, Container) or not call.flag("restore"):
+        call.cluster.add(ct)
+        return
+    if old.running:
+        raise Failure(f"unable to restore CT {ct.vmid} - container is running")
+    for volid in [volid for _, volid in old.volume_ids() if mounts.owned(call.cluster, old, volid)]:
+        call.cluster.storages.free(old.node, volid)
+    call.cluster.guests[ct.vmid] = ct
+
+
+def _check_allowed(call: Call, settings: dict[str, str], pool: str | None) -> None:
+    if pool and pool not in call.cluster.pools:
+        raise Forbidden(f"pool '{pool}' does not exist")
+    in_pool = pool and call.allowed.has(f"/pool/{pool}", ["VM.Allocate"])
+    if not in_pool and not call.allowed.has(f"/vms/{call.vmid}", ["VM.Allocate"]):
+        raise Forbidden()
+    if not call.flag("restore"):
+        for name in settings:
+            call.allowed.vm(call.vmid, options.right_of(name), pool=pool)
+    if settings.get("unprivileged") == "0" and not call.caller.is_root:
+        call.allowed.require("/", "Sys.Modify")
+
+
+def _check_archive(call: Call, archive: str, restore: bool) -> None:
+    call.cluster.storages.check_volume_access(call.allowed, call.node.name, call.vmid, archive)
+    wanted = "backup" if restore else "vztmpl"
+    content = call.cluster.storages.parse(call.node.name, archive).content
+    if content != wanted:
+        raise Failure(f"unable to use volume {archive} - content type needs to be '{wanted}'")
+
+
+def check_hardware(call: Call, settings: dict[str, str]) -> None:
+    """Devices, features, hook scripts: what only root may, what is not there."""
+    for name, value in settings.items():
+        if name.startswith("dev") and name[3:].isdigit():
+            if not call.caller.is_root:
+                raise Forbidden("configuring device passthrough is only allowed for root@pam")
+            path = value.removeprefix("path=").split(",")[0]
+            if path not in _DEVICES:
+                raise Failure(f"Device {path} does not exist")
+        elif options.is_net(name):
+            settings[name] = options.with_hwaddr(name, value, call.cluster.mac_prefix())
+        elif name == "features" and not call.caller.is_root and value not in ("nesting=1", "nesting=0"):
+            raise Forbidden("changing feature flags (except nesting) is only allowed for root@pam")
+        elif name == "hookscript":
+            if not call.caller.is_root:
+                raise Forbidden("changing the hookscript is only allowed for root@pam")
+            store, volume = call.cluster.storages.find(call.node.name, value)
+            if not store.has(volume):
+                raise Failure(f"script '{value}' does not exist")
+    checks.check_bridges(call, settings)
+
+
+class _Create:
+    def __init__(self, call: Call, ct: Container, settings: dict[str, str]) -> None:
+        self.call = call
+        self.ct = ct
+        self.settings = settings
+        self.made: list[str] = []
+
+    def undo(self) -> None:
+        for volid in self.made:
+            self.call.cluster.storages.free(self.ct.node, volid)
+        if self.ct.options.get("lock") == "create":
+            self.call.cluster.remove(self.ct.vmid)
+
+    async def run(self, task: Task) -> None:
+        word = "restore" if self.call.flag("restore") else "create"
+        try:
+            async with self.call.cluster.locked(self.ct):
+                options_ = self._build(self._archive(), task)
+        except ApiError as error:
+            raise Failure(f"unable to {word} CT {self.ct.vmid} - {task_text(error)}") from None
+        self.ct.options.clear()
+        self.ct.options.update(options_)
+        self.ct.tidy()
+        self.made.clear()
+        if self.call.flag("start"):
+            await power.start_ct(self.call.cluster, self.ct)
+
+    def _archive(self) -> pathlib.Path:
+        archive = self.call.text("ostemplate")
+        store, volume = self.call.cluster.storages.find(self.ct.node, archive)
+        if not store.has(volume):
+            raise Failure(f"volume '{archive}' does not exist")
+        return store.file(volume)
+
+    def _build(self, archive: pathlib.Path, task: Task) -> dict[str, str]:
+        if self.call.flag("restore"):
+            made = self._restored(archive)
+        else:
+            made = {"arch": "amd64", "memory": "512", "swap": "512", "hostname": f"CT{self.ct.vmid}", **self.settings}
+            made.setdefault("ostype", _system(archive.name))
+            made.setdefault("unprivileged", "1")
+        if made.get("unprivileged") == "0":
+            del made["unprivileged"]
+        mounts.check_sources(self.call, made)
+        for name in sorted(made, key=lambda name: (name != "rootfs", name)):
+            if options.is_mount(name):
+                made[name] = mounts.allocate(self.call.cluster, self.ct, name, made[name], self.made)
+        if self.call.flag("restore"):
+            self._fill(archive, made)
+        task.log(f"extracting archive '{archive.name}'")
+        return made
+
+    def _restored(self, archive: pathlib.Path) -> dict[str, str]:
+        """The configuration of the backup; its volumes are made anew on ``storage``."""
+        saved = backup.read_archive(archive)
+        made = {name: value for name, value in saved.items() if name != "lock" and not name.startswith("unused")}
+        for name in [name for name in made if options.is_mount(name)]:
+            mount = options.parse_mount(name, made[name])
+            if not names.is_volume_id(mount["volume"]):
+                continue
+            if name != "rootfs" and mount.get("backup") != "1":
+                del made[name]
+                continue
+            storage = self.call.text("storage") or names.split(mount["volume"])[0]
+            gigabytes = _gigabytes(mount.pop("size", "4G"))
+            made[name] = options.render_mount(name, {**mount, "volume": f"{storage}:{gigabytes}"})
+        if self.call.flag("unique"):
+            for name in [name for name in made if options.is_net(name)]:
+                net = ",".join(part for part in made[name].split(",") if not part.startswith("hwaddr="))
+                made[name] = options.with_hwaddr(name, net, self.call.cluster.mac_prefix())
+        return {**made, **self.settings}
+
+    def _fill(self, archive: pathlib.Path, made: dict[str, str]) -> None:
+        for name in made:
+            if options.is_mount(name):
+                volid = options.parse_mount(name, made[name])["volume"]
+                store, _ = self.call.cluster.storages.find(self.ct.node, volid)
+                if volid in store.volumes:
+                    backup.restore_data(archive, name, store.directory(volid))
+
+
+def _gigabytes(size: str) -> str:
+    return f"{(parse_size(size) or 0) / (1 << 30):g}"
+
+
+def _system(template: str) -> str:
+    return next((system for system in _SYSTEMS if template.startswith(system)), "unmanaged")

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Volumes of existing containers: resize, move; clones, templates, snapshots."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ..api import Call, handles
+from ..errors import ApiError, Failure, Forbidden, NotSimulated
+from ..sizes import format_size, parse_size
+from ..tasks import Task
+from . import ct as containers
+from . import mounts, options
+from .ct import Container
+
+_CT = "/nodes/{node}/lxc/{vmid}"
+_RESERVED = ("current", "pending")
+_MISSING = "property is missing and it is not optional"
+
+
+def _mount(ct: Container, slot: str) -> dict[str, str]:
+    """A mount point; a missing one fails as the real parser does with nothing."""
+    if slot not in ct.options:
+        raise ApiError(500, "format error", {"mp": _MISSING, "volume": _MISSING})
+    return options.parse_mount(slot, ct.options[slot])
+
+
+@handles("PUT", f"{_CT}/resize")
+def resize(call: Call) -> str:
+    ct, slot = containers.find(call), call.text("disk")
+    ct.check_lock()
+    mount = _mount(ct, slot)
+    volid = mount["volume"]
+    store, _ = call.cluster.storages.find(ct.node, volid)
+    call.allowed.require(f"/storage/{store.name}", "Datastore.AllocateSpace")
+    old = store.volumes[volid].size
+    text = call.text("size")
+    size = parse_size(text.lstrip("+")) or 0
+    size = old + size if text.startswith("+") else size
+    if size < old:
+        raise Failure("unable to shrink disk size")
+    if size == old:
+        raise Failure("disk is already at specified size")
+
+    async def work(task: Task) -> None:
+        async with call.cluster.locked(ct):
+            call.cluster.storages.resize(ct.node, volid, size)
+            mount["size"] = format_size(size)
+            ct.options[slot] = options.render_mount(slot, mount)
+            task.log("Image resized.")
+
+    return call.start("resize", ct.vmid, work)
+
+
+@handles("POST", f"{_CT}/move_volume")
+def move(call: Call) -> str:
+    ct, slot = containers.find(call), call.text("volume")
+    ct.check_lock()
+    if "target-vmid" in call.params:
+        raise NotSimulated("POST", "move_volume to another container")
+    mount = _mount(ct, slot)
+    if ct.running:
+        raise Failure("cannot move volumes of a running container")
+
+    async def work(task: Task) -> None:
+        storage = call.text("storage")
+        call.cluster.storages.get(ct.node, storage)
+        async with call.cluster.locked(ct):
+            made = call.cluster.storages.copy(ct.node, mount["volume"], storage, ct.vmid, "raw")
+            made.content = "rootdir"
+            old, mount["volume"] = mount["volume"], made.volid
+            ct.options[slot] = options.render_mount(slot, mount)
+            if call.flag("delete"):
+                call.cluster.storages.free(ct.node, old)
+            else:
+                ct.add_unused(old)
+
+    return call.start("move_volume", ct.vmid, work)
+
+
+# -- clones and templates ---------------------------------------------------------------------------------
+
+
+@handles("POST", f"{_CT}/clone")
+def clone(call: Call) -> str:
+    ct, new = containers.find(call), int(call.params["newid"])
+    pool = call.params.get("pool")
+    if pool and pool not in call.cluster.pools:
+        raise Forbidden(f"pool '{pool}' does not exist")
+    call.allowed.vm(new, "VM.Allocate", pool=pool)
+    name = call.params.get("snapname")
+    if name and name not in ct.snapshots:
+        raise Failure(f"snapshot '{name}' does not exist")
+    full = call.flag("full", not ct.template)
+    _check_clone(call, ct, full)
+    target = Container(new, call.text("target", ct.node), {"lock": "create"}, node_cores=ct.node_cores)
+    call.cluster.add(target)
+    if pool:
+        call.cluster.pools[pool].guests.add(new)
+    made: list[str] = []
+
+    async def work(task: Task) -> None:
+        async with call.cluster.locked(ct):
+            built = _copy(call, ct, target, made)
+        target.options.clear()
+        target.options.update(built)
+
+    def undo() -> None:
+        for volid in made:
+            call.cluster.storages.free(target.node, volid)
+        call.cluster.remove(new)
+
+    return call.start("vzclone", ct.vmid, work, undo)
+
+
+def _check_clone(call: Call, ct: Container, full: bool) -> None:
+    ct.check_lock()
+    storage = call.params.get("storage")
+    if storage:
+        mounts.check_storage(call, str(storage))
+    if ct.running and not call.params.get("snapname"):
+        kind = "Full" if full else "Linked"
+        raise Failure(f"{kind} clone of a running container is only possible from a snapshot")
+    for _, volid in ct.volume_ids():
+        if not full:
+            raise Failure(f"Linked clone feature for '{volid}' is not available")
+
+
+def _copy(call: Call, ct: Container, target: Container, made: list[str]) -> dict[str, str]:
+    name = call.params.get("snapname")
+    source = ct.snapshots[name].options if name else ct.options
+    built = {key: value for key, value in source.items() if not re.fullmatch(r"unused\d+|lock|template|parent", key)}
+    for key, value in list(built.items()):
+        if options.is_mount(key):
+            mount = options.parse_mount(key, value)
+            if mounts.owned(call.cluster, ct, mount["volume"]):
+                storage = call.text("storage") or mount["volume"].partition(":")[0]
+                volume = call.cluster.storages.copy(ct.node, mount["volume"], storage, target.vmid, "raw")
+                volume.content = "rootdir"
+                made.append(volume.volid)
+                built[key] = options.render_mount(key, {**mount, "volume": volume.volid})
+        elif options.is_net(key):
+            net = ",".join(part for part in value.split(",") if not part.startswith("hwaddr="))
+            built[key] = options.with_hwaddr(key, net, call.cluster.mac_prefix())
+    if "hostname" in call.params:
+        built["hostname"] = call.text("hostname")
+    if "description" in call.params:
+        built["description"] = call.text("description")
+    options.normalise(built)
+    return built
+
+
+@handles("POST", f"{_CT}/template")
+def template(call: Call) -> None:
+    ct = containers.find(call)
+    ct.check_lock()
+    if ct.snapshots:
+        raise Failure("unable to create template, because CT contains snapshots")
+    if ct.template:
+        raise Failure("you can't convert a template to a template")
+    if ct.running:
+        raise Failure("you can't convert a CT to template if the CT is running")
+    ct.options["template"] = "1"
+
+
+# -- snapshots --------------------------------------------------------------------------------------------
+
+
+@handles("GET", f"{_CT}/snapshot")
+def snapshots(call: Call) -> list[dict[str, t.Any]]:
+    ct = containers.find(call)
+    current = {
+        "name": "current", "description": "You are here!", "digest": ct.digest(), "running": int(bool(ct.running)),
+    }  # fmt: skip
+    return [current]
+
+
+@handles("POST", f"{_CT}/snapshot")
+def snapshot(call: Call) -> str:
+    ct, name = containers.find(call), call.text("snapname")
+    if name in _RESERVED:
+        raise Failure(f"unable to use snapshot name '{name}' (reserved name)")
+
+    async def work(task: Task) -> None:
+        ct.check_lock()
+        raise Failure("snapshot feature is not available")
+
+    return call.start("vzsnapshot", ct.vmid, work)
+
+
+def _missing(kind: str) -> t.Callable[[Call], str]:
+    """Containers have no snapshots here, so every one that is asked for is missing."""
+
+    def answer(call: Call) -> str:
+        ct = containers.find(call)
+
+        async def work(task: Task) -> None:
+            ct.check_lock()
+            raise Failure(f"snapshot '{call.text('snapname')}' does not exist")
+
+        return call.start(kind, ct.vmid, work)
+
+    return answer
+
+
+handles("DELETE", f"{_CT}/snapshot/{{snapname}}")(_missing("vzdelsnapshot"))
+handles("POST", f"{_CT}/snapshot/{{snapname}}/rollback")(_missing("vzrollback"))
+
+
+@handles("GET", f"{_CT}/feature")
+def feature(call: Call) -> dict[str, t.Any]:
+    containers.find(call)
+    return {"hasFeature": int(call.text("feature") == "copy")}
