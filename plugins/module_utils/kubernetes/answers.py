@@ -47,6 +47,10 @@ BY_STATUS: dict[int, tuple[type[HomelabError], str]] = {
 }
 
 
+#: How the server begins to say that a definition does not fit its kind.
+MISFITS = ("failed to create typed patch object", "failed to convert new object")
+
+
 def error_of(answer: Answer, asked: str, of: str) -> HomelabError:
     """The error for an answer of status 300 and up."""
     body = answer.body
@@ -58,7 +62,7 @@ def error_of(answer: Answer, asked: str, of: str) -> HomelabError:
         return _field_conflict(asked, of, managers)
     if "admission webhook" in message or "failed calling webhook" in message:
         return _webhook(answer, asked, of, message)
-    if answer.status == 500 and "failed to create typed patch object" in message:
+    if answer.status == 500 and message.startswith(MISFITS):
         return Undeclared(asked, of=of, answer=message, hint=BY_STATUS[400][1], **details)
     if answer.status == 403 and "error looking up service account" in message:
         hint = "The namespace's service account appears a moment after the namespace, or must be defined."

@@ -15,9 +15,13 @@ import os
 import shutil
 import ssl
 import tempfile
+import threading
 import typing as t
 
 from ..errors import InvalidInput, MissingDependency
+
+#: The package remembers the files that it wrote, for all threads: one at a time.
+LOADING = threading.Lock()
 
 DEFAULT_PATH = "~/.kube/config"
 
@@ -62,6 +66,11 @@ def load(path: str | None, context: str | None) -> Access:
     """Read the kubeconfig. Raises :class:`InvalidInput` that names the file and what is wrong with it."""
     source = path or DEFAULT_PATH
     _must_exist(source)
+    with LOADING:
+        return _load(source, context)
+
+
+def _load(source: str, context: str | None) -> Access:
     config_package, client_package = _packages()
     folder = tempfile.mkdtemp(prefix="groundwork-")
     try:
@@ -71,7 +80,7 @@ def load(path: str | None, context: str | None) -> Access:
         return _access(configuration, loader, source)
     except config_package.ConfigException as error:
         raise _broken(source, str(error).replace("Invalid kube-config file. ", "")) from None
-    except (ssl.SSLError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         # The text of these may quote what the file holds, so only their kind is told.
         raise _broken(source, f"its certificates, keys or entries cannot be read ({type(error).__name__})") from None
     finally:

@@ -141,7 +141,9 @@ class ApiServer:
         config = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "lab", "cluster": cluster}],
+            "clusters": [
+                {"name": "lab", "cluster": {key: value for key, value in cluster.items() if value is not None}}
+            ],
             "users": [{"name": user, "user": {"token": self.TOKENS.get(user, user)}}],
             "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": user}}],
             "current-context": "lab",
@@ -160,14 +162,11 @@ class ApiServer:
         return len(self.audit.read_text().splitlines())
 
     def stop(self) -> None:
-        for process in reversed(self.processes):
-            process.terminate()
+        """At once: nothing of it is needed any more, and the API server waits long for its etcd."""
         for process in self.processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
+            process.kill()
+        for process in self.processes:
+            process.wait(10)
 
 
 @pytest.fixture(scope="session")
