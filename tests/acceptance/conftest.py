@@ -6,6 +6,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+
 from simlab.harness import SimulatedLab
 
 from .labs import SOLO, Json, Lab, lab_contents

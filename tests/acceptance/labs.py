@@ -37,6 +37,10 @@ class Run:
     layers: list[Json]
     out: str
 
+    def joined(self) -> str:
+        """The output as one line: callbacks fold long texts."""
+        return re.sub(r"\s+", " ", self.out)
+
     def tail(self, lines: int = 60) -> str:
         return "\n".join(self.out.splitlines()[-lines:])
 
