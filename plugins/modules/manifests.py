@@ -224,6 +224,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes impo
     manifests,
     readiness,
 )
+from ansible_collections.groundwork.homelab.plugins.module_utils.plan import Plan
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Spec, Task, run_as_module
 from ansible_collections.groundwork.homelab.plugins.module_utils.waiting import Deadline
 
@@ -275,7 +276,7 @@ def _check(params: dict[str, t.Any]) -> None:
 
 def _predict(task: Task, objects: list[dict[str, t.Any]]) -> dict[str, t.Any]:
     if task.params["state"] == "absent":
-        return task.result(manifests.Plan(), objects=[])
+        return task.result(Plan(), objects=[])
     plan = manifests.predicted_plan(objects, task.params["namespace"] or "default")
     return task.result(plan, objects=[change.resource for change in plan])
 
@@ -300,7 +301,7 @@ def _remove(task: Task, work: manifests.Manifests) -> dict[str, t.Any]:
     return task.result(plan, objects=[documents.identity(item.wanted) for item in work.items])
 
 
-def _after(plan: manifests.Plan, wait: t.Callable[[], None]) -> None:
+def _after(plan: Plan, wait: t.Callable[[], None]) -> None:
     """A wait that fails tells what was changed before it."""
     try:
         wait()

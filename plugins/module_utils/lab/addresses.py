@@ -43,7 +43,7 @@ def next_free_address(network: t.Mapping[str, t.Any], taken: t.Iterable[str], wi
     low, high = (ranges[within] if within else None) or (subnet.network_address + 1, subnet.broadcast_address - 1)
     blocked = [span for name, span in ranges.items() if span and not within]
     for number in range(int(low), int(high) + 1):
-        if not any(int(first) <= number <= int(last) for first, last in blocked):
-            if str(found := ipaddress.IPv4Address(number)) not in kept:
-                return str(found)
+        found = str(ipaddress.IPv4Address(number))
+        if found not in kept and not any(int(first) <= number <= int(last) for first, last in blocked):
+            return found
     raise InvalidInput(f"No address of {subnet} is free" + (f" within {within}" if within else ""))

@@ -121,7 +121,7 @@ def _overlaps(inventory: Inventory, networks: t.Mapping[str, Network]) -> t.Iter
         found = (kinds.any_subnet(text) for text in (given if isinstance(given, list) else ()))
         taken += [(name, subnet) for subnet in found if subnet is not None]
     for (first, subnet), (second, other) in itertools.combinations(taken, 2):
-        if subnet.version == other.version and subnet.overlaps(other):  # type: ignore[arg-type]
+        if subnet.version == other.version and subnet.overlaps(other):
             yield Problem(second, _LAB, repr(str(other)), f"no overlap with {first}, which is {subnet}")
     for network, another in itertools.combinations(networks.values(), 2):
         if network.vlan == another.vlan:
