@@ -18,19 +18,20 @@ from ..errors import (
     NotFound,
     Refused,
     ServerFault,
-    Unreachable,
 )
 from ..plan import Change, Plan
 from ..waiting import Backoff, Deadline, Pending, no_progress, wait_for
 from . import compare, documents, status
 from .client import Client
 from .inputs import Node
-from .node import Connector, Sight, State
+from .node import Connector, Sight, State, steadily
 
 #: How many nodes are talked to at once.
 POOL = 8
 #: Seconds that a configured worker gets to show its API while no control plane could give it a certificate.
 WORKER_GRACE = 8.0
+#: How often a config is handed to a node that answers, and then not.
+ATTEMPTS = 5
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _REBOOT_NOTE = "needs a reboot"
 
@@ -88,6 +89,11 @@ class Rollout:
         return Plan.of(change for change in changes if change)
 
     def _examine(self, desired: Desired, planned: t.Collection[str], *, waiting_worker: bool = False) -> Change | None:
+        return steadily(
+            lambda: self._examine_once(desired, planned, waiting_worker), deadline=self.deadline, progress=self._said
+        )
+
+    def _examine_once(self, desired: Desired, planned: t.Collection[str], waiting_worker: bool) -> Change | None:
         node = desired.node
         if node.name in planned:
             self.seen[node.name] = "planned"
@@ -237,6 +243,7 @@ class Rollout:
     def _hand_over(self, operation: Operation) -> None:
         """Until the node has taken the config. The same config twice is the same as once, so a lost answer is safe."""
         desired = operation.desired
+        failures: list[HomelabError] = []
 
         def check() -> bool | Pending:
             sight = self.connector.wait(
@@ -245,7 +252,10 @@ class Rollout:
             try:
                 with t.cast(Client, sight.client) as client:
                     return self._hand_over_once(desired, client, sight.state)
-            except Unreachable as error:
+            except HomelabError as error:
+                failures.append(error)
+                if not error.retryable or len(failures) >= ATTEMPTS:
+                    raise
                 return Pending(error.answer)
 
         wait_for(f"{desired.node.name} take its config", check, deadline=self.deadline, progress=self._said)

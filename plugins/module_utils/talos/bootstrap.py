@@ -15,7 +15,7 @@ from . import status
 from .apply import tidy
 from .client import Client, Service, unimplemented
 from .inputs import Node
-from .node import Connector, State
+from .node import Connector, State, steadily
 
 #: States in which the service changes by itself within seconds: wait for what comes of it.
 _PASSING = frozenset({"Initialized", "Starting", "Stopping", "Finished", "Waiting"})
@@ -37,6 +37,9 @@ class Bootstrap:
         if check_mode and planned:
             return self._creation()
         wanted = {State.OURS, State.MAINTENANCE} if check_mode else {State.OURS}
+        return steadily(lambda: self._plan_once(wanted), deadline=self.deadline, progress=self.progress)
+
+    def _plan_once(self, wanted: t.Collection[State]) -> Plan:
         sight = self.connector.wait(self.node, wanted, deadline=self.deadline, progress=self.progress)
         with t.cast(Client, sight.client) as client:
             if sight.state is State.MAINTENANCE:  # the task before this one, in the same check run, configures it
@@ -85,7 +88,7 @@ class Bootstrap:
         """Bootstrap, and wait until etcd runs: only then would a second call be refused."""
         wait_for(
             f"{self.node.name} take the bootstrap",
-            self._call,
+            lambda: steadily(self._call, deadline=self.deadline, progress=self.progress),
             deadline=self.deadline,
             progress=self.progress,
             of=f"Talos node {self.node.name} at {self.node.address}",
@@ -107,8 +110,6 @@ class Bootstrap:
         except Conflict as error:
             if status.code_of(error) != "ALREADY_EXISTS":
                 raise
-        except Unreachable as error:
-            return Pending(error.answer)
         except Refused as error:
             if status.code_of(error) != "FAILED_PRECONDITION":
                 raise

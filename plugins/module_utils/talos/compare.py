@@ -98,9 +98,9 @@ def _differing(left: t.Any, right: t.Any) -> tuple[t.Any, t.Any]:
             continue
         if one is not _GONE and other is not _GONE:
             one, other = _differing(one, other)
-        if one is not _GONE:
+        if one is not _GONE and one != {}:
             before[key] = one
-        if other is not _GONE:
+        if other is not _GONE and other != {}:
             after[key] = other
     return before, after
 

@@ -75,7 +75,7 @@ def parse(text: str) -> list[Document]:
         raise ValueError(str(error)) from error
     for document in documents:
         if not isinstance(document, dict):
-            raise ValueError(f"a document is not a mapping but {type(document).__name__}")  # noqa: TRY004
+            raise ValueError(f"a document is not a mapping but {type(document).__name__}")
     return documents
 
 

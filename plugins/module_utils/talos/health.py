@@ -16,11 +16,13 @@ from ..errors import HomelabError, TaskFailed, Unreachable
 from ..waiting import Backoff, Deadline, Pending, no_progress, wait_for
 from .client import Client, Service
 from .inputs import Node
-from .node import Connector, State, foreign_error
+from .node import Connector, Patience, State
 from .static_pods import StaticPods
 
 #: Seconds that a certificate of maintenance mode, or of nobody we know, may last: right after an apply it may.
 PATIENCE = 5.0
+#: How many looks in a row at a node may end in an error that may pass.
+FAILURES = 5
 
 
 @dataclasses.dataclass
@@ -33,9 +35,11 @@ class Health:
     node_ready: bool = True
     censor: t.Callable[[str], str] = str
     progress: t.Callable[[str], None] = no_progress
+    _failures: dict[str, int] = dataclasses.field(default_factory=dict)
     _clients: dict[str, Client] = dataclasses.field(default_factory=dict)
     _pods: dict[str, StaticPods] = dataclasses.field(default_factory=dict)
-    _strange_since: dict[str, float] = dataclasses.field(default_factory=dict)
+    _strange: dict[str, Patience] = dataclasses.field(default_factory=dict)
+    _maintenance_since: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def wait(self) -> list[dict[str, t.Any]]:
         """``[{name, address, type, stage, ready}]`` when all is well."""
@@ -60,12 +64,20 @@ class Health:
         for node in self.nodes:
             try:
                 reason = self._reason(node)
-            except Unreachable as error:
+                self._failures.pop(node.name, None)
+            except HomelabError as error:
                 self._drop(node)
+                if not self._may_pass(node, error):
+                    raise
                 reason = f"{node.name}: {error.answer or error.message}"
             pending = pending or (Pending(reason) if reason else None)
             facts.append({"name": node.name, "address": node.address, "type": node.type, "stage": "running"})
         return pending or facts
+
+    def _may_pass(self, node: Node, error: HomelabError) -> bool:
+        """A node that is away may come back; one that answers with errors gets a few more looks."""
+        self._failures[node.name] = self._failures.get(node.name, 0) + 1
+        return isinstance(error, Unreachable) or (error.retryable and self._failures[node.name] < FAILURES)
 
     def _reason(self, node: Node) -> str:
         """Why this node is not healthy yet, or the empty string."""
@@ -90,17 +102,22 @@ class Health:
             return self._clients[node.name]
         sight = self.connector.look(node)
         if sight.state is State.OURS and sight.client:
-            self._strange_since.pop(node.name, None)
+            self._maintenance_since.pop(node.name, None)
             self._clients[node.name] = sight.client
             return sight.client
         sight.close()
-        if sight.state is State.SILENT:
-            return Pending(sight.why)
-        since = self._strange_since.setdefault(node.name, self.deadline.elapsed())
+        strange = self._strange.setdefault(node.name, Patience(self.deadline, PATIENCE))
+        strange.judge(node, sight)
+        if sight.state is State.MAINTENANCE:
+            self._judge_maintenance(node)
+        else:
+            self._maintenance_since.pop(node.name, None)
+        return Pending(sight.why)
+
+    def _judge_maintenance(self, node: Node) -> None:
+        since = self._maintenance_since.setdefault(node.name, self.deadline.elapsed())
         if self.deadline.elapsed() - since < PATIENCE:
-            return Pending(f"it is {sight.state.value}")
-        if sight.state is State.FOREIGN:
-            raise foreign_error(node, sight)
+            return
         raise TaskFailed(
             f"see {node.name} become healthy",
             of=f"Talos node {node.name} at {node.address}",

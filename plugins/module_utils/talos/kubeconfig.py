@@ -12,14 +12,14 @@ import typing as t
 
 import yaml
 
-from ..errors import HomelabError, InvalidInput, Refused, ServerFault, Unreachable
+from ..errors import HomelabError, InvalidInput, Refused, ServerFault
 from ..plan import HIDDEN, Change, Plan
 from ..waiting import Deadline, Pending, no_progress, wait_for
 from . import files, pki, status
 from .apply import tidy
 from .client import Client
 from .inputs import Node
-from .node import Connector, State
+from .node import Connector, State, steadily
 
 RENEW_BEFORE = dt.timedelta(days=30)
 
@@ -85,14 +85,17 @@ class Kubeconfig:
             try:
                 with t.cast(Client, sight.client) as client:
                     return client.kubeconfig()
-            except Unreachable as error:
-                return Pending(error.answer)
             except Refused as error:
                 if status.code_of(error) != "FAILED_PRECONDITION":
                     raise self._refused(error) from error
                 return Pending(tidy(error.answer))
 
-        text = wait_for(f"the kubeconfig from {self.node.name}", check, deadline=self.deadline, progress=self.progress)
+        text = wait_for(
+            f"the kubeconfig from {self.node.name}",
+            lambda: steadily(check, deadline=self.deadline, progress=self.progress),
+            deadline=self.deadline,
+            progress=self.progress,
+        )
         try:
             parse(text)
         except ValueError as error:

@@ -11,7 +11,7 @@ import ssl
 import typing as t
 
 from ..errors import HomelabError, Unauthenticated, Unreachable
-from ..waiting import Deadline, Pending, no_progress, wait_for
+from ..waiting import Backoff, Deadline, Pending, no_progress, retry, wait_for
 from . import tls
 from .channel import PORT, Channel, Target, UntrustedNode
 from .client import Client
@@ -19,6 +19,8 @@ from .inputs import Node
 
 #: Seconds to make a connection: a node that answers does so at once, one that is off never does.
 CONNECT_TIMEOUT = 5.0
+#: Seconds in which a failing call is repeated.
+STEADY = 10.0
 #: Stages in which the node is about to go away or is not done coming.
 PASSING_STAGES = frozenset({"installing", "rebooting", "shuttingdown", "shutting down", "resetting", "upgrading"})
 
@@ -29,6 +31,7 @@ class State(enum.Enum):
     OURS = "configured by this cluster"
     MAINTENANCE = "in maintenance mode"
     FOREIGN = "configured by another cluster"
+    UNFIT = "configured by this cluster, with a certificate for another address or time"
     SILENT = "silent"
 
 
@@ -64,12 +67,10 @@ class Connector:
     port: int = PORT
 
     def look(self, node: Node) -> Sight:
-        """One attempt. Raises only what no waiting will change: a certificate for another name, a wrong clock."""
+        """One attempt; raises nothing that waiting may change."""
         try:
             client = self.open(node, self.identity.context())
         except UntrustedNode as error:
-            if error.details["verify_code"] in (*tls.NAME_MISMATCH, tls.NOT_YET_VALID, tls.EXPIRED):
-                return self._look_unverified(node, error, certain=True)
             return self._look_unverified(node, error)
         except Unauthenticated as error:
             return Sight(State.FOREIGN, reason=error)
@@ -84,20 +85,22 @@ class Connector:
         )
         return Client(channel, timeout=self.timeout)
 
-    def _look_unverified(self, node: Node, distrust: UntrustedNode, *, certain: bool = False) -> Sight:
-        """Its certificate is not ours: either it has no config yet, or it has another cluster's."""
+    def _look_unverified(self, node: Node, distrust: UntrustedNode) -> Sight:
+        """Its certificate is not ours: either it has no config yet, or it has another cluster's, or its certificate
+        is ours and not for this address or this time.
+        """
         try:
             client = self.open(node, tls.maintenance_context())
         except Unreachable as error:
             return Sight(State.SILENT, reason=error)
         except Unauthenticated:
-            return Sight(State.FOREIGN, reason=distrust)
+            return Sight(_distrusted(distrust), reason=distrust)
         sight = _asked(client, State.MAINTENANCE)
         if sight.state is State.MAINTENANCE:
             return sight
-        if certain:
-            raise distrust
-        return Sight(State.FOREIGN if sight.state is State.FOREIGN else State.SILENT, reason=distrust)
+        sight.close()
+        # A node that wants a client certificate says so with an alert, or just closes the connection.
+        return Sight(_distrusted(distrust), reason=distrust)
 
     def wait(
         self,
@@ -108,18 +111,17 @@ class Connector:
         progress: t.Callable[[str], None] = no_progress,
         patience: float = 5.0,
     ) -> Sight:
-        """Look until the node is in one of the states. FOREIGN that lasts ``patience`` seconds is an error: right
-        after a config was applied, the first connection may still meet the certificate of maintenance mode.
+        """Look until the node is in one of the states. FOREIGN or UNFIT that lasts ``patience`` seconds is an error:
+        right after a config was applied, the first connections may meet a certificate that is about to go.
         """
-        foreign = _Patience(deadline, patience)
+        strange = Patience(deadline, patience)
 
         def check() -> Sight | Pending:
             sight = self.look(node)
             if sight.state in wanted and sight.stage not in PASSING_STAGES:
                 return sight
             sight.close()
-            if sight.state is State.FOREIGN and foreign.over():
-                raise foreign_error(node, sight)
+            strange.judge(node, sight)
             if sight.stage in PASSING_STAGES:
                 return Pending(f"the machine is {sight.stage}")
             return Pending(sight.why)
@@ -134,18 +136,42 @@ class Connector:
         )
 
 
-class _Patience:
-    """Over when asked for the first time longer than ``seconds`` ago."""
+T = t.TypeVar("T")
+
+
+def steadily(work: t.Callable[[], T], *, deadline: Deadline, progress: t.Callable[[str], None] = no_progress) -> T:
+    """Do what may be repeated again while it fails in a passing way, for a short while: a lost answer should not end a
+    task, and a node that keeps failing should not keep it waiting.
+    """
+    limit = Deadline(min(STEADY, deadline.left()), deadline.clock)
+    return retry(work, deadline=limit, progress=progress, backoff=Backoff(first=0.2, most=2.0))
+
+
+class Patience:
+    """Lets a node show a strange certificate for some seconds, and raises when it goes on."""
 
     def __init__(self, deadline: Deadline, seconds: float) -> None:
         self._deadline = deadline
         self._seconds = seconds
         self._since: float | None = None
 
-    def over(self) -> bool:
+    def judge(self, node: Node, sight: Sight) -> None:
+        """Raise the error of a sight that has been strange for too long."""
+        if sight.state not in (State.FOREIGN, State.UNFIT):
+            self._since = None
+            return
         if self._since is None:
             self._since = self._deadline.elapsed()
-        return self._deadline.elapsed() - self._since >= self._seconds
+        if self._deadline.elapsed() - self._since < self._seconds:
+            return
+        if sight.state is State.UNFIT and sight.reason:
+            raise sight.reason
+        raise foreign_error(node, sight)
+
+
+def _distrusted(error: UntrustedNode) -> State:
+    codes = (*tls.NAME_MISMATCH, tls.NOT_YET_VALID, tls.EXPIRED)
+    return State.UNFIT if error.details["verify_code"] in codes else State.FOREIGN
 
 
 def foreign_error(node: Node, sight: Sight) -> HomelabError:

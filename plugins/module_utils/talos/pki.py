@@ -63,7 +63,7 @@ def load_key(pem: bytes) -> PrivateKey:
     """
     key = serialization.load_pem_private_key(openssl_key(pem), None, unsafe_skip_rsa_key_validation=True)
     if not isinstance(key, (ed25519.Ed25519PrivateKey, ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)):
-        raise ValueError(f"a key of the kind {type(key).__name__}")  # noqa: TRY004
+        raise ValueError(f"a key of the kind {type(key).__name__}")
     return key
 
 

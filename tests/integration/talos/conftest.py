@@ -16,7 +16,9 @@ import pytest
 _ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(_ROOT / "simulator"), str(_ROOT / "tests" / "simulator" / "talos")]
 
-from talos_lab import PlayedLab  # noqa: E402
+from talos_lab import PlayedLab
+
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos import files, secrets_bundle
 
 
 @pytest.fixture
@@ -29,10 +31,19 @@ def loop() -> c.Iterator[asyncio.AbstractEventLoop]:
     thread.join(5)
 
 
+@pytest.fixture(scope="session")
+def secrets_text() -> str:
+    """A bundle for all tests: its RSA key takes long on a busy machine."""
+    return secrets_bundle.dump(secrets_bundle.generate())
+
+
 @pytest.fixture
-def lab(tmp_path: pathlib.Path, loop: asyncio.AbstractEventLoop, request: t.Any) -> c.Iterator[PlayedLab]:
+def lab(
+    tmp_path: pathlib.Path, loop: asyncio.AbstractEventLoop, request: t.Any, secrets_text: str
+) -> c.Iterator[PlayedLab]:
     #: One subnet of loopback a test and process, so that tests of several people do not meet.
     subnet = f"127.{64 + os.getpid() % 128}.{abs(hash(request.node.name)) % 250}"
     made = PlayedLab(tmp_path, loop, subnet)
+    files.replace(made.secrets_path, secrets_text)
     yield made
     made.close()

@@ -24,8 +24,9 @@ MODULES = "ansible_collections.groundwork.homelab.plugins.modules"
 class Loopback:
     """The network of this machine: a node listens at its own address below 127.0.0.0/8."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, address: str) -> None:
         self.name = name
+        self.address = address
 
     def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
         return socket.socket(family, kind)
@@ -33,7 +34,8 @@ class Loopback:
     def listen(self, host: str, port: int) -> socket.socket:
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        #: A node that listens on all its addresses has one here; all of loopback is not its own.
+        listener.bind((self.address if host in ("", "0.0.0.0", "::") else host, port))
         listener.listen(50)
         return listener
 
@@ -102,7 +104,7 @@ class PlayedLab:
             disks=(disk,),
             cloud_init={"ipconfig0": f"ip={address}/24,gw={self.subnet}.1"},
         )
-        machine = FakeMachine(guest, t.cast(t.Any, Loopback(name)), Lease(address, 24, f"{self.subnet}.1"))
+        machine = FakeMachine(guest, t.cast(t.Any, Loopback(name, address)), Lease(address, 24, f"{self.subnet}.1"))
         self.machines[name] = machine
         keywords = {"ledger": self.ledger, "faults": self.faults, "settings": self.settings}
         return TalosNode(t.cast(t.Any, machine), disk, image, **t.cast(t.Any, keywords))
@@ -112,9 +114,10 @@ class PlayedLab:
     def run(self, module: str, *, check: bool = False, diff: bool = True, **params: t.Any) -> dict[str, t.Any]:
         """Run a module as the action plugin does: validate its parameters, then its core."""
         found = importlib.import_module(f"{MODULES}.talos_{module}")
-        validated = ArgumentSpecValidator(**found.SPEC.keywords()).validate(
-            {"secrets_path": str(self.secrets_path), **params}
-        )
+        given = {"secrets_path": str(self.secrets_path), **params}
+        if "wait_timeout" in found.SPEC.argument_spec:
+            given.setdefault("wait_timeout", 30)
+        validated = ArgumentSpecValidator(**found.SPEC.keywords()).validate(given)
         if validated.error_messages:
             return {"failed": True, "changed": False, "msg": "; ".join(validated.error_messages)}
         task = Task(

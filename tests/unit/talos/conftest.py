@@ -6,6 +6,7 @@ from __future__ import annotations
 import pathlib
 
 import pytest
+
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos import secrets_bundle
 
 

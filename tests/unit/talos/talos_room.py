@@ -8,6 +8,7 @@ import pathlib
 import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task, execute
 
 DATA = pathlib.Path(__file__).parent / "data"

@@ -43,8 +43,14 @@ CLUSTER: list[tuple[dict[str, t.Any], str]] = [
     ({"cluster": {"endpoint": "https://10.77.0.11:x"}}, "cluster.endpoint is 'https://10.77.0.11:x', which is not"),
     ({"cluster": {"endpoint": "https://a_b:6443"}}, "The host of cluster.endpoint is 'a_b', which is neither"),
     ({"cluster": {"name": "my lab"}}, "cluster.name is 'my lab'."),
-    ({"cluster": {"talos_version": "latest"}}, "talos_version is 'latest', which is no version. It looks like v1.13.9."),
-    ({"cluster": {"talos_version": "v1.9.0"}}, "talos_version is v1.9.0, and this collection knows Talos 1.12 to 1.14."),
+    (
+        {"cluster": {"talos_version": "latest"}},
+        "talos_version is 'latest', which is no version. It looks like v1.13.9.",
+    ),
+    (
+        {"cluster": {"talos_version": "v1.9.0"}},
+        "talos_version is v1.9.0, and this collection knows Talos 1.12 to 1.14.",
+    ),
     (
         {"cluster": {"kubernetes_version": "1.37.0"}},
         "Talos v1.13.9 does not run Kubernetes v1.37.0. It runs 1.31 to 1.36.",
@@ -58,7 +64,10 @@ CLUSTER: list[tuple[dict[str, t.Any], str]] = [
         {"cluster": {"talos_version": "v1.12.1", "kubernetes_version": "v1.34.0", "contract": "1.13"}},
         "The contract 1.13 is newer than Talos v1.12.1, which would refuse the config.",
     ),
-    ({"cluster": {"pod_subnets": ["10.244.0.1/16"]}}, "cluster.pod_subnets has '10.244.0.1/16': 10.244.0.1/16 has host"),
+    (
+        {"cluster": {"pod_subnets": ["10.244.0.1/16"]}},
+        "cluster.pod_subnets has '10.244.0.1/16': 10.244.0.1/16 has host",
+    ),
     ({"cluster": {"service_subnets": ["10.96.0.0/99"]}}, "cluster.service_subnets has '10.96.0.0/99'"),
     ({"cluster": {"pod_subnets": []}}, "cluster.pod_subnets is empty."),
     ({"cluster": {"dns_domain": "bad_domain"}}, "cluster.dns_domain is 'bad_domain', which is no DNS name."),

@@ -36,7 +36,9 @@ def test_the_fingerprint_is_the_one_that_talos_shows() -> None:
     assert len(base64.b64decode(pki.fingerprint(der))) == 32
 
 
-@pytest.mark.parametrize(("kind", "key"), [("ed25519", ed25519.Ed25519PrivateKey), ("ecdsa", ec.EllipticCurvePrivateKey)])
+@pytest.mark.parametrize(
+    ("kind", "key"), [("ed25519", ed25519.Ed25519PrivateKey), ("ecdsa", ec.EllipticCurvePrivateKey)]
+)
 def test_an_authority_has_talos_shape(kind: pki.Kind, key: type) -> None:
     pair = pki.new_ca("talos", kind)
     certificate = pki.load_certificate(pair.crt)
