@@ -14,11 +14,14 @@ if t.TYPE_CHECKING:
 #: A reply: the fields of the reply message.
 Reply = c.Mapping[str, t.Any]
 Unary = t.Callable[["TalosNode", "Call"], c.Awaitable[Reply]]
+Refuses = t.Callable[["TalosNode", "Call"], None]
 Stream = t.Callable[["TalosNode", "Call"], c.AsyncIterator[Reply]]
 
 #: Handlers by gRPC path. What the API has and is not in here is answered "not simulated".
 UNARY: dict[str, Unary] = {}
 STREAMS: dict[str, Stream] = {}
+#: Judges of requests to RPCs that are not simulated: one that finds nothing wrong is followed by that answer.
+REFUSALS: dict[str, Refuses] = {}
 #: As UNARY, but for a request that is a stream.
 UPLOADS: dict[str, Unary] = {}
 
@@ -60,6 +63,14 @@ def streams(*paths: str) -> t.Callable[[Stream], Stream]:
     def register(handler: Stream) -> Stream:
         STREAMS.update(dict.fromkeys(paths, handler))
         return handler
+
+    return register
+
+
+def refuses(*paths: str) -> t.Callable[[Refuses], Refuses]:
+    def register(judge: Refuses) -> Refuses:
+        REFUSALS.update(dict.fromkeys(paths, judge))
+        return judge
 
     return register
 

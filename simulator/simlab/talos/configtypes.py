@@ -209,8 +209,8 @@ def _go(kind: str) -> str:
 def _unknown(kind: str, node: yaml.Node) -> t.Any:
     """The part of a tree that no type knows, None if there is none."""
     if kind.startswith("[]") and isinstance(node, yaml.SequenceNode):
-        items = [found for item in node.value if (found := _unknown(kind[2:], item)) is not None]
-        return items or None
+        inside = (_unknown(kind[2:], item) for item in node.value)
+        return [item for item in inside if item is not None] or None
     if not isinstance(node, yaml.MappingNode) or not (kind.startswith("{}") or kind in _loaded()[0]):
         return None
     fields = None if kind.startswith("{}") else _loaded()[0][kind].fields

@@ -28,7 +28,7 @@ _LEADING = set(",[]{}#&*!|>'\"%@`")
 
 def dump(value: t.Any) -> str:
     """One document, with a newline at its end."""
-    if isinstance(value, c.Mapping) and value or isinstance(value, list) and value:
+    if (isinstance(value, c.Mapping) and value) or (isinstance(value, list) and value):
         return "\n".join(_block(value, 0)) + "\n"
     return _inline(value, _INDENT) + "\n"
 

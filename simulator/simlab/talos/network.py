@@ -136,7 +136,7 @@ def _configured(names: c.Mapping[str, Nic], entries: c.Iterable[c.Mapping[str, t
 
 
 def _interface(entry: c.Mapping[str, t.Any]) -> _Source:
-    default = next(
+    default: c.Mapping[str, t.Any] = next(
         (r for r in entry.get("routes") or [] if r.get("network") in (None, "", "0.0.0.0/0")),
         {},
     )

@@ -44,9 +44,8 @@ class TalosNode:
         self.image = image
         self.version = Version(image.version)
         if self.version.minor not in PLAYED:
-            raise ValueError(
-                f"Talos {image.version} is not simulated; simulated: {', '.join('1.%d' % m for _, m in PLAYED)}"
-            )
+            known = ", ".join(f"{major}.{minor}" for major, minor in PLAYED)
+            raise ValueError(f"Talos {image.version} is not simulated; simulated: {known}")
         handlers.load()
         self.storage = Storage(_system_disk(machine, disk))
         self.ledger = ledger

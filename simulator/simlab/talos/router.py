@@ -165,6 +165,8 @@ class _Exchange:
                 await self._drop(after=0.02)
             await self._send(reply)
         else:
+            if path in calls.REFUSALS:
+                calls.REFUSALS[path](node, self._call)
             raise refusals.not_simulated(self._rpc.name)
 
     async def _uploaded(self) -> c.AsyncIterator[t.Any]:
@@ -209,4 +211,4 @@ def _address(stream: _GRPC_STREAM) -> str:
 
 
 def _transport(stream: _GRPC_STREAM) -> asyncio.Transport:
-    return t.cast(asyncio.Transport, stream._stream._transport)
+    return stream._stream._transport

@@ -21,6 +21,11 @@ SYSTEM_CONTAINERS = ("apid", "trustd")
 #: Operations that a client may ask for; extension services allow all three.
 OPERATIONS = {"kubelet": ("start", "restart")}
 
+_KUBELET_VOLUMES = (
+    "/var/lib, /var/lib/kubelet, /var/log, /var/log/audit, /var/log/containers, /var/log/pods, "
+    "/var/lib/kubelet/seccomp, /var/lib/kubelet/seccomp/profiles, /var/log/audit/kube, /var/mnt"
+)
+
 #: What each service waits for before it is prepared.
 WAITS = {
     "apid": (
@@ -29,9 +34,7 @@ WAITS = {
     ),
     "cri": ("volumes /var/lib, /var/lib/containerd to be mounted, network",),
     "kubelet": (
-        "volumes /var/lib, /var/lib/kubelet, /var/log, /var/log/audit, /var/log/containers, /var/log/pods, "
-        "/var/lib/kubelet/seccomp, /var/lib/kubelet/seccomp/profiles, /var/log/audit/kube, /var/mnt to be mounted, "
-        'service "cri" to be "up", time sync, network',
+        f'volumes {_KUBELET_VOLUMES} to be mounted, service "cri" to be "up", time sync, network',
         'service "cri" to be "up"',
     ),
     "etcd": (

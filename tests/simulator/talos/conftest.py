@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import collections.abc as c
 import pathlib
 import typing as t
 
@@ -17,6 +16,6 @@ def secrets() -> dict[str, t.Any]:
 
 
 @pytest.fixture
-def lab(tmp_path: pathlib.Path) -> c.Iterator[Lab]:
+def lab(tmp_path: pathlib.Path) -> Lab:
     settings = Settings(registry=Registry(), runtime=tmp_path / "run", kubernetes=FakeKubernetes)
-    yield Lab(tmp_path, settings)
+    return Lab(tmp_path, settings)

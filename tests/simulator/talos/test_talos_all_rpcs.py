@@ -13,7 +13,9 @@ import yaml
 from talos_support import Client, Lab, client_pair, config, connected, context, text, until
 
 #: RPCs that the simulation does not do, each with the reason. They answer UNIMPLEMENTED and say why.
-NOT_SIMULATED: dict[str, str] = yaml.safe_load((recorded.ROOT.parent / "not_simulated.yaml").read_text(encoding="utf-8"))
+NOT_SIMULATED: dict[str, str] = yaml.safe_load(
+    (recorded.ROOT.parent / "not_simulated.yaml").read_text(encoding="utf-8")
+)
 #: Answers that differ for a reason; everything else is equal.
 DIFFERENT: dict[str, str] = yaml.safe_load((recorded.ROOT.parent / "differences.yaml").read_text(encoding="utf-8"))
 STATES = ("maintenance", "prebootstrap", "running")

@@ -130,7 +130,9 @@ def test_the_recorded_sequence_of_modes(lab: Lab, secrets: dict[str, t.Any]) -> 
             assert await both() == ("", "1")
             dry = await apply(client, label, "AUTO", dry_run=True)
             assert '+        lab.test/a: "1"' in dry.first.mode_details
-            assert (await apply(client, label, "NO_REBOOT")).first.mode_details == "Applied configuration without a reboot"
+            assert (
+                await apply(client, label, "NO_REBOOT")
+            ).first.mode_details == "Applied configuration without a reboot"
             assert await both() == ("1", "1")
             tried = await apply(client, label2, "TRY", try_mode_timeout={"nanos": 400_000_000})
             assert tried.first.mode_details.endswith("will be automatically reverted back in 400ms")
@@ -149,7 +151,12 @@ def test_the_recorded_sequence_of_modes(lab: Lab, secrets: dict[str, t.Any]) -> 
 
 
 def test_a_change_that_needs_a_reboot_reboots(lab: Lab, secrets: dict[str, t.Any]) -> None:
-    recording = [call for call in recorded.calls("apply/dry-run-running.txt") if call.code == "INVALID_ARGUMENT"][0]
+    recorded_runs = recorded.calls("apply/dry-run-running.txt")
+    recording = next(call for call in recorded_runs if call.code == "INVALID_ARGUMENT")
+    locked = (
+        "configuration was already applied and node is rebooting, "
+        "cannot apply more configuration changes until next reboot"
+    )
 
     async def scenario() -> None:
         node = await running(lab, secrets)
@@ -159,11 +166,7 @@ def test_a_change_that_needs_a_reboot_reboots(lab: Lab, secrets: dict[str, t.Any
             assert answer.first.mode_details == f"Applied configuration with a reboot: {recording.message}"
             assert answer.first.mode == 0
             again = await apply(client, with_secrets(variant("env"), secrets), "AUTO")
-            assert (again.code, again.message) == (
-                "FAILED_PRECONDITION",
-                "configuration was already applied and node is rebooting, "
-                "cannot apply more configuration changes until next reboot",
-            )
+            assert (again.code, again.message) == ("FAILED_PRECONDITION", locked)
         await until(lambda: not node.serving)
         await until(lambda: node.serving and node.runtime.stage == "running")
         assert node.runtime.boot_id != boot_id
@@ -210,7 +213,9 @@ def test_dry_runs_in_maintenance(lab: Lab, secrets: dict[str, t.Any], mode: str)
         async with connected(lab, "10.77.0.11", context()) as client:
             answer = await apply(client, with_secrets(base(), secrets), mode, dry_run=True)
         chosen, details = DETAILS[mode]
-        assert answer.first.DESCRIPTOR.fields_by_name["mode"].enum_type.values_by_number[answer.first.mode].name == chosen
+        assert (
+            answer.first.DESCRIPTOR.fields_by_name["mode"].enum_type.values_by_number[answer.first.mode].name == chosen
+        )
         head = f"Dry run summary:\n{details} (skipped in dry-run).\nConfig diff:\n\n--- a\n+++ b\n@@ -0,0 +1,112 @@\n"
         assert answer.first.mode_details.startswith(head)
         assert node.storage.read_config() is None
@@ -218,7 +223,9 @@ def test_dry_runs_in_maintenance(lab: Lab, secrets: dict[str, t.Any], mode: str)
     run(lab, scenario())
 
 
-def test_a_partial_configuration_keeps_maintenance_and_renews_its_certificate(lab: Lab, secrets: dict[str, t.Any]) -> None:
+def test_a_partial_configuration_keeps_maintenance_and_renews_its_certificate(
+    lab: Lab, secrets: dict[str, t.Any]
+) -> None:
     partial = b"apiVersion: v1alpha1\nkind: HostnameConfig\nhostname: partial\nauto: 'off'\n"
 
     async def scenario() -> None:

@@ -7,6 +7,7 @@ import asyncio
 import ssl
 import typing as t
 
+import h2.exceptions
 import pytest
 import recorded
 import yaml
@@ -24,7 +25,7 @@ def test_nothing_answers_without_power(lab: Lab, secrets: dict[str, t.Any]) -> N
     async def scenario() -> None:
         node = await bootstrapped(lab, secrets)
         await node.power_off()
-        with pytest.raises(OSError):
+        with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", lab.ports["10.77.0.11"])
         assert node.describe()["stage"] == "off"
         await node.boot()
@@ -42,9 +43,8 @@ def test_a_power_cut_cuts_open_connections(lab: Lab, secrets: dict[str, t.Any]) 
             pending = asyncio.ensure_future(client.call("Events", timeout=10))
             await asyncio.sleep(0.1)
             await node.power_off()
-            with pytest.raises((StreamTerminatedError, OSError, AssertionError)):
-                answer = await asyncio.wait_for(pending, 3)
-                raise AssertionError(answer.code)
+            with pytest.raises((StreamTerminatedError, OSError)):
+                await asyncio.wait_for(pending, 3)
 
     run(lab, scenario())
 
@@ -132,7 +132,9 @@ def test_an_iso_installs_and_boots_from_the_disk(lab: Lab, secrets: dict[str, t.
             del without["machine"]["install"]
             answer = await client.call("ApplyConfiguration", {"data": text(without), "mode": "AUTO"})
             assert 'install instructions are required in "metal" mode' in answer.message
-            assert (await client.call("ApplyConfiguration", {"data": text(config(secrets)), "mode": "AUTO"})).code == "OK"
+            assert (
+                await client.call("ApplyConfiguration", {"data": text(config(secrets)), "mode": "AUTO"})
+            ).code == "OK"
         await until(lambda: node.runtime.stage == "installing")
         await until(lambda: node.powered and node.runtime.boot_id != boot_id and node.serving)
         image = installed_image(node.storage.disk)
@@ -166,7 +168,9 @@ def test_before_bootstrap_the_machine_says_what_it_waits_for(lab: Lab, secrets: 
         node = await configured(lab, secrets, "10.77.0.11")
         await until(lambda: node.serving and node.runtime.services.healthy("kubelet"))
         async with connected(lab, "10.77.0.11", admin(secrets)) as client:
-            status = yaml.safe_load((await client.call("/cosi.resource.State/Get", STATUS)).messages[0].resource.spec.yaml_spec)
+            status = yaml.safe_load(
+                (await client.call("/cosi.resource.State/Get", STATUS)).messages[0].resource.spec.yaml_spec
+            )
             etcd = next(s for s in (await client.call("ServiceList")).first.services if s.id == "etcd")
         assert status["stage"] == "booting"
         assert status["status"]["unmetConditions"][0] == {"name": "services", "reason": "etcd not running"}
@@ -238,10 +242,8 @@ def test_faults_that_cut_the_connection(lab: Lab, secrets: dict[str, t.Any], kin
         lab.faults.add(Fault(kind, api="talos", verb="ApplyConfiguration", writes=True))
         async with connected(lab, "10.77.0.11", context()) as client:
             request = {"data": text(config(secrets), "cp1"), "mode": "AUTO"}
-            with pytest.raises(Exception) as caught:
-                answer = await client.call("ApplyConfiguration", request, timeout=3)
-                raise AssertionError(answer.code)
-            assert not isinstance(caught.value, AssertionError), caught.value
+            with pytest.raises((StreamTerminatedError, OSError, h2.exceptions.ProtocolError, asyncio.TimeoutError)):
+                await client.call("ApplyConfiguration", request, timeout=3)
         done = kind in ("drop-after", "kill-after", "cut")
         assert (lab.nodes[0].storage.read_config() is not None) is done
         assert killed == ([True] if kind.startswith("kill") else [])

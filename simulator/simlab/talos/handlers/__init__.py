@@ -3,17 +3,12 @@
 
 from __future__ import annotations
 
+import importlib
+
+_MODULES = ("configuration", "etcd", "health", "images", "information", "lifecycle", "logs", "resources", "services")
+
 
 def load() -> None:
     """Fill the table; importing again costs nothing."""
-    from . import (
-        configuration,
-        etcd,
-        health,
-        images,
-        information,
-        lifecycle,
-        logs,
-        resources,
-        services,
-    )  # noqa: F401
+    for name in _MODULES:
+        importlib.import_module(f"{__name__}.{name}")

@@ -131,13 +131,6 @@ async def remove(node: TalosNode, call: Call) -> Reply:
     return single()
 
 
-@unary(*machine("EtcdDowngradeEnable", "EtcdDowngradeValidate"))
-async def downgrade(node: TalosNode, call: Call) -> Reply:
-    if not call.request.version:
-        raise refusals.invalid("version is required for etcd downgrade")
-    raise refusals.not_simulated("etcd downgrade")
-
-
 @streams(*machine("EtcdSnapshot"))
 async def snapshot(node: TalosNode, call: Call) -> c.AsyncIterator[Reply]:
     member = await _member(node, "etcd snapshot")

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images, installing and debugging through containerd: only the refusals of requests that lack something."""
+"""RPCs that are not simulated, but refuse a request that lacks something as the real node does: images, debugging, files."""
 
 from __future__ import annotations
 
-import collections.abc as c
 import typing as t
 
 from .. import refusals
-from ..calls import Call, Reply, machine, streams, unary
+from ..calls import Call, machine, refuses
 
 if t.TYPE_CHECKING:
     from ..node import TalosNode
@@ -15,62 +14,59 @@ if t.TYPE_CHECKING:
 _SERVICE = "/machine.ImageService/"
 
 
-@streams(*machine("ImageList"))
-async def legacy_list(node: TalosNode, call: Call) -> c.AsyncIterator[Reply]:
-    _legacy_namespace(call)
-    raise refusals.not_simulated("ImageList")
-    yield {}
-
-
-@unary(*machine("ImagePull"))
-async def legacy_pull(node: TalosNode, call: Call) -> Reply:
-    _legacy_namespace(call)
-    raise refusals.not_simulated("ImagePull")
-
-
-@streams(_SERVICE + "List", _SERVICE + "Pull")
-async def list_or_pull(node: TalosNode, call: Call) -> c.AsyncIterator[Reply]:
-    _namespace(call)
-    raise refusals.not_simulated("ImageService")
-    yield {}
-
-
-@unary(_SERVICE + "Remove")
-async def remove(node: TalosNode, call: Call) -> Reply:
-    _namespace(call)
-    raise refusals.not_simulated("ImageService/Remove")
-
-
-@unary(_SERVICE + "Verify")
-async def verify(node: TalosNode, call: Call) -> Reply:
-    if not call.request.image_ref:
-        raise refusals.invalid("image reference is invalid: could not parse reference: ")
-    raise refusals.not_simulated("ImageService/Verify")
-
-
-@unary(_SERVICE + "Import")
-async def import_(node: TalosNode, call: Call) -> Reply:
-    raise refusals.invalid("containerd instance is required")
-
-
-@streams("/machine.DebugService/ContainerRun")
-async def container_run(node: TalosNode, call: Call) -> c.AsyncIterator[Reply]:
-    raise refusals.invalid("expected debug container spec")
-    yield {}
-
-
-@unary(*machine("Stats"))
-async def stats(node: TalosNode, call: Call) -> Reply:
-    if not call.request.namespace:
-        raise refusals.invalid("namespace can't be empty")
-    raise refusals.not_simulated("Stats")
-
-
-def _legacy_namespace(call: Call) -> None:
+@refuses(*machine("ImageList", "ImagePull"))
+def legacy_images(node: TalosNode, call: Call) -> None:
     if call.request.namespace == 0:
         raise refusals.invalid("invalid namespace NS_UNKNOWN")
 
 
-def _namespace(call: Call) -> None:
+@refuses(_SERVICE + "List", _SERVICE + "Pull", _SERVICE + "Remove")
+def images(node: TalosNode, call: Call) -> None:
     if call.request.containerd.namespace == 0:
         raise refusals.invalid("invalid containerd namespace NS_UNKNOWN")
+
+
+@refuses(_SERVICE + "Verify")
+def verify(node: TalosNode, call: Call) -> None:
+    if not call.request.image_ref:
+        raise refusals.invalid("image reference is invalid: could not parse reference: ")
+
+
+@refuses(_SERVICE + "Import")
+def import_(node: TalosNode, call: Call) -> None:
+    raise refusals.invalid("containerd instance is required")
+
+
+@refuses("/machine.DebugService/ContainerRun")
+def container_run(node: TalosNode, call: Call) -> None:
+    raise refusals.invalid("expected debug container spec")
+
+
+@refuses(*machine("Stats"))
+def stats(node: TalosNode, call: Call) -> None:
+    if not call.request.namespace:
+        raise refusals.invalid("namespace can't be empty")
+
+
+@refuses(*machine("Copy"))
+def copy(node: TalosNode, call: Call) -> None:
+    path = call.request.root_path or "."
+    if not path.startswith("/"):
+        raise refusals.unknown(f"path is not absolute {path}")
+
+
+@refuses(*machine("EtcdDowngradeEnable", "EtcdDowngradeValidate"))
+def downgrade(node: TalosNode, call: Call) -> None:
+    if not call.request.version:
+        raise refusals.invalid("version is required for etcd downgrade")
+
+
+@refuses("/time.TimeService/TimeCheck")
+def time_check(node: TalosNode, call: Call) -> None:
+    if not call.request.server:
+        raise refusals.invalid("ntp server is required")
+
+
+@refuses("/securityapi.SecurityService/Certificate")
+def certificate(node: TalosNode, call: Call) -> None:
+    raise refusals.unimplemented("unknown service securityapi.SecurityService")

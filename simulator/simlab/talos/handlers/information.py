@@ -103,7 +103,7 @@ async def mounts(node: TalosNode, call: Call) -> Reply:
 
 @unary("/storage.StorageService/Disks")
 async def disks(node: TalosNode, call: Call) -> Reply:
-    return single(disks=[disk for disk in publish.legacy_disks(node)])
+    return single(disks=publish.legacy_disks(node))
 
 
 @unary("/storage.StorageService/BlockDeviceWipe")
@@ -128,27 +128,6 @@ async def read(node: TalosNode, call: Call) -> c.AsyncIterator[Reply]:
     if not path or not node.known_missing(path):
         raise refusals.not_found(f"stat {path}: no such file or directory")
     raise refusals.not_simulated(f"reading {path}")
-
-
-@streams(*machine("Copy"))
-async def copy(node: TalosNode, call: Call) -> c.AsyncIterator[Reply]:
-    path = call.request.root_path or "."
-    if not path.startswith("/"):
-        raise refusals.unknown(f"path is not absolute {path}")
-    raise refusals.not_simulated(f"copying {path}")
-    yield {}
-
-
-@unary("/time.TimeService/TimeCheck")
-async def time_check(node: TalosNode, call: Call) -> Reply:
-    if not call.request.server:
-        raise refusals.invalid("ntp server is required")
-    raise refusals.not_simulated("TimeCheck")
-
-
-@unary("/securityapi.SecurityService/Certificate")
-async def certificate(node: TalosNode, call: Call) -> Reply:
-    raise refusals.unimplemented("unknown service securityapi.SecurityService")
 
 
 @streams(*machine("Events"))

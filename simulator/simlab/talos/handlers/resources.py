@@ -97,7 +97,7 @@ class _Chosen:
     def __call__(self, resource: Resource) -> bool:
         if (resource.namespace, resource.type) != (self._namespace, self._type):
             return False
-        if self._id is not None and resource.id != self._id or not self._pattern.search(resource.id):
+        if (self._id is not None and resource.id != self._id) or not self._pattern.search(resource.id):
             return False
         return not self._queries or any(all(_matches(term, resource.labels) for term in q) for q in self._queries)
 
@@ -120,10 +120,10 @@ def _matches(term: t.Any, labels: c.Mapping[str, str]) -> bool:
     elif name in ("EQUAL", "IN"):
         found = value in wanted
     elif name in ("LT", "LTE"):
-        found = value is not None and (value < wanted[0] or name == "LTE" and value == wanted[0])
+        found = value is not None and (value < wanted[0] or (name == "LTE" and value == wanted[0]))
     else:
         raise refusals.not_simulated("numeric label queries")
-    return found != term.invert
+    return found != bool(term.invert)
 
 
 def _event(kind: str, resource: Resource, old: Resource | None = None) -> Reply:
