@@ -247,8 +247,7 @@ SPEC = Spec(
 
 def run(task: Task) -> dict[str, t.Any]:
     """Read, plan, and apply unless in check mode."""
-    objects = documents.collect(task.params["definitions"], task.params["src"])
-    task.secret(*documents.secret_texts(objects))
+    objects = _objects(task)
     _check(task.params)
     if task.check_mode and task.params["planned"]:
         return _predict(task, objects)
@@ -265,6 +264,17 @@ def run(task: Task) -> dict[str, t.Any]:
     if task.params["state"] == "absent":
         return _remove(task, work)
     return _apply(task, work)
+
+
+def _objects(task: Task) -> list[dict[str, t.Any]]:
+    """The objects; what their Secrets hold is kept out of everything that is said, also if they are wrong."""
+    try:
+        objects = documents.collect(task.params["definitions"], task.params["src"])
+    except InvalidInput:
+        task.secret(*documents.given_secrets(task.params["definitions"]))
+        raise
+    task.secret(*documents.secret_texts(objects))
+    return objects
 
 
 def _check(params: dict[str, t.Any]) -> None:

@@ -209,6 +209,34 @@ def _secret(where: str, wanted: Object) -> None:
         wanted["data"] = {**data, **encoded}
 
 
+def given_secrets(definitions: t.Sequence[t.Any]) -> set[str]:
+    """What looks like a Secret's content in definitions that are not checked yet, for it must not be shown either."""
+    found: set[str] = set()
+    for given in definitions:
+        members = given
+        if isinstance(given, str):
+            try:
+                members = [source.given for source in _parsed(Source("", given))]
+            except InvalidInput:
+                # Nobody knows what is in it.
+                found.add(given)
+                continue
+        found |= _values_of_secrets(members)
+    return found
+
+
+def _values_of_secrets(given: t.Any) -> set[str]:
+    if isinstance(given, list):
+        return {value for member in given for value in _values_of_secrets(member)}
+    if not isinstance(given, dict):
+        return set()
+    if given.get("kind") != "Secret":
+        return _values_of_secrets(given.get("items"))
+    maps = [given.get(field) for field in ("data", "stringData")]
+    values = [str(value) for one in maps if isinstance(one, dict) for value in one.values()]
+    return {form for value in values for form in _both_forms(value) if len(form) > 3}
+
+
 def secret_texts(objects: t.Sequence[Object]) -> set[str]:
     """What the Secrets hold, encoded and plain, but for words that the definitions show elsewhere anyway."""
     found: set[str] = set()

@@ -147,3 +147,15 @@ def test_what_a_secret_holds_is_known_in_both_forms_but_not_what_is_public_anywa
 def test_names_of_roles_are_freer(name: str) -> None:
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}}
     assert documents.collect([role], [])[0]["metadata"]["name"] == name
+
+
+def test_what_wrong_definitions_hold_is_known_too() -> None:
+    secret = {"kind": "Secret", "stringData": {"a": "hunter2", "b": 12345}}
+    given = [
+        {"kind": "List", "items": [secret]},
+        "kind: Secret\ndata: {c: aHVudGVyMw==}\n",
+        "kind: [Secret hunter4",
+        5,
+        None,
+    ]
+    assert documents.given_secrets(given) == {"hunter2", "12345", "aHVudGVyMw==", "hunter3", "kind: [Secret hunter4"}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.fields import holds
 
 NODE = {"metadata": {"name": "n", "labels": {"zone": "a", "os": "linux"}}, "spec": {"taints": [{"key": "x"}]}}
