@@ -10,6 +10,7 @@ import pathlib
 import typing as t
 
 from .. import cluster as simcluster
+from ..cluster import client as kubeclient
 from . import network, publish
 from .machineconfig import MachineConfig
 
@@ -34,12 +35,10 @@ class Workload:
 
     def _make(self, config: MachineConfig) -> str:
         settings = self._runtime.node.settings
-        if settings.kubernetes is not None:
-            self.kubernetes = settings.kubernetes(self._runtime, config)
-        elif settings.program is None:
-            return "the lab has no control plane program: etcd and Kubernetes are not simulated"
-        else:
-            self.kubernetes = simcluster.KubernetesNode(self._node_of(config), settings.behaviours)
+        if settings.kubernetes is None and settings.program is None:
+            return "the lab has no control plane program: etcd and Kubernetes"
+        make = settings.kubernetes or simcluster.KubernetesNode
+        self.kubernetes = make(self._node_of(config), settings.behaviours)
         return ""
 
     def _node_of(self, config: MachineConfig) -> t.Any:
@@ -223,8 +222,33 @@ class Workload:
         self._runtime.services.finished("etcd")
 
     async def reconfigure(self, config: MachineConfig) -> None:
-        if self.kubernetes is not None:
-            await self.kubernetes.reconfigure(self._node_of(config))
+        """What the new configuration changes; with another name or address everything begins anew."""
+        if self.kubernetes is None:
+            return
+        node, before = self._node_of(config), self.kubernetes.node
+        if (node.name, node.address) == (before.name, before.address):
+            await self.kubernetes.reconfigure(node)
+            return
+        running = self.etcd is not None and self.etcd.pid is not None
+        await self.kubernetes.shut_down()
+        self._make(config)
+        await self.kubernetes.start_kubelet()
+        if running:
+            await self.etcd.start_existing()
+            await self.kubernetes.start_control_plane()
+
+    async def system_pods(self, app: str) -> list[dict[str, t.Any]] | None:
+        """Pods of kube-system with the label ``k8s-app``, None when the API server does not answer."""
+        client = kubeclient.talos_client(self.kubernetes.node)
+        try:
+            found = await client.call(
+                "GET", "/api/v1/namespaces/kube-system/pods", query={"labelSelector": f"k8s-app={app}"}
+            )
+            return list(found["items"])
+        except (kubeclient.KubeError, OSError, asyncio.TimeoutError, ValueError):
+            return None
+        finally:
+            await client.close()
 
     # --- status
     def unmet(self) -> list[tuple[str, str]]:

@@ -109,6 +109,7 @@ class Lab:
         platform: str = "nocloud",
         medium: str = "disk",
         vmid: int = 100,
+        cloud_init: dict[str, str] | None = None,
     ) -> TalosNode:
         image = BootImage("talos", version, platform, "amd64", SCHEMATIC, t.cast(t.Any, medium))
         path = self.path / f"disk-{address}"
@@ -124,7 +125,7 @@ class Lab:
         guest = Guest(
             vmid=vmid, kind="qemu", name=f"vm{vmid}", node="pve1", uuid=f"{vmid:08d}-0000-4000-8000-000000000000",
             cores=2, memory=4 << 30, bios="ovmf", nics=(nic,), disks=(disk,),
-            cloud_init={"ipconfig0": f"ip={address}/24,gw=10.77.0.1"},
+            cloud_init={"ipconfig0": f"ip={address}/24,gw=10.77.0.1"} if cloud_init is None else cloud_init,
         )  # fmt: skip
         namespace = LoopbackNamespace(guest.name, self.ports)
         namespace.address = address
@@ -148,10 +149,10 @@ class Lab:
 class FakeKubernetes:
     """Stands where ``simlab.cluster.KubernetesNode`` does in tests of the node alone: processes that are always well."""
 
-    def __init__(self, runtime: t.Any, config: t.Any) -> None:
-        self._data = runtime.node.storage.ephemeral / "lib" / "etcd"
-        self._name = runtime.hostname
-        self.etcd = FakeEtcd(self._data, self._name) if config.control_plane else None
+    def __init__(self, node: t.Any, behaviours: t.Any) -> None:
+        self.node = node
+        self._name = node.name
+        self.etcd = FakeEtcd(node.directory / "lib" / "etcd", node.name) if node.is_control_plane else None
         self.control_plane = None
         self.manifests = None
         self.kubelet = self
@@ -169,6 +170,7 @@ class FakeKubernetes:
         pass
 
     async def reconfigure(self, node: t.Any) -> list[str]:
+        self.node = node
         self.reconfigured += 1
         return []
 

@@ -155,8 +155,22 @@ async def _nothing_to_say(found: _Cluster) -> str:
     return ""
 
 
-async def _skip(found: _Cluster) -> str:
-    return _SKIP
+def _pods_of(app: str, disabled: str) -> _Check:
+    """Ready pods of an add-on, unless the configuration leaves it out."""
+
+    async def check(found: _Cluster) -> str:
+        runtime = found.asked.runtime
+        if runtime.config is None or runtime.config.get(disabled) or runtime.workload is None:
+            return _SKIP
+        pods = await runtime.workload.system_pods(app)
+        if pods is None:
+            return "the Kubernetes API does not answer"
+        if not pods:
+            return f'no pods found for namespace "kube-system" and label selector "k8s-app={app}"'
+        bad = [pod["metadata"]["name"] for pod in pods if not publish.node_ready(pod)]
+        return f"some pods are not ready for {app}: [{' '.join(sorted(bad))}]" if bad else ""
+
+    return check
 
 
 async def _reported(found: _Cluster) -> str:
@@ -231,7 +245,7 @@ _CHECKS: tuple[tuple[str, _Check], ...] = (
     ("all control plane static pods to be running", _pods_running),
     ("all control plane components to be ready", _components_ready),
     ("all k8s nodes to report ready", _nodes_ready),
-    ("kube-proxy to report ready", _skip),
-    ("coredns to report ready", _skip),
+    ("kube-proxy to report ready", _pods_of("kube-proxy", "cluster.proxy.disabled")),
+    ("coredns to report ready", _pods_of("kube-dns", "cluster.coreDNS.disabled")),
     ("all k8s nodes to report schedulable", _schedulable),
 )
