@@ -135,7 +135,7 @@ def mapping_of(kind: Kind, expected: str) -> Kind:
     return Kind(expected, check, kind.opaque)
 
 
-def record(fields: t.Mapping[str, Kind], required: t.Collection[str], expected: str) -> Kind:
+def record(fields: t.Mapping[str, Kind], required: t.Collection[str], expected: str, *, opaque: bool = False) -> Kind:
     """Known keys, each of its own kind."""
 
     def check(value: t.Any) -> Faults:
@@ -152,7 +152,7 @@ def record(fields: t.Mapping[str, Kind], required: t.Collection[str], expected: 
                 for fault in fields[name].check(entry):
                     yield Fault(f".{name}{fault.path}", fault.value, fault.expected)
 
-    return Kind(expected, check)
+    return Kind(expected, check, opaque)
 
 
 def _is_host(value: t.Any) -> bool:
@@ -212,7 +212,7 @@ TAINTS = mapping_of(
     "a mapping from taint to NoSchedule, PreferNoSchedule or NoExecute",
 )
 INLINE_MANIFESTS = list_of(
-    record({"name": TEXT, "contents": TEXT}, ("name", "contents"), "a mapping with name and contents"),
+    record({"name": TEXT, "contents": TEXT}, ("name", "contents"), "a mapping with name and contents", opaque=True),
     "a list of mappings with name and contents",
 )
 SCHEMATIC = simple("a schematic of the Image Factory, as a mapping", lambda value: isinstance(value, t.Mapping))

@@ -21,10 +21,10 @@ Span = tuple[ipaddress.IPv4Address, ipaddress.IPv4Address]
 
 #: Ranges whose addresses somebody else hands out, by what their names have in them.
 _HANDED_OUT = {
-    "dhcp": "the DHCP server",
-    "balancer": "load balancers",
-    "lb": "load balancers",
-    "pool": "load balancers",
+    "dhcp": "which the DHCP server hands out",
+    "balancer": "which is for load balancers",
+    "lb": "which is for load balancers",
+    "pool": "which is for load balancers",
 }
 _DEFAULTS = {"talos_pod_subnets": ["10.244.0.0/16"], "talos_service_subnets": ["10.96.0.0/12"]}
 _LAB = "the lab"
@@ -110,7 +110,7 @@ def _ranges(network: Network) -> t.Iterator[Problem]:
     for server in network.nameservers:
         name, giver = _giver(network, server)
         if name:
-            expected = f"no address of {network.variable}.ranges.{name}, which {giver} hands out"
+            expected = f"no address of {network.variable}.ranges.{name}, {giver}"
             yield Problem(f"{network.variable}.nameservers", _LAB, repr(str(server)), expected)
 
 
@@ -169,7 +169,7 @@ def _misplaced(network: Network, claim: Claim) -> str:
         return f"another address than the gateway of its network {network.name}"
     name, giver = _giver(network, claim.address)
     if name:
-        return f"an address outside of {network.variable}.ranges.{name}, which {giver} hands out"
+        return f"an address outside of {network.variable}.ranges.{name}, {giver}"
     return ""
 
 
