@@ -239,6 +239,6 @@ def _vm(guest: t.Any) -> dict[str, t.Any]:
         "vmid": guest.vmid,
         "kind": guest.kind,
         "node": guest.node,
-        "status": guest.running.status if guest.running else "stopped",
+        "status": "running" if guest.running else "stopped",
         "config": dict(guest.options),
     }
