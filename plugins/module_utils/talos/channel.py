@@ -95,6 +95,8 @@ class Channel:
 
     def __init__(self, target: Target, context: ssl.SSLContext, *, timeout: float) -> None:
         self.target = target
+        #: Whether the node has said anything: it then took our certificate.
+        self._answered = False
         self._socket = _connect(target, context, timeout)
         der = self._socket.getpeercert(binary_form=True)
         #: Of the node's certificate, to compare with what its console shows.
@@ -191,6 +193,7 @@ class Channel:
             raise self._late(rpc) from error
         if not data:
             raise ConnectionResetError("the node closed the connection")
+        self._answered = True
         for event in self._http.receive_data(data):
             self._handle(event, stream)
         self._flush()
@@ -243,7 +246,7 @@ class Channel:
         except TimeoutError as error:
             raise self._late(rpc) from error
         except (OSError, h2.exceptions.ProtocolError) as error:
-            if _is_refusal(error):
+            if _is_alert(error) or (isinstance(error, ssl.SSLEOFError) and not self._answered):
                 raise _refused_certificate(self.target, rpc, error) from error
             raise status.error("UNAVAILABLE", f"connection lost: {error}", rpc=rpc, of=str(self.target)) from error
 
@@ -275,7 +278,7 @@ def _connect(target: Target, context: ssl.SSLContext, timeout: float) -> ssl.SSL
         raise _untrusted(target, error) from error
     except OSError as error:
         raw.close()
-        if _is_refusal(error):
+        if _is_alert(error):
             raise _refused_certificate(target, "connect", error) from error
         raise Unreachable("connect", of=of, answer=f"TLS handshake failed: {error}") from error
     if wrapped.selected_alpn_protocol() != "h2":
@@ -305,12 +308,9 @@ def _untrusted(target: Target, error: ssl.SSLCertVerificationError) -> Untrusted
     )
 
 
-def _is_refusal(error: Exception) -> bool:
-    """TLS 1.3 shows the refusal of a client certificate at the first read: as an alert, or as an end of file."""
-    if not isinstance(error, ssl.SSLError):
-        return False
-    reason = (error.reason or "").lower()
-    return "alert" in reason or isinstance(error, ssl.SSLEOFError)
+def _is_alert(error: Exception) -> bool:
+    """TLS 1.3 shows the refusal of a client certificate at the first read: as an alert, or as a bare end of file."""
+    return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
 
 
 def _refused_certificate(target: Target, rpc: str, error: Exception) -> Unauthenticated:
