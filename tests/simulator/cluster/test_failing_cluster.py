@@ -14,7 +14,7 @@ import typing as t
 
 import pytest
 import yaml
-from conftest import Cluster, Loop
+from clusterlab import Cluster, Loop
 from netlab import Network, machine_config
 
 from simlab.cluster import EtcdError, EtcdMember, KubernetesNode, admin_kubeconfig

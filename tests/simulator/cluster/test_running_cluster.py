@@ -10,7 +10,7 @@ import ssl
 
 import pytest
 import yaml
-from conftest import Cluster
+from clusterlab import Cluster
 
 from simlab.cluster import admin_kubeconfig, credentials
 from simlab.cluster.client import KubeError
