@@ -98,6 +98,9 @@ extends_documentation_fragment:
   - groundwork.homelab.proxmox
   - groundwork.homelab.attributes
   - groundwork.homelab.attributes.actiongroup_proxmox
+notes:
+  - Rights that are needed - Datastore.Audit and Datastore.AllocateTemplate on C(/storage/<storage>) and Sys.AccessNetwork on
+    C(/nodes/<node>) to download; Datastore.Allocate on C(/storage/<storage>) to delete. A token needs them as well as its user.
 seealso:
   - module: groundwork.homelab.proxmox_vm
   - name: Talos Image Factory

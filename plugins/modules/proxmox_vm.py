@@ -251,6 +251,13 @@ extends_documentation_fragment:
   - groundwork.homelab.proxmox
   - groundwork.homelab.attributes
   - groundwork.homelab.attributes.actiongroup_proxmox
+notes:
+  - Rights that are needed, on C(/vms) or on C(/pool/<pool>) unless said otherwise - VM.Audit to look; VM.Allocate, and
+    Datastore.AllocateSpace on C(/storage/<storage>) and SDN.Use on C(/sdn/zones/localnetwork/<bridge>) to create and delete;
+    VM.Config.CPU, VM.Config.Memory, VM.Config.HWType, VM.Config.Disk, VM.Config.CDROM, VM.Config.Network, VM.Config.Cloudinit and
+    VM.Config.Options to configure; VM.PowerMgmt to start and stop; Datastore.Audit, SDN.Audit, Pool.Audit and Sys.Audit on
+    C(/nodes/<node>) so that mistakes can be said beforehand. A token needs them as well as its user.
+  - A right that is missing is named before anything is written, as far as the server tells what rights there are.
 seealso:
   - module: groundwork.homelab.proxmox_image
 """

@@ -36,23 +36,30 @@ class Answer:
     body: bytes
 
 
-class Locked(Conflict):
+class _Special(HomelabError):
+    """A result names the family's error; which of its kinds it was only matters to this room."""
+
+    def as_result(self) -> dict[str, t.Any]:
+        return {**super().as_result(), "kind": type(self).__bases__[0].__name__}
+
+
+class Locked(Conflict, _Special):
     """Somebody else works on the guest; nothing was done."""
 
 
-class NoWorker(ServerFault):
+class NoWorker(ServerFault, _Special):
     """The node could not start a worker process; nothing was done."""
 
 
-class Busy(ServerFault):
+class Busy(ServerFault, _Special):
     """The server asks for patience (HTTP 429); nothing was done. ``details['retry_after']`` in seconds."""
 
 
-class AnswerLost(Unreachable):
+class AnswerLost(Unreachable, _Special):
     """The request was sent, its answer never came or was unreadable: it may or may not have been done."""
 
 
-class NeverSent(Unreachable):
+class NeverSent(Unreachable, _Special):
     """There was no connection, so nothing was done."""
 
 
@@ -139,7 +146,9 @@ def _unauthenticated(text: str, asked: str, of: str, who: str, facts: dict[str, 
     return Unauthenticated(asked, of=of, answer=f"401 {text}, asked as {who}", hint=hint, **facts)
 
 
-def _denied(text: str, asked: str, of: str, who: str, facts: dict[str, t.Any]) -> AccessDenied:
+def _denied(text: str, asked: str, of: str, who: str, facts: dict[str, t.Any]) -> HomelabError:
+    if "pool '" in text and "does not exist" in text:
+        return NotFound(asked, of=of, answer=text, hint="Create the pool first.", **facts)
     found = _RIGHT.search(text)
     if not found:
         hint = f"A right of {who} is missing; with a token, user and token both need it."

@@ -11,6 +11,7 @@ import typing as t
 from ..errors import HomelabError, InvalidInput, NotFound, Refused, ServerFault, TaskFailed
 from ..plan import Change, Plan, carry_out
 from ..task import Result, Task
+from . import rights
 from .answers import AnswerLost
 from .connection import Connection
 from .factory import register
@@ -38,7 +39,7 @@ def converge(task: Task) -> Result:
         tasks = Tasks(session, task.warn)
         contents = read(session, {(image.node, image.storage) for image in images})
         made = plan(images, contents)
-        _check_storages(session, [change.operation for change in made])
+        _check(session, [change.operation for change in made])
         if not task.check_mode:
             applier = _Applier(session, tasks)
             carry_out(made, lambda change: applier.apply(change.operation))
@@ -84,8 +85,26 @@ def _content(session: Session, place: Place) -> dict[str, int]:
     return {entry["volid"]: int(entry.get("size") or 0) for entry in found}
 
 
+def _check(session: Session, images: t.Sequence[Image]) -> None:
+    """What is said before anything is written; nothing is asked when nothing is to be done."""
+    if not images:
+        return
+    rights.check(rights.read(session), [need for image in images for need in _needs(image)], asked="change images")
+    _check_storages(session, images)
+
+
+def _needs(image: Image) -> list[rights.Need]:
+    storage = f"/storage/{image.storage}"
+    if image.state == "absent":
+        return [rights.Need((storage,), ("Datastore.Allocate",), f"delete {image.volid}")]
+    return [
+        rights.Need((storage,), ("Datastore.AllocateTemplate",), f"download {image.volid}"),
+        rights.Need((f"/nodes/{image.node}", "/"), ("Sys.AccessNetwork", "Sys.Modify"), f"download {image.volid}"),
+    ]
+
+
 def _check_storages(session: Session, images: t.Sequence[Image]) -> None:
-    """Said before anything is downloaded: a storage takes only certain content. One list a node."""
+    """A storage takes only certain content. One list a node."""
     downloads = [image for image in images if image.state == "present"]
     nodes = sorted({image.node for image in downloads})
     lists = together(

@@ -9,7 +9,9 @@ import dataclasses
 import re
 import typing as t
 
+from ..errors import AccessDenied, HomelabError
 from . import propertystring as ps
+from .session import Session
 
 #: Option (a pattern) -> the privileges of which one is enough, on ``/vms/<vmid>``. The first that matches.
 _OPTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -36,6 +38,15 @@ class Need:
         return f"{' or '.join(self.any_of)} on {' or '.join(self.paths)} ({self.why})"
 
 
+def read(session: Session) -> dict[str, dict[str, int]] | None:
+    """Path -> privilege -> 1 when it goes on to what is below. None when the server does not tell."""
+    try:
+        found = session.get("/access/permissions", asked=f"read the rights of {session.connection.who}")
+    except HomelabError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def needed(operation: t.Any, current: t.Mapping[int, t.Any]) -> list[Need]:
     """``operation`` is one of :mod:`vm_plan`; known by what it carries, so that containers can bring theirs."""
     vmid, kind = operation.vm.vmid, type(operation).__name__
@@ -47,10 +58,25 @@ def needed(operation: t.Any, current: t.Mapping[int, t.Any]) -> list[Need]:
     if kind == "Update":
         needs = _configured(paths, vmid, {**operation.put, **operation.allocate}, creating=False)
         needs += _configured(paths, vmid, dict.fromkeys(operation.delete, ""), creating=False)
-        return needs + [Need(paths, ("VM.Config.Disk",), f"resize {slot} of VM {vmid}") for slot in operation.resizes]
+        needs += [Need(paths, ("VM.Config.Disk",), f"resize {slot} of VM {vmid}") for slot in operation.resizes]
+        return needs + _pool(paths, vmid, operation.pool)
     if kind == "Destroy":
         return [Need(paths, ("VM.Allocate",), f"delete VM {vmid}")]
     return [Need(paths, ("VM.PowerMgmt",), f"{operation.to} VM {vmid}")]
+
+
+def check(rights: t.Mapping[str, t.Mapping[str, int]] | None, needs: t.Iterable[Need], *, asked: str) -> None:
+    """Raises :class:`AccessDenied` naming every right that is missing, with its path and what it is for."""
+    if not rights:
+        return  # nobody could tell; the server will
+    missing = sorted({str(need) for need in needs if not granted(rights, need)})
+    if missing:
+        raise AccessDenied(
+            asked,
+            answer="these rights are missing: " + "; ".join(missing),
+            hint="They belong to the role AnsibleGuests; with a token, its user needs them too.",
+            missing=missing,
+        )
 
 
 def granted(rights: t.Mapping[str, t.Mapping[str, int]], need: Need) -> bool:
@@ -86,6 +112,16 @@ def _configured(paths: tuple[str, ...], vmid: int, form: t.Mapping[str, t.Any], 
         if key.startswith("net") and value:
             needs += _bridge(vmid, key, str(value))
     return needs
+
+
+def _pool(paths: tuple[str, ...], vmid: int, pool: str) -> list[Need]:
+    if not pool:
+        return []
+    why = f"put VM {vmid} into the pool {pool}"
+    return [
+        Need((f"/pool/{pool}",), ("Pool.Allocate",), why),
+        Need(paths, ("VM.Allocate", "Permissions.Modify"), why),
+    ]
 
 
 def _drive(paths: tuple[str, ...], vmid: int, key: str, value: str, creating: bool) -> list[Need]:

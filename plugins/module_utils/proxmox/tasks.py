@@ -50,7 +50,7 @@ class Tasks:
         """
         task = Upid.parse(upid, asked=asked, of=self.session.of)
         status = wait_for(
-            f"the end of task {task.kind} to {asked}",
+            f"the end of the task to {asked}",
             lambda: self._ended(task, asked),
             deadline=deadline or self.session.deadline(),
             of=f"node {task.node}, {self.session.of}",
@@ -94,7 +94,7 @@ class Tasks:
         status = self.session.get(f"{_path(task)}/status", asked=asked)
         if isinstance(status, dict) and status.get("status") == "stopped":
             return status
-        return Pending(f"task {task.kind} is running")
+        return Pending(f"{task.kind} is running")
 
     def _judge(self, task: Upid, status: dict[str, t.Any], asked: str) -> None:
         verdict = str(status.get("exitstatus") or "the node does not say how it ended").strip()

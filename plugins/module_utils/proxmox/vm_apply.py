@@ -77,10 +77,15 @@ class Applier:
         self._resize(operation.vm, operation.node, operation.resizes)
 
     def _update(self, operation: Update) -> None:
-        """Options first, guarded by the digest that was read; then disk work, whose errors are a task's."""
+        """Options first, guarded by the digest that was read; then disk work, whose errors are a task's.
+
+        A disk that grows gets its other settings after that: on a running VM they wait for a restart, together with
+        the size that the disk has when they are sent.
+        """
         vm, asked = operation.vm, f"update {operation.vm.title}"
         path = f"{self._path(vm, operation.node)}/config"
-        form: dict[str, t.Any] = dict(operation.put)
+        form: dict[str, t.Any] = {key: value for key, value in operation.put.items() if key not in operation.resizes}
+        late = {key: value for key, value in operation.put.items() if key in operation.resizes}
         if operation.delete:
             form["delete"] = ",".join(operation.delete)
         guard = {"digest": operation.digest} if operation.digest else {}
@@ -92,6 +97,8 @@ class Applier:
             disks = f"add {', '.join(operation.allocate)} to {vm.title}"
             self.tasks.do(lambda: self.session.post(path, {**operation.allocate, **guard}, asked=disks), asked=disks)
         self._resize(vm, operation.node, operation.resizes)
+        if late:
+            self.session.put(path, late, asked=f"{asked} ({', '.join(sorted(late))})")
         if operation.pool:
             pool = {"poolid": operation.pool, "vms": str(vm.vmid), "allow-move": 1}
             self.session.put("/pools", pool, asked=f"put {vm.title} into the pool {operation.pool}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import AccessDenied, InvalidInput, Unreachable
+from ..errors import InvalidInput, Unreachable
 from . import propertystring as ps
 from . import rights
 from .vm_spec import Disk, Network, Vm
@@ -43,22 +43,16 @@ def check_new(
 
 
 def check_rights(operations: t.Iterable[t.Any], current: t.Mapping[int, VmState], around: Surroundings) -> None:
-    """Raises :class:`AccessDenied` naming every right that is missing, with its path."""
-    if not around.rights:
-        return  # nobody could tell; the server will
-    missing = [
-        need
-        for operation in operations
-        for need in rights.needed(operation, current)
-        if not rights.granted(around.rights, need)
-    ]
-    if missing:
-        lines = sorted({str(need) for need in missing})
-        raise AccessDenied(
-            "make the planned changes of VMs",
-            answer="these rights are missing: " + "; ".join(lines),
-            hint="They belong to the role AnsibleGuests; with a token, its user needs them too.",
-            missing=lines,
+    needs = [need for operation in operations for need in rights.needed(operation, current)]
+    rights.check(around.rights, needs, asked="make the planned changes of VMs")
+
+
+def check_pool(vm: Vm, state: VmState | None, around: Surroundings) -> None:
+    """Nobody can say so when no pool can be seen."""
+    if vm.pool and (state is None or state.pool != vm.pool) and around.pools and vm.pool not in around.pools:
+        raise InvalidInput(
+            f"{vm.title} is to be in the pool {vm.pool!r}, which does not exist",
+            hint=f"There are: {', '.join(sorted(around.pools))}. Without the right Pool.Audit a pool cannot be seen.",
         )
 
 

@@ -12,7 +12,7 @@ from ..errors import InvalidInput
 from ..plan import Change, Plan
 from . import vm_difference as differ
 from .options import needs_restart
-from .vm_checks import check_new, check_rights
+from .vm_checks import check_new, check_pool, check_rights
 from .vm_form import Form, creation, shown_config
 from .vm_spec import Vm
 from .vm_state import Needs, Surroundings, VmState
@@ -69,13 +69,14 @@ class Planned:
 
 def needs(wanted: t.Sequence[Vm], current: t.Mapping[int, VmState]) -> Needs:
     """What must be known to judge what is new: nothing when nothing is."""
-    nodes, bridges, images, changes = set(), set(), set(), False
+    nodes, bridges, images, changes, pools = set(), set(), set(), False, False
     for vm in wanted:
         state = current.get(vm.vmid)
         if vm.state == "absent":
             changes = changes or state is not None
             continue
         node = state.node if state else vm.node
+        pools = pools or bool(vm.pool and (state is None or state.pool != vm.pool))
         disks, networks = differ.new_parts(vm, state)
         if state is None or disks or networks:
             nodes.add(node)
@@ -83,7 +84,7 @@ def needs(wanted: t.Sequence[Vm], current: t.Mapping[int, VmState]) -> Needs:
             bridges.add(node)
         images |= {(node, disk.import_from) for disk in disks if disk.import_from}
         changes = changes or state is None or bool(differ.difference(vm, state))
-    return Needs(frozenset(nodes), frozenset(bridges), frozenset(images), rights=changes)
+    return Needs(frozenset(nodes), frozenset(bridges), frozenset(images), changes, pools)
 
 
 def plan(
@@ -116,12 +117,14 @@ def _vm(vm: Vm, state: VmState | None, around: Surroundings, planned_images: t.C
     if state is None:
         if vm.state == "absent":
             return Planned(Plan())
+        check_pool(vm, state, around)
         check_new(vm, vm.node, vm.disks, vm.networks, around, planned_images, whole=True)
         return Planned(Plan.of(_new(vm)))
     _same_guest(vm, state)
     if vm.state == "absent":
         return Planned(Plan.of(_gone(vm, state)))
     disks, networks = differ.new_parts(vm, state)
+    check_pool(vm, state, around)
     check_new(vm, state.node, disks, networks, around, planned_images)
     return _existing(vm, state)
 

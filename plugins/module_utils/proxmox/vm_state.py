@@ -10,7 +10,8 @@ import re
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
-from ..errors import AccessDenied, HomelabError, NotFound, Refused
+from ..errors import AccessDenied, NotFound, Refused
+from . import rights
 from .options import Value
 from .session import Session, segment
 from .transport import POOL
@@ -61,6 +62,7 @@ class Needs:
     bridges: frozenset[str] = frozenset()  # nodes whose bridges matter
     images: frozenset[tuple[str, str]] = frozenset()  # (node, volume)
     rights: bool = False
+    pools: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Surroundings:
     bridges: t.Mapping[str, frozenset[str] | None] = dataclasses.field(default_factory=dict)
     images: t.Mapping[tuple[str, str], int | None] = dataclasses.field(default_factory=dict)
     rights: t.Mapping[str, t.Mapping[str, int]] | None = None
+    pools: frozenset[str] = frozenset()
 
 
 def together(what: t.Callable[[S], T], of: t.Sequence[S]) -> list[T]:
@@ -92,8 +95,12 @@ def read(session: Session, vmids: t.Collection[int]) -> dict[int, VmState]:
 
 def look_around(session: Session, needs: Needs) -> Surroundings:
     """Nodes, storages, bridges and images, as far as they matter."""
+    common: dict[str, t.Any] = {
+        "rights": rights.read(session) if needs.rights else None,
+        "pools": _pools(session) if needs.pools else frozenset(),
+    }
     if not needs.nodes:
-        return Surroundings(rights=_rights(session) if needs.rights else None)
+        return Surroundings(**common)
     nodes = {
         entry["node"]: Node(entry.get("status") == "online", int(entry.get("maxcpu") or 0))
         for entry in session.get("/nodes", asked="list the nodes")
@@ -110,7 +117,7 @@ def look_around(session: Session, needs: Needs) -> Surroundings:
         storages={node: next(answers) for node in up},
         bridges={node: next(answers) for node in with_bridges},
         images={image: next(answers) for image in images},
-        rights=_rights(session) if needs.rights else None,
+        **common,
     )
 
 
@@ -190,10 +197,5 @@ def _image_size(session: Session, node: str, volume: str) -> int | None:
         raise
 
 
-def _rights(session: Session) -> dict[str, dict[str, int]] | None:
-    """Path -> privilege -> 1 when it goes on to what is below. None when the server does not tell."""
-    try:
-        found = session.get("/access/permissions", asked=f"read the rights of {session.connection.who}")
-    except HomelabError:
-        return None
-    return found if isinstance(found, dict) else None
+def _pools(session: Session) -> frozenset[str]:
+    return frozenset(entry["poolid"] for entry in session.get("/pools", asked="list the pools"))

@@ -175,6 +175,14 @@ def test_a_disk_grows_and_a_second_one_comes(pve: PveLab) -> None:
     assert not any(key.startswith("unused") for key in config)
 
 
+def test_a_disk_of_a_running_vm_grows_and_changes_at_once(pve: PveLab) -> None:
+    made(pve)
+    outcome = truthful(pve, with_(disks=[{**VM["disks"][0], "size": "40G", "cache": "writeback"}]))
+    assert outcome.result["vms"][0]["pending"] == ["scsi0"]
+    made(pve, with_(disks=[{**VM["disks"][0], "size": "40G", "cache": "writeback"}], allow_restart=True))
+    assert pve.config_of(200)["scsi0"].endswith("cache=writeback,discard=on,size=40G,ssd=1")
+
+
 def test_a_disk_never_shrinks_and_nothing_is_written(pve: PveLab) -> None:
     made(pve)
     outcome = vms(pve, with_(memory=4096, disks=[{**VM["disks"][0], "size": "16G"}]))
@@ -249,6 +257,18 @@ def test_several_vms_are_made_in_one_task(pve: PveLab) -> None:
     outcome = truthful(pve, *wishes)
     assert len(outcome.changes) == 10
     assert pve.vmids() == [200, 201, 202, 203, 204]
+
+
+def test_a_vm_is_made_in_a_pool_and_moved_to_another(pve: PveLab) -> None:
+    with pve.session() as session:
+        for pool in ("lab", "other"):
+            session.post("/pools", {"poolid": pool}, asked="make a pool")
+    missing = vms(pve, with_(pool="lba"))
+    assert "is to be in the pool 'lba', which does not exist. There are: lab" in missing.result["msg"]
+    assert truthful(pve, with_(pool="lab")).changes[0]["after"]["pool"] == "lab"
+    refused = vms(pve, with_(pool="other"))
+    assert refused.writes == []
+    assert "other" in refused.result["msg"]
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ class Model:
             return [{"node": "pve1", "status": "online"}]
         if path == "/access/permissions":
             return {}
+        if path == "/pools":
+            return [{"poolid": "lab"}, {"poolid": "other"}]
         if path.endswith("/tasks"):
             return []
         if path.endswith("/storage"):
@@ -150,6 +152,9 @@ class Model:
             if key == "tags":
                 value = ";".join(sorted({tag.lower() for tag in re.split(r"[;,\s]+", value) if tag}))
             changes[key] = self._read_back(vmid, key, value)
+            if DRIVE.fullmatch(key) and "size=" in str(guest.config.get(key)):
+                size = re.search(r"size=\w+", guest.config[key])
+                changes[key] = re.sub(r"size=\w+", size[0] if size else "", changes[key])
         for key, value in changes.items():
             live = not guest.running or key in LIVE or re.match(r"net|ipconfig|ci|ssh|nameserver|searchdomain", key)
             live = live or (DRIVE.fullmatch(key) and key not in guest.config)

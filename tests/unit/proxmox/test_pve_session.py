@@ -142,6 +142,7 @@ REFUSALS = [
     (403, "Permission check failed (/vms/160, VM.Audit)", errors.AccessDenied, "Give ansible@pve!groundwork the right VM.Audit on /vms/160"),
     (403, "Permission check failed (/storage/local, Datastore.Audit|Datastore.AllocateSpace)", errors.AccessDenied, "Datastore.Audit or Datastore.AllocateSpace on /storage/local"),
     (403, "Permission check failed (/, Sys.Modify)", errors.AccessDenied, "It belongs to the role AnsibleSystem, on the path /."),
+    (403, "Permission check failed (pool 'x' does not exist)", errors.NotFound, "Create the pool first."),
     (403, "Permission check failed", errors.AccessDenied, "user and token both need it"),
     (501, "Method 'GET /nope' not implemented", errors.Refused, "Is this a Proxmox VE of version 8.4 or newer"),
     (500, "VM is locked (backup)", answers.Locked, "see its lock"),
@@ -169,6 +170,14 @@ def test_each_refusal_is_its_own_error_and_keeps_its_text(
     assert reason in error.message
     assert hint in error.hint
     assert error.details["status"] == status
+
+
+@pytest.mark.parametrize(
+    "kind", [answers.Locked, answers.NoWorker, answers.Busy, answers.AnswerLost, answers.NeverSent]
+)
+def test_a_result_names_the_family_and_not_the_rooms_own_kinds(kind: type[errors.HomelabError]) -> None:
+    named = kind("x").as_result()["kind"]
+    assert issubclass(kind, getattr(errors, named))
 
 
 def test_every_wrong_parameter_is_named(lab: Lab) -> None:

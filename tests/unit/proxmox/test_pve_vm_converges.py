@@ -109,7 +109,7 @@ def growing(first: dict[str, t.Any], second: dict[str, t.Any]) -> bool:
     return all(before <= after for before, after in zip(*sizes, strict=False))
 
 
-@settings(max_examples=150)
+@settings(max_examples=200)
 @given(st.data())
 def test_what_is_planned_is_made_and_then_nothing_is_left(data: st.DataObject) -> None:
     model = Model({IMAGE: 4 * GIB})
