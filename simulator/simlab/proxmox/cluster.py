@@ -91,6 +91,8 @@ class Cluster:
         self.access.forget(lambda acl: acl.path == f"/vms/{vmid}")
         for pool in self.pools.values():
             pool.guests.discard(vmid)
+        if "firewall" in self.extras:
+            self.extras["firewall"].forget(f"guest/{vmid}")
 
     @contextlib.asynccontextmanager
     async def locked(self, guest: GuestConfig) -> t.AsyncIterator[None]:

@@ -10,9 +10,7 @@ import typing as t
 from . import schema
 from .api import Call, handles
 
-_DATA: dict[str, t.Any] = json.loads(
-    (importlib.resources.files(__package__ or "") / "data" / "fixed.json").read_bytes()
-)
+DATA: dict[str, t.Any] = json.loads((importlib.resources.files(__package__ or "") / "data" / "fixed.json").read_bytes())
 
 
 def _register(template: str, data: t.Any) -> None:
@@ -22,6 +20,6 @@ def _register(template: str, data: t.Any) -> None:
     handles("GET", template)(answer)
 
 
-for _template, _answer in _DATA.items():
+for _template, _answer in DATA.items():
     if _template in schema.load().paths:
         _register(_template, _answer)

@@ -24,11 +24,11 @@ class FormatError(ValueError):
     """A value breaks its format. The text ends in a line feed, as the real ones do."""
 
 
-def check(spec: Spec, value: t.Any, name: str) -> str | None:
-    """The error of one value, or None. The order of the checks is the real one's."""
+def check(spec: Spec, value: t.Any, name: str) -> dict[str, str]:
+    """The errors of a value: of itself, or of the items of a list. The order of the checks is the real one's."""
     errors: dict[str, str] = {}
     _check(spec, value, name, errors)
-    return next(iter(errors.values()), None)
+    return errors
 
 
 def _check(spec: Spec, value: t.Any, name: str, errors: dict[str, str]) -> None:

@@ -211,6 +211,9 @@ def _location(text: str) -> str | None:
     return None if text.startswith("/") else "value does not look like a valid absolute path"
 
 
+_CONTENTS = ("images", "rootdir", "vztmpl", "iso", "backup", "snippets", "import", "none")
+
+
 def _container_resolver(text: str) -> str | None:
     try:
         ipaddress.ip_address(text.partition("%")[0])
@@ -230,6 +233,7 @@ CHECKS: dict[str, t.Callable[[str], str | None]] = {
     "pve-fw-sport-spec": _port,
     "pve-fw-protocol-spec": _protocol,
     "pve-fw-addr-spec": _firewall_address,
+    "pve-storage-content": lambda text: None if text in _CONTENTS else f"invalid content type '{text}'",
     "lxc-ip-with-ll-iface": _container_resolver,
     "pve-qm-bootdisk": lambda text: None,
 }

@@ -128,9 +128,7 @@ def check_parameters(specification: dict[str, t.Any], values: dict[str, t.Any]) 
         if values[name] is None:
             continue
         values[name] = _joined(wanted_, values[name])
-        text = formats.check(wanted_, values[name], name)
-        if text:
-            errors[name] = text
+        errors |= formats.check(wanted_, values[name], name)
     _check_required(properties, values, errors)
     return errors
 

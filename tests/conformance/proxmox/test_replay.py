@@ -25,10 +25,11 @@ sys.path.insert(0, str(HERE.parents[2] / "simulator"))
 from simlab.proxmox import standalone
 
 PASSWORD = "of-the-replay-1"
-#: Sections that are simulated. What is not in the list refuses with 501.
+#: Every section of the recording, in its order.
 SECTIONS = (
-    "auth create_bad create_norm put locks power resize clone snapshot disks perms access cluster storage "
-    "access_full pools reads backup jobs images cloudinit agent disks_put lxc lxc_options lxc_locked"
+    "auth create_bad create_norm put locks power resize clone snapshot disks perms access cluster storage backup lxc "
+    "firewall lxc_options storage_types access_full pools jobs reads mappings images cloudinit agent disks_put "
+    "lxc_locked"
 ).split()
 
 

@@ -104,6 +104,8 @@ class _Clone:
                 made = self._options(task)
         except ApiError as error:
             raise Failure(f"clone failed: {error}") from None
+        if "firewall" in self.call.cluster.extras:
+            self.call.cluster.extras["firewall"].copy(f"guest/{self.source.vmid}", f"guest/{self.target.vmid}")
         self.target.options.clear()
         self.target.options.update(made)
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 
 import typing as t
 
-from .. import formats
+from .. import formats, schema
 from ..api import Call, handles
 from ..errors import Failure
-
-#: Keys that a type must have, in the order in which they are missed.
-REQUIRED = {
-    "dir": ("path",), "btrfs": ("path",), "nfs": ("server", "export"), "cifs": ("server", "share"),
-    "lvm": ("vgname",), "lvmthin": ("thinpool", "vgname"), "zfspool": ("pool",), "pbs": ("server", "datastore"),
-    "iscsi": ("portal", "target"), "cephfs": (), "rbd": (), "esxi": ("server", "username", "password"),
-    "iscsidirect": ("portal", "target"), "zfs": ("pool", "portal", "target", "iscsiprovider"),
-}  # fmt: skip
-_SECRET = ("password", "keyring", "encryption-key", "master-pubkey")
+from ..firewall import CHANGED
+from .types import SECRET, TYPES, StorageType
 
 
 def shown(name: str, options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """A definition as the API shows it: never with a password."""
-    return {"storage": name} | {key: value for key, value in options.items() if key not in _SECRET}
+    specs = schema.load().paths["/storage"]["POST"]["parameters"]["properties"]
+    found: dict[str, t.Any] = {"storage": name}
+    for key, value in options.items():
+        if key not in SECRET:
+            numeric = specs.get(key, {}).get("type") in ("integer", "boolean")
+            found[key] = int(value) if numeric else value
+    return found
 
 
 @handles("GET", "/storage")
@@ -48,25 +47,99 @@ def get(call: Call) -> dict[str, t.Any]:
 def create(call: Call) -> dict[str, t.Any]:
     name, kind = call.text("storage"), call.text("type")
     options = {key: value for key, value in call.params.items() if key != "storage"}
-    for key in REQUIRED[kind]:
-        if key not in options:
-            raise Failure(f"missing value for required option '{key}'")
+    known = TYPES[kind]
+    _check_options(known, options)
     if name in call.cluster.storages.definitions:
         raise Failure(f"create storage failed: storage ID '{name}' already defined")
-    options.setdefault("content", "images,rootdir")
+    _complete(known, name, options)
+    if "disable" not in options:
+        _activate(call, name, kind, options)
     call.cluster.storages.define(name, options)
-    return {"storage": name, "type": kind}
+    return {"storage": name, "type": kind} | ({"config": {}} if kind == "pbs" else {})
+
+
+def _check_options(known: StorageType, options: dict[str, t.Any]) -> None:
+    for key in known.required:
+        if key not in options:
+            raise Failure(f"missing value for required option '{key}'")
+    for key in options:
+        if key not in known.required and key not in known.optional and key != "type":
+            raise Failure(f"unexpected property '{key}'")
+    _check_content(known, options)
+
+
+def _check_content(known: StorageType, options: dict[str, t.Any]) -> None:
+    wanted = formats.split_list(str(options.get("content", "")))
+    if wanted == ["none"] and "images" in known.contents and len(known.contents) > 2:
+        raise Failure("create storage failed: unknown vtype 'none'")
+    if any(item not in known.contents for item in wanted):
+        raise Failure("storage does not support content type 'none'")
+
+
+def _complete(known: StorageType, name: str, options: dict[str, t.Any]) -> None:
+    """What the real one adds: content, sharing, mount path; and leaves out: switches that are off."""
+    if not options.get("content"):
+        options["content"] = known.default
+    if known.mounted:
+        options.setdefault("path", f"/mnt/pve/{name}")
+    if known.shared:
+        options["shared"] = 1
+    for key in ("disable", "shared"):
+        if str(options.get(key, "1")) == "0":
+            del options[key]
+    if options.get("nodes") == "":
+        del options["nodes"]
+
+
+def _activate(call: Call, name: str, kind: str, options: dict[str, t.Any]) -> None:
+    """Backends are contacted when a storage is added: there is none behind the names of this lab."""
+    text = {
+        "nfs": f"storage '{name}' is not online",
+        "cifs": f"storage '{name}' is not online",
+        "lvmthin": f"no such logical volume {options.get('vgname')}/{options.get('thinpool')}",
+        "pbs": f"{name}: error fetching datastores - 500 Can't connect to {options.get('server')}:"
+        f"{options.get('port', 8007)} (Connection refused)",
+        "zfspool": f"could not activate storage '{name}', zfs error: open3: exec of zpool import -d "
+        f"/dev/disk/by-id/ -o cachefile=none {str(options.get('pool')).partition('/')[0]} failed: No such file or "
+        "directory at /usr/share/perl5/PVE/Tools.pm line 435.",
+    }.get(kind)
+    missing = kind == "dir" and str(options.get("create-base-path", options.get("mkdir", "1"))) == "0"
+    if missing and options["path"] not in _paths(call):
+        text = f"unable to activate storage '{name}' - directory '{options['path']}' does not exist or is unreachable"
+    if text:
+        raise Failure(f"create storage failed: {text}")
+
+
+def _paths(call: Call) -> set[str]:
+    nodes = call.cluster.nodes.values()
+    known = {directory for node in nodes for directory in node.config.directories}
+    return known | {str(options.get("path")) for options in call.cluster.storages.definitions.values()}
 
 
 @handles("PUT", "/storage/{storage}")
 def update(call: Call) -> dict[str, t.Any]:
     name = call.text("storage")
-    if name not in call.cluster.storages.definitions:
+    definitions = call.cluster.storages.definitions
+    if name not in definitions:
         raise Failure(f"update storage failed: storage '{name}' does not exist")
-    options = dict(call.cluster.storages.definitions[name])
+    options = dict(definitions[name])
+    known = TYPES[str(options["type"])]
+    if call.params.get("digest") not in (None, call.cluster.storages.digest()):
+        raise Failure(f"update storage failed: {CHANGED}")
+    given = {key: value for key, value in call.params.items() if key not in ("storage", "delete", "digest")}
+    for key in given:
+        if key not in known.required and key not in known.optional:
+            raise Failure(f"update storage failed: unexpected property '{key}'")
     for key in formats.split_list(call.text("delete")):
+        if key in known.required:
+            raise Failure(f"update storage failed: unable to delete required option '{key}'")
+        if key not in known.optional:
+            raise Failure(f"update storage failed: no such option '{key}'")
         options.pop(key, None)
-    options |= {key: value for key, value in call.params.items() if key not in ("storage", "delete", "digest")}
+    if given.get("content") == "":
+        given["content"] = "none"
+    options |= given
+    _complete(known, name, options)
     call.cluster.storages.define(name, options)
     return {"storage": name, "type": options["type"]}
 

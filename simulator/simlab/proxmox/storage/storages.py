@@ -26,6 +26,8 @@ class Storages:
         self._nodes = nodes
         self.definitions: dict[str, dict[str, t.Any]] = {}
         self._stores: dict[tuple[str, str], Store] = {}
+        #: Storages that are not defined any more: what lies on them is there when they are defined again.
+        self._retired: dict[tuple[str, str], Store] = {}
         self._configured = {storage.name: storage for storage in config.storages}
         #: Set by a fault: the next allocation or download finds no space.
         self.full = False
@@ -40,7 +42,9 @@ class Storages:
         for node in self._nodes:
             shared = str(options.get("shared", 0)) == "1" or options["type"] in ("nfs", "cifs", "pbs", "cephfs", "rbd")
             place = "shared" if shared else node
-            known = self._stores.get((place, name))
+            known = self._stores.get((place, name)) or self._retired.get((place, name))
+            if known is not None and known.options.get("path") != options.get("path"):
+                known = None
             store = known or self._new_store(name, options, place)
             store.options = options
             self._stores[node, name] = self._stores[place, name] = store
@@ -54,7 +58,7 @@ class Storages:
         """Remove a definition; the files stay, as in life."""
         del self.definitions[name]
         for key in [key for key in self._stores if key[1] == name]:
-            del self._stores[key]
+            self._retired[key] = self._stores.pop(key)
 
     def digest(self) -> str:
         """SHA-1 of ``storage.cfg``."""
