@@ -7,11 +7,16 @@ import asyncio
 import importlib
 import pathlib
 import socket
+import time
 import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from talos_support import SCHEMATIC, FakeKubernetes, FakeMachine
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos import credentials, secrets_bundle
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos.client import Client
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos.inputs import Node
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos.node import Connector
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task, execute
 from simlab.contracts import BootImage, Disk, Guest, Lease, Nic
 from simlab.faults import Faults
@@ -108,6 +113,20 @@ class PlayedLab:
         self.machines[name] = machine
         keywords = {"ledger": self.ledger, "faults": self.faults, "settings": self.settings}
         return TalosNode(t.cast(t.Any, machine), disk, image, **t.cast(t.Any, keywords))
+
+    def call(self, name: str, work: t.Callable[[Client], t.Any]) -> t.Any:
+        """Ask a node directly, with the rights that a module has."""
+        identity = credentials.from_bundle(secrets_bundle.load(self.secrets_path))
+        with Connector(identity).open(Node(name, self.address(name), "controlplane")) as client:
+            return work(client)
+
+    def wait_for_service(self, name: str, service: str) -> None:
+        for _ in range(200):
+            found = {one.id: one.state for one in self.call(name, lambda client: client.services())}
+            if found.get(service) == "Running":
+                return
+            time.sleep(0.05)
+        raise TimeoutError(f"{service} on {name} does not run")
 
     # -- modules
 

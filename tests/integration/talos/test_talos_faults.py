@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 import pytest
@@ -82,3 +83,18 @@ def test_an_answer_that_never_comes_is_a_time_out_that_names_the_call(lab: Playe
 
 def _denied(text: str) -> dict[str, t.Any]:
     return {"status": "PERMISSION_DENIED", "text": text}
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.3])
+def test_a_run_that_was_killed_after_the_bootstrap_is_resumed_without_a_second_one(
+    lab: PlayedLab, pause: float
+) -> None:
+    lab.power_on("cp1")
+    for module, params in steps(lab, "cp1")[:2]:
+        lab.run(module, **params)
+    lab.wait_for_service("cp1", "cri")
+    lab.call("cp1", lambda client: client.bootstrap())
+    time.sleep(pause)
+    resumed = lab.run("bootstrap", node=lab.address("cp1"), cluster_name="lab")
+    assert not resumed.get("failed"), resumed
+    assert effects(lab, BOOTSTRAP) == 1

@@ -19,13 +19,14 @@ import typing as t
 import grpclib.const
 import grpclib.server
 import pytest
-from ansible_collections.groundwork.homelab.plugins.module_utils import errors
-from ansible_collections.groundwork.homelab.plugins.module_utils.talos import channel, pki, status, tls
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from grpclib import GRPCError, Status
 from grpclib.const import Cardinality, Handler
 from grpclib.encoding.base import CodecBase
+
+from ansible_collections.groundwork.homelab.plugins.module_utils import errors
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos import channel, pki, status, tls
 
 HOST = "127.0.0.1"
 

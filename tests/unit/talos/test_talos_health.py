@@ -7,6 +7,7 @@ import dataclasses
 import typing as t
 
 import pytest
+
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import (
     HomelabError,
     ServerFault,
