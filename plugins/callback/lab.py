@@ -48,6 +48,7 @@ class CallbackModule(Default):
         self._layers: list[lab_lines.Layer] = []
         self._failures: list[str] = []
         self._play_name = ""
+        self._names: dict[str, str] = {}
         self._began = time.monotonic()
 
     # -- layers ------------------------------------------------------------------------------------------------------
@@ -68,7 +69,7 @@ class CallbackModule(Default):
             self._layers.append(lab_lines.Layer(name, time.monotonic()))
             self._say(f"\n-- {name} " + "-" * max(4, 60 - len(name)), constants.COLOR_HIGHLIGHT)
         # Unlike the default callback, no banner yet: a task that has nothing to show is not shown.
-        self._last_task_name = task.get_name().strip()
+        self._names[task._uuid] = task.get_name().strip()
 
     def _layer_of(self, task: t.Any) -> str:
         role = getattr(task, "_role", None)
@@ -86,8 +87,7 @@ class CallbackModule(Default):
         if self._last_task_banner == task._uuid:
             return
         self._last_task_banner = task._uuid
-        name = (self._last_task_name or task.get_name()).strip()
-        self._say(f"  {name.rpartition(' : ')[2]}")
+        self._say(f"  {self._name(task)}")
         if self._display.verbosity >= 2:
             self._print_task_path(task)
 
@@ -133,7 +133,7 @@ class CallbackModule(Default):
         """One line for each change of a result; the task itself where a module lists none."""
         listed = result.result.get("changes")
         ours = isinstance(listed, list) and all(isinstance(one, dict) and "resource" in one for one in listed)
-        name = result.task.get_name().strip().rpartition(" : ")[2]
+        name = self._name(result.task)
         changes = listed if ours and listed else [{"action": "change", "resource": f"{name}{label}"}]
         would = bool(result.task.check_mode)
         self._layers[-1].add(changes, would=would)
@@ -169,7 +169,7 @@ class CallbackModule(Default):
             self._say(f"{INDENT}=> {self._dump(result)}", color, stderr)
         if not ignored:
             self._layers[-1].failed = True
-            name = result.task.get_name().strip().rpartition(" : ")[2]
+            name = self._name(result.task)
             self._failures.append(f"{self._layers[-1].name}: {name}{label}{self._host(result)}")
 
     def v2_runner_on_skipped(self, result: t.Any) -> None:
@@ -186,7 +186,7 @@ class CallbackModule(Default):
     def v2_runner_retry(self, result: t.Any) -> None:
         left = result.result["retries"] - result.result["attempts"]
         reason = lab_lines.short(result.result.get("msg") or "not there yet")
-        name = result.task.get_name().strip().rpartition(" : ")[2]
+        name = self._name(result.task)
         self._print_task_banner(result.task)
         self._say(f"{INDENT}… {name}: {reason}; {left} more tries{self._host(result)}", constants.COLOR_VERBOSE)
 
@@ -217,6 +217,10 @@ class CallbackModule(Default):
         """Which host, unless it is the controller alone."""
         label = str(self.host_label(result))
         return "" if label == "localhost" else f" [{label}]"
+
+    def _name(self, task: t.Any) -> str:
+        """A task's name as it was when the task began, when all its variables were there; without its role."""
+        return self._names.get(task._uuid, task.get_name().strip()).rpartition(" : ")[2]
 
     def _has_words(self, found: t.Mapping[str, t.Any]) -> bool:
         return bool(found.get("warnings") or found.get("deprecations"))

@@ -169,7 +169,9 @@ class Client:
                 return False
             if isinstance(error, NotInstalled):
                 return not installing.over()
-            return isinstance(error, (Unreachable, ServerFault, Throttled, Conflict)) and not patience.over()
+            if isinstance(error, Throttled):
+                return True
+            return isinstance(error, (Unreachable, ServerFault, Conflict)) and not patience.over()
 
         backoff = Backoff(first=0.2, most=2.0)
         return retry(once, deadline=Deadline(INSTALL_PATIENCE), when=passing, progress=self.progress, backoff=backoff)

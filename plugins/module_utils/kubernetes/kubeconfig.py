@@ -11,12 +11,15 @@ before this returns.
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
 import shutil
 import ssl
 import tempfile
 import threading
 import typing as t
+import urllib.parse
+import urllib.request
 
 from ..errors import InvalidInput, MissingDependency
 
@@ -140,9 +143,27 @@ def _access(configuration: t.Any, loader: t.Any, source: str) -> Access:
         headers={"authorization": token} if token else {},
         tls=_tls(configuration) if server.startswith("https://") else None,
         server_name=configuration.tls_server_name or None,
-        proxy=configuration.proxy or None,
+        proxy=getattr(loader, "proxy", None) or proxy_for(server),
         source=source,
     )
+
+
+def proxy_for(server: str) -> str | None:
+    """The environment's proxy for this server; nothing where ``NO_PROXY`` (names, suffixes, networks) exempts it."""
+    parts = urllib.parse.urlsplit(server)
+    proxy = urllib.request.getproxies_environment().get(parts.scheme)
+    host = parts.hostname or ""
+    if not proxy or urllib.request.proxy_bypass_environment(parts.netloc.rpartition("@")[2]):
+        return None
+    exempt = urllib.request.getproxies_environment().get("no", "").split(",")
+    return None if any(_in_network(host, entry.strip()) for entry in exempt) else proxy
+
+
+def _in_network(host: str, entry: str) -> bool:
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False
 
 
 def _tls(configuration: t.Any) -> ssl.SSLContext:

@@ -18,6 +18,8 @@ PODS = Resource("v1", "Pod", "pods", True)
 EVENTS = Resource("v1", "Event", "events", True)
 REPLICA_SETS = Resource("apps/v1", "ReplicaSet", "replicasets", True)
 
+STORAGE_CLASSES = Resource("storage.k8s.io/v1", "StorageClass", "storageclasses", False)
+
 #: Kinds whose pods are looked at, and the pods' own kind.
 OWNERS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod", "PersistentVolumeClaim"})
 
@@ -147,6 +149,19 @@ class Troubles:
                     lasting = any(word in text for word in ("exceeded quota", "is forbidden", "is invalid"))
                     found.append(Trouble((uid, "events"), text, NO_PODS_GRACE if lasting else None))
         return found[-1:]
+
+
+def waits_for_consumer(client: Client, claim: Object) -> bool:
+    """Whether a claim is as ready as it can be: its storage class makes the volume when a pod first needs it."""
+    name = (claim.get("spec") or {}).get("storageClassName")
+    chosen = "volume.kubernetes.io/selected-node" in (claim["metadata"].get("annotations") or {})
+    if not name or chosen:
+        return False
+    try:
+        found = client.get(STORAGE_CLASSES, "", str(name)) or {}
+    except HomelabError:
+        return False
+    return found.get("volumeBindingMode") == "WaitForFirstConsumer"
 
 
 def _selector(owner: Object) -> str:

@@ -75,6 +75,8 @@ def _look(client: Client, target: Target, troubles: pods.Troubles) -> str:
         return "it is not there"
     try:
         reason = reason_of(live)
+        if reason and live["kind"] == "PersistentVolumeClaim" and pods.waits_for_consumer(client, live):
+            return ""
         if reason and live["kind"] in pods.OWNERS:
             reason = troubles.look(live) or reason
         return reason

@@ -214,3 +214,20 @@ def test_other_kinds_are_waited_for_by_their_status(lab: t.Any) -> None:
     path = f"/api/v1/namespaces/{lab.namespace}/services/lb/status"
     lab.act("PATCH", path, {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}})
     assert "msg" not in lab.run([service], wait=True, wait_timeout=5.0)
+
+
+def test_a_claim_that_waits_for_its_first_pod_is_ready(lab: t.Any) -> None:
+    storage = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": f"lazy-{lab.namespace}"},
+        "provisioner": "example.com/none",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "storageClassName": f"lazy-{lab.namespace}",
+    }
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "lazy"}, "spec": spec}
+    assert "msg" not in lab.run([storage, claim], wait=True, wait_timeout=5.0)
