@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's control socket: HTTP with JSON over ``/run/simlab/control.sock``.
 
-``GET /status``, ``GET /ledger?since=N``, ``POST /faults`` (fields of :class:`simlab.faults.Fault`), ``DELETE /faults``,
+``GET /status``, ``GET /ledger?since=N``, ``GET /ledger/mark`` (the newest number), ``GET /faults``, ``POST /faults``
+(fields of :class:`simlab.faults.Fault`), ``DELETE /faults``,
 ``POST /guests/<vmid>/power-off`` and ``power-on``, ``POST /run`` (``argv`` or ``playbook`` and ``arguments``, ``env``,
 ``cwd``; answers lines of JSON: ``{"stream", "data"}`` while it runs, at last ``{"exit"}`` and for playbooks ``run``),
 ``POST /stop``.
@@ -40,6 +41,8 @@ class Control:
         app.add_routes([
             web.get("/status", self._status),
             web.get("/ledger", self._ledger),
+            web.get("/ledger/mark", self._mark),
+            web.get("/faults", self._faults),
             web.post("/faults", self._add_fault),
             web.delete("/faults", self._clear_faults),
             web.post("/guests/{vmid:\\d+}/{power:power-on|power-off}", self._power),
@@ -61,6 +64,12 @@ class Control:
     async def _ledger(self, request: web.Request) -> web.Response:
         since = int(request.query.get("since", 0))
         return _json([dataclasses.asdict(entry) for entry in self._lab.ledger.entries(since)])
+
+    async def _mark(self, request: web.Request) -> web.Response:
+        return _json(self._lab.ledger.mark())
+
+    async def _faults(self, request: web.Request) -> web.Response:
+        return _json([dataclasses.asdict(fault) for fault in self._lab.faults.active])
 
     async def _add_fault(self, request: web.Request) -> web.Response:
         fault = parse(await request.json())

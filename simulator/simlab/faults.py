@@ -88,7 +88,7 @@ class Faults:
             await self.kill_playbook()
 
 
-_FIELDS = {field.name for field in dataclasses.fields(Fault)} - {"seen", "args"}
+_FIELDS = {field.name for field in dataclasses.fields(Fault)} - {"seen", "hit", "args"}
 
 
 def parse(fields: t.Mapping[str, t.Any]) -> Fault:
@@ -101,5 +101,5 @@ def parse(fields: t.Mapping[str, t.Any]) -> Fault:
         if name in known:
             known[name] = int(known[name])
     known["writes"] = str(known.get("writes", False)).lower() in ("1", "true", "yes")
-    rest = {name: value for name, value in fields.items() if name not in _FIELDS | {"args", "seen"}}
+    rest = {name: value for name, value in fields.items() if name not in _FIELDS | {"args", "seen", "hit"}}
     return Fault(**known, args={**fields.get("args", {}), **rest})

@@ -154,11 +154,15 @@ class SimulatedLab:
 
     def mark(self) -> int:
         """To be given to :meth:`ledger` later."""
-        return int(self.status()["ledger"]["last"])
+        return int(self.lab.request("GET", "/ledger/mark"))
 
     def fault(self, kind: str, **fields: t.Any) -> dict[str, t.Any]:
         """See :class:`simlab.faults.Fault`; further fields are its arguments."""
         return dict(self.lab.request("POST", "/faults", {"kind": kind, **fields}))
+
+    def faults(self) -> list[dict[str, t.Any]]:
+        """The active faults, with what they have seen so far."""
+        return list(self.lab.request("GET", "/faults"))
 
     def clear_faults(self) -> None:
         self.lab.request("DELETE", "/faults")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 import socket
 import ssl
@@ -10,7 +11,7 @@ import typing as t
 
 from aiohttp import web
 
-from ..faults import Faults
+from ..faults import Fault, Faults
 from ..ledger import Ledger
 from . import factory
 
@@ -45,27 +46,42 @@ class MirrorServer:
             await self._runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        web_request = t.cast(web.Request, request)
         name = request.host.partition(":")[0]
         write = request.method not in ("GET", "HEAD")
         fault = self._faults.meet(api="mirror", verb=request.method, path=request.path, write=write, caller="anonymous")
-        if fault is not None and fault.kind == "kill-before":
-            await self._faults.kill()
-        if fault is not None and fault.kind == "drop-before":
+        if fault is not None and await self._before(fault):
             return self._dropped(request, name, write)
-        if fault is not None and fault.kind == "answer":
-            answer: web.StreamResponse = web.Response(
-                status=int(fault.args.get("status", 503)), text=str(fault.args.get("text", ""))
-            )
-        else:
-            site = self._sites.get(name)
-            answer = await site(web_request) if site else web.Response(status=404, text=f"no site {name} here\n")
-        if fault is not None and fault.kind == "kill-after":
-            await self._faults.kill()
-        if fault is not None and fault.kind == "drop-after":
+        answer = await self._answer(t.cast(web.Request, request), name, fault)
+        if fault is not None and fault.kind in ("drop-after", "kill-after", "cut"):
+            await self._after(fault, request, answer)
             return self._dropped(request, name, write)
         self._record(request, name, write, str(answer.status), refused=answer.status >= 400)
         return answer
+
+    async def _before(self, fault: Fault) -> bool:
+        """True when the request is not to be done at all."""
+        if fault.kind == "kill-before":
+            await self._faults.kill()
+        elif fault.kind == "delay":
+            await asyncio.sleep(float(fault.args.get("seconds", 1)))
+        return fault.kind in ("drop-before", "kill-before")
+
+    async def _answer(self, request: web.Request, name: str, fault: Fault | None) -> web.StreamResponse:
+        if fault is not None and fault.kind == "answer":
+            return web.Response(status=int(fault.args.get("status", 503)), text=str(fault.args.get("text", "")))
+        site = self._sites.get(name)
+        answer = await site(request) if site else web.Response(status=404, text=f"no site {name} here\n")
+        if fault is not None and fault.kind == "garbage":
+            return web.Response(body=b"\x00\xff<html>it works</html>", content_type="text/html")
+        return answer
+
+    async def _after(self, fault: Fault, request: web.BaseRequest, answer: web.StreamResponse) -> None:
+        if fault.kind == "kill-after":
+            await self._faults.kill()
+        if fault.kind == "cut" and isinstance(answer, web.Response) and isinstance(answer.body, bytes):
+            half = web.StreamResponse(status=answer.status, headers={"Content-Length": str(len(answer.body))})
+            await half.prepare(request)
+            await half.write(answer.body[: len(answer.body) // 2])
 
     def _dropped(self, request: web.BaseRequest, name: str, write: bool) -> web.StreamResponse:
         self._record(request, name, write, "dropped", refused=False)

@@ -206,6 +206,19 @@ def test_a_connection_is_dropped_before_or_after_it_took_effect(kind: str, known
     assert asyncio.run(ask()) == known
 
 
+def test_an_answer_is_cut_in_the_middle_or_is_garbage(tmp_path: pathlib.Path) -> None:
+    async def ask() -> tuple[int, bytes]:
+        async with Web(tmp_path).serving() as web:
+            web.faults.add(Fault("cut", api="mirror"))
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await web.ask("GET", "/versions")
+            web.faults.add(Fault("garbage", api="mirror"))
+            return await web.ask("GET", "/versions")
+
+    status, body = asyncio.run(ask())
+    assert status == 200 and body.startswith(b"\x00\xff")
+
+
 # -- names ---------------------------------------------------------------------------------------------------------
 
 
