@@ -21,7 +21,8 @@ class Behaviours:
     """What the lab's settings say of containers; changes take effect at the next look.
 
     ``images`` maps an image prefix to ``ImagePullBackOff``, ``CrashLoopBackOff`` or ``NotReady``. A pod's annotations
-    ``simlab/behaviour`` (one of those) and ``simlab/ready-after`` (seconds, lab time) say it for one pod.
+    ``simlab/behaviour`` (one of those) and ``simlab/ready-after`` (seconds, lab time) say it for one pod. An image of a
+    registry below ``.invalid`` never pulls, as in life: no name server knows that domain.
     """
 
     images: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -34,7 +35,9 @@ class Behaviours:
         if told in KNOWN:
             return str(told)
         fitting = [prefix for prefix in self.images if image.startswith(prefix)]
-        return self.images[max(fitting, key=len)] if fitting else None
+        if fitting:
+            return self.images[max(fitting, key=len)]
+        return IMAGE_PULL if is_nowhere(image) else None
 
     def ready_delay(self, pod: t.Mapping[str, t.Any]) -> float:
         """Seconds of lab time until the pod is ready."""
@@ -43,6 +46,24 @@ class Behaviours:
             return float(str(told).rstrip("s")) if told is not None else self.ready_after
         except ValueError:
             return self.ready_after
+
+
+def is_nowhere(image: str) -> bool:
+    """Whether the image's registry has a name that cannot exist (RFC 2606)."""
+    registry = image.partition("/")[0].partition(":")[0]
+    return "/" in image and registry.endswith(".invalid")
+
+
+def pull_error(image: str) -> str:
+    """Why an image does not come, in containerd's words."""
+    why = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": '
+    if not is_nowhere(image):
+        return f"rpc error: code = NotFound desc = {why}{image}: not found"
+    registry, _, rest = image.partition("/")
+    name, _, tag = rest.partition(":")
+    url = f"https://{registry}/v2/{name}/manifests/{tag or 'latest'}"
+    host = registry.partition(":")[0]
+    return f'rpc error: code = Unknown desc = {why}failed to do request: Head "{url}": dial tcp: lookup {host}: no such host'
 
 
 def brings_network(image: str) -> bool:

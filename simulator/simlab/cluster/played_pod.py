@@ -7,7 +7,7 @@ import asyncio
 import typing as t
 
 from . import pod_needs
-from .behaviour import CRASH, IMAGE_PULL, NOT_READY, Behaviours, brings_network
+from .behaviour import CRASH, IMAGE_PULL, NOT_READY, Behaviours, brings_network, pull_error
 from .client import STRATEGIC, KubeClient, KubeError
 from .effects import Failed, effect_of
 from .node_status import NO_NETWORK, timestamp
@@ -143,10 +143,7 @@ class PlayedPod:
         backoff = PULL_BACKOFF
         while self._behaviour(container) == IMAGE_PULL:
             image = container.image
-            cause = (
-                f'rpc error: code = NotFound desc = failed to pull and unpack image "{image}": failed to resolve '
-                f'reference "{image}": {image}: not found'
-            )
+            cause = pull_error(image)
             container.state = waiting("ErrImagePull", cause)
             await self._push()
             await self.host.event(self.pod, "Normal", "Pulling", f'Pulling image "{image}"')

@@ -13,7 +13,7 @@ import typing as t
 import pytest
 
 from simlab.cluster.audit import is_write, without_secrets
-from simlab.cluster.behaviour import Behaviours, brings_network
+from simlab.cluster.behaviour import Behaviours, brings_network, pull_error
 from simlab.cluster.cilium import objects, parsed
 from simlab.cluster.operators import documents, reconcile
 from simlab.cluster.pod_status import containers_of, phase_of, pod_status, running, terminated
@@ -106,6 +106,15 @@ def test_the_longest_prefix_of_an_image_counts_and_a_pod_can_say_for_itself() ->
     told = {"metadata": {"annotations": {"simlab/behaviour": "ImagePullBackOff", "simlab/ready-after": "5s"}}}
     assert behaviours.of(told, "docker.io/x") == "ImagePullBackOff"
     assert behaviours.ready_delay(told) == 5.0
+
+
+def test_an_image_of_an_impossible_registry_never_pulls_and_says_why() -> None:
+    plain: dict[str, t.Any] = {"metadata": {}}
+    assert Behaviours().of(plain, "registry.invalid/app:1") == "ImagePullBackOff"
+    assert Behaviours().of(plain, "registry.invalid:5000/app") == "ImagePullBackOff"
+    assert Behaviours().of(plain, "docker.io/app.invalid/x") is None
+    assert "lookup registry.invalid: no such host" in pull_error("registry.invalid/app:1")
+    assert pull_error("ghcr.io/app:1").endswith("ghcr.io/app:1: not found")
 
 
 @pytest.mark.parametrize(

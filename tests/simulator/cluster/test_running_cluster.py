@@ -69,11 +69,11 @@ def test_a_deleted_pod_goes(cluster: Cluster) -> None:
 
 
 def test_an_image_that_never_pulls_is_reported_like_a_kubelet_does(cluster: Cluster) -> None:
-    cluster.behaviours.images["registry.invalid/"] = "ImagePullBackOff"
-    cluster.create_pod("nopull", {"containers": [{"name": "c", "image": "registry.invalid/x:1"}]})
+    cluster.behaviours.images["registry.example/"] = "ImagePullBackOff"
+    cluster.create_pod("nopull", {"containers": [{"name": "c", "image": "registry.example/x:1"}]})
     cluster.loop.until(lambda: _waiting(cluster, "nopull", "ImagePullBackOff"), "ImagePullBackOff")
     cluster.loop.until(lambda: _has_event(cluster, "nopull", "BackOff"), "BackOff event")
-    assert any(reason == "Failed" and "registry.invalid/x:1" in text for reason, text in cluster.events_of("nopull"))
+    assert any(reason == "Failed" and "registry.example/x:1" in text for reason, text in cluster.events_of("nopull"))
     cluster.behaviours.images.clear()
     cluster.loop.until(lambda: _ready(cluster, "nopull"), "ready once the image is there")
 
