@@ -90,6 +90,8 @@ def _stage() -> None:
             target = STAGE / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
+    # Or else ansible-test asks this checkout's Git, which ignores the folder, and has nothing to test.
+    subprocess.run(["git", "init", "--quiet"], cwd=STAGE, check=True)
     cache = pathlib.Path.home() / ".ansible/test/cache"
     cache.mkdir(parents=True, exist_ok=True)
     for version in ("24_2", "25_2"):

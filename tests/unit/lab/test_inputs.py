@@ -98,7 +98,7 @@ def test_the_connection_has_only_what_the_inventory_says() -> None:
 def test_the_installer_is_that_of_the_machines_own_schematic() -> None:
     lab_ = Lab(lab(w1={"talos_schematic": {}}))
     assert lab_.cluster()["installer_image"] == f"factory.talos.dev/nocloud-installer/{AGENT_ID}:v1.13.9"
-    assert [list(node["patches"]) for node in lab_.nodes()][0] == []
+    assert lab_.nodes()[0]["patches"] == []
     installer = lab_.nodes()[1]["patches"][0]["machine"]["install"]["image"]
     assert installer.startswith("factory.talos.dev/nocloud-installer/376567988ad3")
 
