@@ -123,7 +123,7 @@ class _Exchange:
         if fault.kind == "delay":
             await asyncio.sleep(float(fault.args.get("seconds", 1)))
         elif fault.kind == "answer":
-            status = Status[str(fault.args.get("status", "UNAVAILABLE")).upper()]
+            status = Status.__members__.get(str(fault.args.get("status")).upper(), Status.UNAVAILABLE)
             raise Refusal(status, str(fault.args.get("text", "injected fault")))
         elif fault.kind == "garbage":
             _transport(self._stream).write(_GARBAGE)

@@ -9,7 +9,7 @@ import typing as t
 
 from .. import publish, refusals
 from ..calls import Call, Reply, machine, single, streams, unary
-from ..events import Happening
+from ..events import Happening, new_id
 
 if t.TYPE_CHECKING:
     from ..node import TalosNode
@@ -136,7 +136,7 @@ async def events(node: TalosNode, call: Call) -> c.AsyncIterator[Reply]:
     request, source = call.request, node.runtime.events
     queue = source.follow()
     try:
-        yield {"data": {}, "id": publish.new_id()}
+        yield {"data": {}, "id": new_id()}
         for event in source.past(request.tail_events, request.tail_seconds, request.tail_id):
             if _wanted(event, request.with_actor_id):
                 yield event.as_message()
