@@ -79,9 +79,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _lab_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--lab", required=True, metavar="DIR", help="an inventory folder, or its name below inventories/")
-    parser.add_argument("--time-scale", type=float, default=0.02, metavar="X", help="real seconds per played second (0.02)")
-    parser.add_argument("--fault", action="append", default=[], metavar="k=v,… | JSON", help="break something on purpose")
+    parser.add_argument(
+        "--lab", required=True, metavar="DIR", help="an inventory folder, or its name below inventories/"
+    )
+    parser.add_argument(
+        "--time-scale", type=float, default=0.02, metavar="X", help="real seconds per played second (0.02)"
+    )
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="k=v,… | JSON", help="break something on purpose"
+    )
     parser.add_argument("--mirror", action="append", default=[], metavar="HOST=DIR", help="serve files under this name")
     parser.add_argument("--collection", type=pathlib.Path, metavar="DIR", help="the checkout to rehearse (this one)")
 

@@ -19,7 +19,12 @@ import typing as t
 
 from . import namespaces, sandbox
 
-_ENTERED = (("user", namespaces.NEWUSER), ("mnt", namespaces.NEWNS), ("net", namespaces.NEWNET), ("pid", namespaces.NEWPID))
+_ENTERED = (
+    ("user", namespaces.NEWUSER),
+    ("mnt", namespaces.NEWNS),
+    ("net", namespaces.NEWNET),
+    ("pid", namespaces.NEWPID),
+)
 
 
 class LabError(Exception):
@@ -153,4 +158,6 @@ def enter(lab: RunningLab, argv: t.Sequence[str], environment: t.Mapping[str, st
 
 def environment_of(lab: RunningLab) -> dict[str, str]:
     """What programs in the lab get to know: certificates, kubeconfig, the token's secret."""
-    return t.cast("dict[str, str]", json.loads((lab.root / str(sandbox.RUN / "environment.json").lstrip("/")).read_text()))
+    return t.cast(
+        "dict[str, str]", json.loads((lab.root / str(sandbox.RUN / "environment.json").lstrip("/")).read_text())
+    )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A simulated lab for tests::
 
-    with SimulatedLab("inventories/solo") as lab:
-        run = lab.run_playbook("bootstrap", "--check")
-        assert run["exit"] == 0 and lab.ledger(writes=True) == []
+with SimulatedLab("inventories/solo") as lab:
+    run = lab.run_playbook("bootstrap", "--check")
+    assert run["exit"] == 0 and lab.ledger(writes=True) == []
 """
 
 from __future__ import annotations

@@ -11,7 +11,34 @@ from .proxmox.config import AclConfig, NodeConfig, ProxmoxConfig, StorageConfig,
 _GIB = 1 << 30
 _ROLE = "AnsibleGuests"
 #: What the collection needs, and nothing else.
-_PRIVILEGES = ["VM.Audit", "Pool.Audit", "Datastore.Audit", "Sys.Audit", "SDN.Audit", "VM.Allocate", "Datastore.AllocateSpace", "SDN.Use", "Mapping.Use", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Cloudinit", "VM.Config.Disk", "VM.Config.HWType", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options", "VM.PowerMgmt", "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Clone", "VM.Backup", "VM.GuestAgent.Audit", "Datastore.AllocateTemplate", "Sys.AccessNetwork", "Datastore.Allocate"]
+_PRIVILEGES = [
+    "VM.Audit",
+    "Pool.Audit",
+    "Datastore.Audit",
+    "Sys.Audit",
+    "SDN.Audit",
+    "VM.Allocate",
+    "Datastore.AllocateSpace",
+    "SDN.Use",
+    "Mapping.Use",
+    "VM.Config.CDROM",
+    "VM.Config.CPU",
+    "VM.Config.Cloudinit",
+    "VM.Config.Disk",
+    "VM.Config.HWType",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.Options",
+    "VM.PowerMgmt",
+    "VM.Snapshot",
+    "VM.Snapshot.Rollback",
+    "VM.Clone",
+    "VM.Backup",
+    "VM.GuestAgent.Audit",
+    "Datastore.AllocateTemplate",
+    "Sys.AccessNetwork",
+    "Datastore.Allocate",
+]
 _FILES = ("images", "iso", "vztmpl", "import", "backup", "snippets", "rootdir")
 
 

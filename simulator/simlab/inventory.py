@@ -137,7 +137,9 @@ def interpret(raw: t.Mapping[str, t.Any], where: str) -> Inventory:
     urls = [str(variables.get("talos_image_factory_url") or "https://factory.talos.dev") for variables in factories]
     name = every.get("lab_name")
     if not name:
-        raise InventoryError(f"{where}: lab_name is not set; expected the lab's name, such as {pathlib.Path(where).name}")
+        raise InventoryError(
+            f"{where}: lab_name is not set; expected the lab's name, such as {pathlib.Path(where).name}"
+        )
     return Inventory(
         name=str(name),
         domain=every.get("lab_domain"),

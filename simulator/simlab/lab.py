@@ -143,7 +143,9 @@ class Lab:
             program: pathlib.Path | None = binaries.controlplane()
         except FileNotFoundError:
             program = None
-        return Settings(program=program, runtime=runtime, extensions=mirror.factory.extensions if mirror else lambda _: ())
+        return Settings(
+            program=program, runtime=runtime, extensions=mirror.factory.extensions if mirror else lambda _: ()
+        )
 
     def _boot(self, machine: guests.RunningMachine, disk: Disk, image: BootImage) -> OperatingSystem:
         if image.os != "talos":
@@ -227,7 +229,9 @@ class Lab:
             "hypervisors": [dataclasses.asdict(node) for node in self.inventory.hypervisors],
             "vms": [_vm(guest) for guest in self.proxmox.cluster.guests.values()],
             "guests": running,
-            "kubernetes": next((found for found in kubernetes if not found["problem"]), kubernetes[0] if kubernetes else None),
+            "kubernetes": next(
+                (found for found in kubernetes if not found["problem"]), kubernetes[0] if kubernetes else None
+            ),
             "ledger": {"last": self.ledger.mark(), "requests": counts},
             "faults": [dataclasses.asdict(fault) for fault in self.faults.active],
         }

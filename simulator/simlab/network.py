@@ -191,7 +191,12 @@ class Network:
         await ip([f"link add {cable} type veth peer name eth0 netns {name}", f"link set {cable} up"])
         await self.add_own_address(router, cable)
         gateway = router.partition("/")[0]
-        lines = ["link set lo up", "link set eth0 up", f"addr add {outside} dev eth0", f"route add default via {gateway}"]
+        lines = [
+            "link set lo up",
+            "link set eth0 up",
+            f"addr add {outside} dev eth0",
+            f"route add default via {gateway}",
+        ]
         await ip(lines, name)
         return namespace
 

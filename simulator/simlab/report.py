@@ -59,7 +59,9 @@ def _lab(status: t.Mapping[str, t.Any]) -> list[str]:
         addresses = [address for nic in guest["nics"].values() for address in nic.get("addresses", ())]
         system = guest["system"] or {}
         what = " ".join(str(system[key]) for key in ("os", "version", "stage") if system.get(key)) or guest["console"]
-        lines.append(f"  VM {guest['vmid']} {guest['name']} on {guest['node']}: {', '.join(addresses) or 'no address'}; {what}")
+        lines.append(
+            f"  VM {guest['vmid']} {guest['name']} on {guest['node']}: {', '.join(addresses) or 'no address'}; {what}"
+        )
     for node, ready in (status.get("kubernetes") or {}).get("nodes", {}).items():
         lines.append(f"  node {node}: {'Ready' if ready else 'not Ready'}")
     if len(lines) == 1:

@@ -124,9 +124,7 @@ def _emit(value: t.Any) -> list[str]:
     if isinstance(value, dict) and value:
         return [line for name, inner in value.items() for line in _emit_entry(str(name), inner)]
     if isinstance(value, list) and value:
-        return [
-            ("  " if place else "- ") + line for entry in value for place, line in enumerate(_emit(entry))
-        ]
+        return [("  " if place else "- ") + line for entry in value for place, line in enumerate(_emit(entry))]
     text = yaml.safe_dump(value, width=1 << 20, allow_unicode=True, default_flow_style=True)
     return [text.removesuffix("\n").removesuffix("\n...")]
 

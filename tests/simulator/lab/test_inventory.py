@@ -150,7 +150,11 @@ def test_an_inventory_is_read_with_its_templates_and_without_its_secrets(tmp_pat
     )
     environment = {**os.environ, "SIMLAB_TEST_USER": "deploy@pve", "PYTHONPATH": os.pathsep.join(_path())}
     found = asyncio.run(inventory.Reading(tmp_path, environment).result())
-    assert (found.name, found.hypervisors[0].address, found.machines[0].address) == ("templated", "10.9.8.2", "10.9.8.3")
+    assert (found.name, found.hypervisors[0].address, found.machines[0].address) == (
+        "templated",
+        "10.9.8.2",
+        "10.9.8.3",
+    )
     assert found.networks[0].gateway == "10.9.8.254"
     assert found.access.user == "deploy@pve" and "proxmox_api_token_secret" in found.access.given
 

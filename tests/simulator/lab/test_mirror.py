@@ -31,7 +31,10 @@ IDS = [
     ("{}", EMPTY),
     ("customization: {}", EMPTY),
     ('customization: {"extraKernelArgs": []}', EMPTY),
-    ("customization: {extraKernelArgs: [noapic, nolapic]}", "9cba8e32753f91a16c1837ab8abf356af021706ef284aef07380780177d9a06c"),
+    (
+        "customization: {extraKernelArgs: [noapic, nolapic]}",
+        "9cba8e32753f91a16c1837ab8abf356af021706ef284aef07380780177d9a06c",
+    ),
     (
         '{"customization": {"meta": [{"key": 10, "value": "foo"}], "extraKernelArgs": [], "systemExtensions": {}}}',
         "d308a2a5ee2277bed5fbaa104fcbc8d59122abfa737df987a95b4ca763459a7f",

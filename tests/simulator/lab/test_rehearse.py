@@ -201,7 +201,12 @@ def test_wrong_usage_is_said_before_anything_runs(arguments: list[str], text: st
     given = [argument.format(inventory=inventory) for argument in arguments]
     environment = {**os.environ, "PYTHONPATH": str(SIMULATOR)}
     finished = subprocess.run(
-        [sys.executable, "-m", "simlab", *given], capture_output=True, text=True, timeout=60, env=environment, check=False
+        [sys.executable, "-m", "simlab", *given],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
+        check=False,
     )
     assert finished.returncode == 2, finished.stderr
     assert text in finished.stderr and "Traceback" not in finished.stderr

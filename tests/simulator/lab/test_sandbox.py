@@ -99,7 +99,12 @@ def _asleep(namespace: str) -> bool:
 )
 @pytest.mark.parametrize("who", ["root", "plain user"])
 def test_a_signal_to_the_outer_process_ends_everything(
-    number: signal.Signals, status: int, who: str, inventory: pathlib.Path, playbook: pathlib.Path, tmp_path: pathlib.Path
+    number: signal.Signals,
+    status: int,
+    who: str,
+    inventory: pathlib.Path,
+    playbook: pathlib.Path,
+    tmp_path: pathlib.Path,
 ) -> None:
     if who == "root" and os.geteuid() != 0:
         pytest.skip("not root")
@@ -199,7 +204,12 @@ def test_without_namespaces_the_message_says_what_is_needed(inventory: pathlib.P
         f"sys.exit(cli.main(['run', '--lab', {str(inventory)!r}, 'bootstrap']))"
     )
     finished = subprocess.run(
-        [*prefix, sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=_environment(tmp_path), check=False
+        [*prefix, sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=_environment(tmp_path),
+        check=False,
     )
     assert finished.returncode == 3
     assert "Operation not permitted" in finished.stderr and "kernel.unprivileged_userns_clone=1" in finished.stderr

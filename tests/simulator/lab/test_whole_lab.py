@@ -24,7 +24,9 @@ def lab() -> t.Iterator[harness.SimulatedLab]:
 
 def test_the_status_shows_vms_nodes_members_and_objects(lab: harness.SimulatedLab) -> None:
     status = lab.status()
-    assert [(vm["vmid"], vm["status"], vm["config"]["name"]) for vm in status["vms"]] == [(VMID, "running", "talos-cp01")]
+    assert [(vm["vmid"], vm["status"], vm["config"]["name"]) for vm in status["vms"]] == [
+        (VMID, "running", "talos-cp01")
+    ]
     (guest,) = status["guests"]
     assert guest["nics"]["net0"]["addresses"] == [f"{ADDRESS}/24"]
     assert (guest["system"]["os"], guest["system"]["stage"]) == ("talos", "running")

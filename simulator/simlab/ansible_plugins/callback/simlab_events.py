@@ -28,7 +28,7 @@ class CallbackModule(CallbackBase):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         path = os.environ.get("SIMLAB_EVENTS")
-        self._file = open(path, "a", encoding="utf-8", buffering=1) if path else None
+        self._file = open(path, "a", encoding="utf-8", buffering=1) if path else None  # noqa: SIM115  (open until the end)
         if self._file is None:
             self.disabled = True
 
@@ -47,8 +47,8 @@ class CallbackModule(CallbackBase):
         layer = role.get_name().rpartition(".")[2] if role else getattr(self, "_play", "")
         self._tell("task", layer=str(layer), task=str(task.get_name()))
 
-    v2_playbook_on_handler_task_start = v2_playbook_on_cleanup_task_start = (
-        lambda self, task: self.v2_playbook_on_task_start(task, False)
+    v2_playbook_on_handler_task_start = v2_playbook_on_cleanup_task_start = lambda self, task: (
+        self.v2_playbook_on_task_start(task, False)
     )
 
     def _result(self, kind, result, **more):
