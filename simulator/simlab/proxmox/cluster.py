@@ -142,10 +142,11 @@ class Cluster:
 
     def next_id(self) -> int:
         options = dict(part.split("=") for part in str(self.options.get("next-id", "")).split(",") if "=" in part)
-        vmid = int(options.get("lower", 100))
-        while vmid in self.guests:
-            vmid += 1
-        return vmid
+        lower, upper = int(options.get("lower", 100)), int(options.get("upper", 1000000))
+        for vmid in range(lower, upper):
+            if vmid not in self.guests:
+                return vmid
+        raise Failure(f"unable to get any free VMID in range [{lower}, {upper}]")
 
     # -- high availability, jobs --------------------------------------------------------------------------
 

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import typing as t
 
 from .access import Access, Caller
-from .errors import Forbidden, ParameterError
+from .errors import ApiError, Failure, Forbidden, ParameterError
 
 #: Rights that allow to hand on one's own rights below a path.
 _DELEGATES = {"/storage/": "Datastore.Allocate", "/vms/": "VM.Allocate", "/pool/": "Pool.Allocate"}
@@ -78,14 +79,12 @@ class Permissions:
             raise Forbidden()
 
     def _any(self, checks: list[t.Any], params: dict[str, t.Any]) -> None:
-        errors: list[Forbidden] = []
+        """One of them is enough; when none holds the text says nothing."""
         for one in checks:
-            try:
+            with contextlib.suppress(ApiError):
                 self._check(one, params)
                 return
-            except Forbidden as error:
-                errors.append(error)
-        raise errors[0]
+        raise Forbidden()
 
     def _perm(self, rest: list[t.Any], params: dict[str, t.Any]) -> None:
         path, wanted, *options = rest
@@ -104,22 +103,32 @@ class Permissions:
 
     def _userid(self, what: str, params: dict[str, t.Any]) -> None:
         userid = str(params.get("userid", ""))
-        if what == "self" and userid == self.caller.user:
-            return
         if what == "Realm.AllocateUser":
             self.require(f"/access/realm/{userid.rpartition('@')[2]}", what)
-            return
-        raise Forbidden()
+        elif userid != self.caller.name:
+            self._check_user_exists(userid)
+            raise Forbidden()
+
+    def _check_user_exists(self, userid: str) -> None:
+        if userid not in self._access.users:
+            raise Failure(f"no such user ('{userid}')")
 
     def _userid_group(self, rest: list[t.Any], params: dict[str, t.Any]) -> None:
-        wanted = rest[0]
+        wanted, *options = rest
+        named = dict(zip(options[::2], options[1::2], strict=False))
+        userid, creating = str(params.get("userid", "")), named.get("groups_param") == "create"
+        if not creating:
+            self._check_user_exists(userid)
         if self.has("/access/groups", wanted, any_of=True):
             return
-        groups = str(params.get("groups") or "").split(",") if "groups_param" in rest else self._groups_of(params)
-        mine = [group for group in groups if group and self.has(f"/access/groups/{group}", wanted, any_of=True)]
-        if not mine:
-            raise Forbidden(f"/access/groups, {'|'.join(wanted)}")
+        text = ", ".join(wanted)
+        given = re.split(r"[,;\s]+", str(params.get("groups") or "")) if "groups_param" in named else []
+        for group in filter(None, given):
+            if not self.has(f"/access/groups/{group}", wanted, any_of=True):
+                raise Forbidden(f"/access/groups/{group}, {text}")
+        members = self._groups_of(userid) if not creating else [group for group in given if group]
+        if not any(self.has(f"/access/groups/{group}", wanted, any_of=True) for group in members):
+            raise Forbidden(f"/access/groups, {text}")
 
-    def _groups_of(self, params: dict[str, t.Any]) -> list[str]:
-        userid = params.get("userid")
+    def _groups_of(self, userid: str) -> list[str]:
         return [name for name, group in self._access.groups.items() if userid in group.members]

@@ -118,6 +118,11 @@ class Tasks:
         if task.running and task.runner is not None:
             task.runner.cancel()
 
+    def stop_all(self, kind: str, ident: str) -> None:
+        for task in self.by_upid.values():
+            if task.type == kind and task.id == ident:
+                self.stop(task)
+
     async def close(self) -> None:
         """Interrupt what runs and wait for it."""
         runners = [task.runner for task in self.by_upid.values() if task.runner and task.running]

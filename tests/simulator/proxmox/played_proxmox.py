@@ -81,14 +81,14 @@ class Client:
         self.session = session
         self.headers = {"Authorization": f"PVEAPIToken=ansible@pve!groundwork={SECRET}"}
 
-    async def __call__(self, method: str, path: str, **params: t.Any) -> Answer:
+    async def __call__(self, method: str, path: str, /, **params: t.Any) -> Answer:
         place: dict[str, t.Any] = {"params" if method in ("GET", "DELETE") else "data": params}
         async with self.session.request(method, self.base + path, headers=self.headers, **place) as response:
             decoded = await response.json(content_type=None) if response.status not in (401,) else {}
             decoded = decoded or {}
             return Answer(response.status, response.reason or "", decoded.get("data"), decoded.get("errors") or {})
 
-    async def task(self, method: str, path: str, **params: t.Any) -> str:
+    async def task(self, method: str, path: str, /, **params: t.Any) -> str:
         """The exit status of the task that a request starts."""
         answer = await self(method, path, **params)
         assert answer.status == 200, answer

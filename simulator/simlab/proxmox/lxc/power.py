@@ -75,6 +75,8 @@ def _running(call: Call, word: str = "CT") -> Container:
 def stop(call: Call) -> str:
     skip = _skip_lock(call)
     ct = _running(call)
+    if call.flag("overrule-shutdown"):
+        call.cluster.tasks.stop_all("vzshutdown", str(call.vmid))
 
     async def work(task: Task) -> None:
         async with call.cluster.locked(ct):

@@ -144,6 +144,8 @@ def start(call: Call) -> str:
 @handles("POST", f"{_STATUS}/stop")
 def stop(call: Call) -> str:
     skip = _skip_lock(call)
+    if call.flag("overrule-shutdown"):
+        call.cluster.tasks.stop_all("qmshutdown", str(call.vmid))
 
     async def work(task: Task) -> None:
         vm = call.cluster.vm(call.node.name, call.vmid)
