@@ -50,8 +50,10 @@ class KubeClient:
         self._headers = {"User-Agent": agent} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._session: aiohttp.ClientSession | None = None
         self._first = 0
+        self._closed = False
 
     async def close(self) -> None:
+        self._closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -169,6 +171,8 @@ class KubeClient:
         raise KubeError(0, "Unreachable", f"{method} {path}: {str(last) or type(last).__name__}")
 
     def _opened(self) -> aiohttp.ClientSession:
+        if self._closed:  # a request that was under way must not open it again
+            raise KubeError(0, "Closed", "the client was closed")
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=20, socket_factory=self._socket, force_close=False)
             self._session = aiohttp.ClientSession(connector=connector, read_bufsize=1 << 22)
