@@ -107,6 +107,8 @@ def _run(options: argparse.Namespace) -> int:
     for name in ("extra_vars", "tags", "limit"):
         passed += [part for value in getattr(options, name) for part in (f"--{name.replace('_', '-')}", value)]
     report = options.report.absolute() if options.report else None
+    if report and (not report.parent.is_dir() or report.is_dir()):
+        raise _Usage(f"--report {options.report}: expected a file in a folder that exists")
     plan = playbooks.Plan(tuple(options.playbooks), (*passed, *options.rest), report, options.keep)
     return _in_sandbox(options, plan)
 

@@ -121,7 +121,12 @@ class Network:
 
     async def start(self) -> None:
         await ip(["link set lo up"])
-        pathlib.Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+        forwarding = pathlib.Path("/proc/sys/net/ipv4/ip_forward")
+        try:
+            forwarding.write_text("1")
+        except OSError as error:  # /proc is read-only in some containers
+            if forwarding.read_text().strip() != "1":
+                raise NetworkError(f"the lab's router cannot route: {forwarding}: {error.strerror}") from None
 
     async def add_network(self, segment: Segment, subnet: str, gateway: str, mtu: int | None = None) -> None:
         """A segment on which the router has the gateway's address. A segment can carry several subnets."""

@@ -193,6 +193,10 @@ def test_keep_leaves_the_lab_until_it_is_stopped(inventory: pathlib.Path, playbo
         (["run", "--lab", "{inventory}", "--fault", "kind=explode", "bootstrap"], "unknown fault 'explode'"),
         (["run", "--lab", "{inventory}", "--mirror", "x=/nowhere", "bootstrap"], "expected HOST=DIR"),
         (["run", "--lab", "{inventory}", "--collection", "/etc", "bootstrap"], "no checkout of groundwork.homelab"),
+        (
+            ["run", "--lab", "{inventory}", "--report", "/nowhere/x.json", "{inventory}/hosts.yml"],
+            "a folder that exists",
+        ),
         (["run", "--lab", "{inventory}", "nonsense"], "no playbook nonsense"),
         (["proxmox", "--listen", "8006", "--password", "x"], "expected ADDRESS:PORT"),
     ],
