@@ -165,7 +165,7 @@ class _Applier:
             form.update({"checksum": image.checksum, "checksum-algorithm": image.algorithm})
         if image.factory and not image.factory.validate_certs:
             form["verify-certificates"] = "0"
-        asked = f"download {image.url} to {image.volid} on node {image.node}"
+        asked = f"download {image.volid} on node {image.node}"
         self.session.progress(asked)
         path = f"/nodes/{segment(image.node)}/storage/{segment(image.storage)}/download-url"
         try:
@@ -209,7 +209,7 @@ def _explained(error: TaskFailed, image: Image) -> HomelabError:
     )
     hint = next((hint for text, hint in hints if text in error.answer), "")
     kind = Refused if "refusing to override" in error.answer else TaskFailed
-    return kind(error.asked, of=error.of, answer=error.answer, hint=hint, **error.details)
+    return kind(f"{error.asked} from {image.url}", of=error.of, answer=error.answer, hint=hint, **error.details)
 
 
 def _unescaped(task: Upid) -> str:
