@@ -26,7 +26,8 @@ KUBERNETES_VERSION = "v1.36.3"
 #: The oldest Go that builds it.
 OLDEST_GO = (1, 26)
 _LDFLAGS = f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
-_FLAGS = ("-trimpath", f"-ldflags={_LDFLAGS}")
+#: The debugging information that -s and -w throw away again is not made at all: a tenth of the build.
+_FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false", f"-ldflags={_LDFLAGS}")
 #: Packages that a whole build compiles, about: what the progress is measured by.
 _PACKAGES = 2500
 
@@ -105,13 +106,15 @@ def _compile(go: pathlib.Path, path: pathlib.Path, say: t.Callable[[str], None])
         # The compiler's own garbage collection costs a tenth of the build; memory is there for it.
         "GOGC": os.environ.get("GOGC", "400"),
     }
-    env.setdefault("GOCACHE", str(cache_directory() / "go-build"))
+    own_cache = cache_directory() / "go-build"
+    env.setdefault("GOCACHE", str(own_cache))
     command = [str(go), "build", "-v", *_FLAGS, "-o", str(new), "."]
     try:
         tail = _run(command, env, say)
         if not new.exists():
             raise BuildError("the build of the control plane failed:\n" + "\n".join(tail))
         new.replace(path)
+        shutil.rmtree(own_cache, ignore_errors=True)  # 2.4 GB that nothing reads any more
     finally:
         with contextlib.suppress(OSError):
             new.unlink()
@@ -125,7 +128,7 @@ def _run(command: list[str], env: dict[str, str], say: t.Callable[[str], None]) 
     def tell() -> None:
         while not finished.wait(10):
             seconds = time.monotonic() - started
-            what = "downloading modules" if not done else f"{done} of about {_PACKAGES} packages compiled"
+            what = f"{done} of about {_PACKAGES} packages compiled" if done else "modules are downloaded and read"
             say(f"  {seconds:4.0f} s: {what}")
 
     teller = threading.Thread(target=tell, daemon=True)
