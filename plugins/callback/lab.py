@@ -49,6 +49,7 @@ class CallbackModule(Default):
         self._failures: list[str] = []
         self._play_name = ""
         self._names: dict[str, str] = {}
+        self._last_task_banner: str | None = None
         self._began = time.monotonic()
 
     # -- layers ------------------------------------------------------------------------------------------------------
@@ -220,7 +221,7 @@ class CallbackModule(Default):
 
     def _name(self, task: t.Any) -> str:
         """A task's name as it was when the task began, when all its variables were there; without its role."""
-        return self._names.get(task._uuid, task.get_name().strip()).rpartition(" : ")[2]
+        return str(self._names.get(task._uuid) or task.get_name()).strip().rpartition(" : ")[2]
 
     def _has_words(self, found: t.Mapping[str, t.Any]) -> bool:
         return bool(found.get("warnings") or found.get("deprecations"))

@@ -73,9 +73,10 @@ options:
   wait:
     description:
       - Wait until the objects are ready, or, with O(state=absent), gone.
-      - Deployments, StatefulSets and DaemonSets are ready when their current pods are, Jobs when they are complete, Pods,
-        PersistentVolumeClaims, Services of type LoadBalancer, Namespaces, Nodes, APIServices and CustomResourceDefinitions by their
-        status (a claim that only waits for its first pod is ready). Objects of other kinds are ready when they exist, but if they have a condition C(Ready) or C(Available), that must be true.
+      - Deployments, StatefulSets and DaemonSets are ready when their current pods are, Jobs when they are complete, Pods, Services of
+        type LoadBalancer, Namespaces, Nodes, APIServices and CustomResourceDefinitions by their status, and so are
+        PersistentVolumeClaims, but for those that only wait for their first pod.
+      - Objects of other kinds are ready when they exist, but if they have a condition C(Ready) or C(Available), that must be true.
       - What cannot become ready without help (an image that cannot be pulled, a program that ends again and again, a failed Job, an
         exceeded quota) ends the wait within seconds, with the cause.
     type: bool

@@ -153,7 +153,7 @@ def proxy_for(server: str) -> str | None:
     parts = urllib.parse.urlsplit(server)
     proxy = urllib.request.getproxies_environment().get(parts.scheme)
     host = parts.hostname or ""
-    if not proxy or urllib.request.proxy_bypass_environment(parts.netloc.rpartition("@")[2]):
+    if not proxy or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     exempt = urllib.request.getproxies_environment().get("no", "").split(",")
     return None if any(_in_network(host, entry.strip()) for entry in exempt) else proxy
