@@ -12,6 +12,11 @@ from .machineconfig import MachineConfig
 
 _LEGACY_KEYS = {"machine", "cluster", "debug", "persist"}
 _VERSION = "v1alpha1"
+_EXCLUSIVE = (
+    ("BondConfig", "BridgeConfig", "DummyLinkConfig", "LinkConfig", "VLANConfig", "VRFConfig", "WireguardConfig"),
+    ("Layer2VIPConfig", "HCloudVIPConfig"),
+    ("UserVolumeConfig", "ExistingVolumeConfig"),
+)
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -44,7 +49,20 @@ def load(text: bytes) -> MachineConfig:
             raise ConfigError(f"error decoding document {name} (line {line}): {error}") from None
     if not documents:
         raise ConfigError("config not found")
+    _check_conflicts(documents)
     return MachineConfig(text, tuple(documents))
+
+
+def _check_conflicts(documents: list[dict[str, t.Any]]) -> None:
+    """Kinds that may not have the same name: in the order in which the documents come."""
+    first: dict[tuple[str, str], str] = {}
+    for document in documents:
+        kind, name = str(document.get("kind") or ""), str(document.get("name") or "")
+        for kinds in _EXCLUSIVE:
+            if kind in kinds:
+                other = first.setdefault((kinds[0], name), kind)
+                if other != kind:
+                    raise ConfigError(f"conflicting documents: {other}/{name} and {kind}/{name}")
 
 
 def _roots(text: bytes) -> t.Iterator[t.Any]:

@@ -73,6 +73,7 @@ class TalosNode:
 
     async def shut_down(self) -> None:
         if self._runtime is not None:
+            self._runtime.set_stage("shuttingDown")
             with contextlib.suppress(Exception):
                 await sequences.stop_everything(self._runtime, "shutdown")
         await self.power_off()
@@ -178,10 +179,14 @@ class TalosNode:
 
     # --- API
     async def serve_maintenance(self, runtime: Runtime) -> None:
-        ca = pki.maintenance_ca()
+        """Serve the maintenance API; if it is served already, with another certificate of this boot's CA."""
+        runtime.maintenance_ca = runtime.maintenance_ca or pki.maintenance_ca()
         sans = [*runtime.network.addresses, "127.0.0.1", "::1"]
-        leaf = pki.server(ca, "maintenance-service.talos.dev", [runtime.hostname], sans)
-        await self._serve(server.maintenance_context(leaf), mutual=False)
+        leaf = pki.server(runtime.maintenance_ca, "maintenance-service.talos.dev", [runtime.hostname], sans)
+        if self._api is not None and not self._api.mutual:
+            self._api.renew(leaf, ())
+        else:
+            await self._serve(server.maintenance_context(leaf), mutual=False)
 
     async def serve_mutual(self, runtime: Runtime) -> None:
         """Serve with a certificate of the machine CA. Raises ValueError when the config holds no usable CA."""

@@ -11,7 +11,7 @@ import time
 import typing as t
 import uuid
 
-from . import network
+from . import network, pki
 from .events import Events
 from .machineconfig import MachineConfig
 from .resources import Resources
@@ -42,6 +42,7 @@ class Runtime:
         #: Whether an apply that reboots was accepted: no other is, until then.
         self.locked = False
         self.applying = False
+        self.maintenance_ca: pki.Pair | None = None
         self.trying: asyncio.Task[None] | None = None
         self.booted_at = time.time()
         #: Wakes the sequence that waits in maintenance for a configuration.

@@ -210,6 +210,13 @@ class Workload:
     async def restart_kubelet(self) -> None:
         services = self._runtime.services
         services.stopping("kubelet")
+        if self.kubernetes is not None:
+            await self.kubernetes.kubelet.stop(pods=False)
+        services.finished("kubelet")
+        services.starting("kubelet")
+        services.preparing("kubelet")
+        if self.kubernetes is not None:
+            await self.kubernetes.kubelet.start(boot=False)
         services.running("kubelet")
 
     async def leave_etcd(self) -> None:

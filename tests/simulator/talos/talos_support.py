@@ -166,6 +166,12 @@ class FakeKubernetes:
     async def start_kubelet(self) -> None:
         self.running = True
 
+    async def start(self, *, boot: bool = True) -> None:
+        self.running = True
+
+    async def stop(self, *, pods: bool = True) -> None:
+        self.running = False
+
     async def start_control_plane(self) -> None:
         pass
 

@@ -287,3 +287,27 @@ def test_the_ledger_has_every_request_and_no_secret(lab: Lab, secrets: dict[str,
         assert "abcdef" not in repr(lab.ledger.entries())
 
     run(lab, scenario())
+
+
+def test_the_kubelet_restarts_when_asked(lab: Lab, secrets: dict[str, t.Any]) -> None:
+    async def scenario() -> None:
+        node = await bootstrapped(lab, secrets)
+        async with connected(lab, "10.77.0.11", admin(secrets)) as client:
+            answer = await client.call("ServiceRestart", {"id": "kubelet"})
+            assert answer.first.resp == 'Service "kubelet" restarted'
+            stopped = await client.call("ServiceStop", {"id": "kubelet"})
+            assert stopped.message == 'service "kubelet" doesn\'t support stop operation via API'
+        await until(lambda: node.runtime.services.healthy("kubelet"))
+
+    run(lab, scenario())
+
+
+def test_documents_that_exclude_each_other_are_refused() -> None:
+    from simlab.talos.documents import ConfigError, load
+
+    two = (
+        b"apiVersion: v1alpha1\nkind: LinkConfig\nname: eth1\n---\n"
+        b"apiVersion: v1alpha1\nkind: VLANConfig\nname: eth1\nvlanID: 5\nparent: eth0\n"
+    )
+    with pytest.raises(ConfigError, match="conflicting documents: LinkConfig/eth1 and VLANConfig/eth1"):
+        load(two)
