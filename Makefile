@@ -40,7 +40,7 @@ setup-floor: setup
 
 .PHONY: demo
 demo: setup ## Watch an empty Proxmox host become a Ready Talos node, on a simulated lab
-	@$(BIN)/rehearse run --lab inventories/solo bootstrap
+	@ANSIBLE_STDOUT_CALLBACK=groundwork.homelab.lab $(BIN)/rehearse run --lab inventories/solo bootstrap
 
 .PHONY: rehearse
 rehearse: setup ## Run playbooks on a simulated lab: LAB=solo PLAY="bootstrap bootstrap" [ARGS="--check --diff"] [REPORT=run.json]
