@@ -159,6 +159,40 @@ def test_faults_of_tasks_and_answers(run: Run) -> None:
     run(test)
 
 
+def test_an_answer_can_be_late_garbled_or_cut(run: Run) -> None:
+    async def test(call: Client) -> None:
+        faults = call.server._faults
+        loop = asyncio.get_running_loop()
+        faults.add(Fault("delay", path="/version", args={"seconds": 0.2}))
+        start = loop.time()
+        assert (await call("GET", "/version")).status == 200
+        assert loop.time() - start >= 0.2
+        faults.clear()
+        faults.add(Fault("garbage", path="/version"))
+        with pytest.raises(ValueError, match=r"^(Expecting|.*codec)"):
+            await call("GET", "/version")
+        faults.clear()
+        faults.add(Fault("cut", path="/cluster/resources"))
+        with pytest.raises(aiohttp.ClientError):
+            await call("GET", "/cluster/resources")
+
+    run(test)
+
+
+def test_a_task_that_takes_long_can_be_interrupted_and_takes_back_what_it_reserved(run: Run) -> None:
+    async def test(call: Client) -> None:
+        call.server._faults.add(Fault("task-time", verb="POST", path="*/qemu", args={"seconds": 20}))
+        upid = (await call("POST", QEMU, **VM)).data
+        assert (await call("GET", f"{QEMU}/200/config")).data["lock"] == "create"
+        assert (await call("PUT", f"{QEMU}/200/config", cores="1")).reason == "VM is locked (create)"
+        assert (await call("DELETE", f"/nodes/pve1/tasks/{upid}")).status == 200
+        state = (await call("GET", f"/nodes/pve1/tasks/{upid}/status")).data
+        assert (state["status"], state["exitstatus"]) == ("stopped", "received interrupt")
+        assert 200 not in call.server.cluster.guests
+
+    run(test)
+
+
 def test_a_locked_guest_is_free_again_after_its_time(run: Run) -> None:
     async def test(call: Client) -> None:
         await create(call)
