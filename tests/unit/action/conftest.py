@@ -17,7 +17,12 @@ import yaml
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[2]
 ACTION = """
+import os
+
 from ansible_collections.groundwork.homelab.plugins.plugin_utils.in_process import InProcess
+
+
+LOADED_IN = os.getpid()
 
 
 class ActionModule(InProcess, group="{group}"):

@@ -76,7 +76,13 @@ def echo(task: Task, plan: Plan) -> dict[str, t.Any]:
 
 
 def where(task: Task, plan: Plan) -> dict[str, t.Any]:
-    return {"changed": False, "in_controller": "ansible.executor.task_executor" in sys.modules}
+    plugin = sys.modules.get("ansible_collections.groundwork.homelab.plugins.action.probe")
+    return {
+        "changed": False,
+        "in_controller": "ansible.executor.task_executor" in sys.modules,
+        "loaded_before_the_fork": getattr(plugin, "LOADED_IN", os.getpid()) != os.getpid(),
+        "heavy": "requests" in sys.modules,
+    }
 
 
 def missing(task: Task, plan: Plan) -> dict[str, t.Any]:

@@ -141,3 +141,11 @@ def test_other_machines_become_and_async_go_the_ordinary_way(play: t.Callable[..
     assert outcome.results["polled"]["in_controller"] is False
     assert outcome.results["become"].get("in_controller", False) is False
     assert outcome.results["far"]["unreachable"] is True
+
+
+def test_a_plugin_and_its_heavy_imports_are_loaded_once_before_ansible_forks(play: t.Callable[..., t.Any]) -> None:
+    where = {"name": "a", "behave": "where"}
+    results = play([{"name": "one", PROBE: where}, {"name": "two", PROBE: where}]).results
+    for name in ("one", "two"):
+        assert results[name]["loaded_before_the_fork"] is True
+        assert results[name]["heavy"] is True
