@@ -104,7 +104,9 @@ def environment() -> dict[str, str]:
     """Real interpreters before pyenv's shims, which may lead nowhere; Ansible finds this checkout and nothing older."""
     folders = os.environ.get("PATH", "").split(os.pathsep)
     roots = [folder.removesuffix("/shims") for folder in folders if folder.endswith("/.pyenv/shims")]
-    versions = [str(path) for root in roots for path in sorted(pathlib.Path(root).glob("versions/3.*/bin"), reverse=True)]
+    versions = [
+        str(path) for root in roots for path in sorted(pathlib.Path(root).glob("versions/3.*/bin"), reverse=True)
+    ]
     mine = {
         "PATH": os.pathsep.join([str(BIN), *versions, *folders]),
         "ANSIBLE_COLLECTIONS_PATH": f"{LINK}:{_site_packages()}",
@@ -124,7 +126,9 @@ def main() -> int:
     known = linters()
     unknown = sorted(set(chosen) - {linter.name for linter in known})
     if unknown:
-        print(f"lint: no linter {', '.join(unknown)}; there are {', '.join(one.name for one in known)}", file=sys.stderr)
+        print(
+            f"lint: no linter {', '.join(unknown)}; there are {', '.join(one.name for one in known)}", file=sys.stderr
+        )
         return 2
     failed = [linter.name for linter in known if (not chosen or linter.name in chosen) and not passes(linter)]
     if not chosen or "ansible-test-sanity" in chosen:

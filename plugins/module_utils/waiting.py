@@ -97,9 +97,7 @@ def wait_for(
             told, told_at = outcome.reason, waited
             progress(f"waiting for {what}: {outcome.reason} ({waited:.0f} s)")
         if deadline.over():
-            raise WaitTimeout(
-                f"see {what} within {deadline.seconds:g} s", of=of, answer=outcome.reason, hint=hint
-            )
+            raise WaitTimeout(f"see {what} within {deadline.seconds:g} s", of=of, answer=outcome.reason, hint=hint)
         deadline.clock.sleep(min(pause, max(deadline.left(), 0.001)))
     raise AssertionError("unreachable: the back-off never ends")
 

@@ -101,7 +101,7 @@ def run(task: Task) -> dict[str, t.Any]:
     )
 
     given = task.params["path"] or credentials.required_bundle_path(task.params)
-    path = pathlib.Path(given).expanduser().absolute()
+    path = pathlib.Path(given).absolute()
     plan = Plan()
     if path.exists():
         credentials.load_bundle(path, task)

@@ -63,7 +63,10 @@ def test_the_node_is_ready(kubernetes: t.Callable[[str], t.Any]) -> None:
 
 
 def test_the_labs_namespaces_are_there_with_their_labels(kubernetes: t.Callable[[str], t.Any]) -> None:
-    found = {item["metadata"]["name"]: item["metadata"].get("labels", {}) for item in kubernetes("/api/v1/namespaces")["items"]}
+    found = {
+        item["metadata"]["name"]: item["metadata"].get("labels", {})
+        for item in kubernetes("/api/v1/namespaces")["items"]
+    }
     assert {"argocd", "authentik", "cert-manager", "cloudflared", "media", "observability", "tailscale"} <= set(found)
     assert found["tailscale"]["pod-security.kubernetes.io/enforce"] == "privileged"
 

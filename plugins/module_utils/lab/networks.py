@@ -16,7 +16,7 @@ from . import kinds, schema
 from .inventory import Inventory
 from .problems import Problem
 
-AnyNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+AnyNetwork = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 Span = tuple[ipaddress.IPv4Address, ipaddress.IPv4Address]
 
 #: Ranges whose addresses somebody else hands out, by what their names have in them.

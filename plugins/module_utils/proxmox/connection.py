@@ -125,7 +125,7 @@ def verification(validate_certs: bool, ca_path: str) -> bool | str:
 def _identity(params: t.Mapping[str, t.Any]) -> tuple[str, str]:
     user, token = params.get("api_user") or "", params.get("api_token_id") or ""
     if "!" in token:
-        owner, _, token = token.partition("!")
+        owner, token = token.split("!", 1)
         if user and user != owner:
             raise InvalidInput(f"api_user is {user}, but api_token_id names a token of {owner}", hint="Leave one out.")
         user = owner

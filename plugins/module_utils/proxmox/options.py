@@ -15,7 +15,7 @@ import urllib.parse
 
 from . import propertystring as ps
 
-Value = str | int
+Value = t.Union[str, int]
 Comparable = t.Any
 
 #: Options that are property strings -> their default key (which may stand without its name).

@@ -22,15 +22,24 @@ import typing as t
 from ..errors import InvalidInput, MissingDependency
 
 try:
-    from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
+    from cryptography import exceptions, x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-except ImportError as error:
-    raise MissingDependency("cryptography", reason=str(error)) from error
+except ImportError as missing:
 
-PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+    class _Missing:
+        """Says what is missing when it is used, so that this module can be imported without it."""
+
+        def __init__(self, reason: str) -> None:
+            self.reason = reason
+
+        def __getattr__(self, name: str) -> t.NoReturn:
+            raise MissingDependency("cryptography", reason=self.reason)
+
+    exceptions = x509 = hashes = serialization = ec = ed25519 = rsa = t.cast("t.Any", _Missing(str(missing)))
+
+if t.TYPE_CHECKING:
+    PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 Kind = t.Literal["ed25519", "ecdsa"]
 
 CA_LIFETIME = dt.timedelta(hours=87600)
@@ -104,7 +113,11 @@ def issued_by(crt: bytes, ca: bytes) -> bool:
     """Whether this authority signed this certificate."""
     try:
         load_certificate(crt).verify_directly_issued_by(load_certificate(ca))
-    except (ValueError, TypeError, InvalidSignature):  # the package raises one of several kinds: each means no
+    except (
+        ValueError,
+        TypeError,
+        exceptions.InvalidSignature,
+    ):  # the package raises one of several kinds: each means no
         return False
     return True
 
@@ -118,7 +131,7 @@ def belongs(pair: Pair) -> bool:
 
 def token() -> str:
     """A token as kubeadm and trustd know it: 6 characters, a dot, 16 characters."""
-    return ".".join("".join(secrets.choice(_TOKEN_ALPHABET) for _ in range(length)) for length in (6, 16))
+    return ".".join("".join(secrets.choice(_TOKEN_ALPHABET) for number in range(length)) for length in (6, 16))
 
 
 def service_account_key() -> bytes:
@@ -130,13 +143,14 @@ def new_ca(organization: str | None, kind: Kind, *, now: dt.datetime | None = No
     """A certificate authority. The aggregator's has an empty subject, as Talos's generator gives it."""
     start = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     key = _new_key(kind)
-    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)] if organization else []
+    attributes = [x509.NameAttribute(x509.oid.NameOID.ORGANIZATION_NAME, organization)] if organization else []
     name = x509.Name(attributes)
     builder = (
         _builder(name, name, key, start, start + CA_LIFETIME)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+            x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH, x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]),
+            critical=False,
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier(os.urandom(20)), critical=False)
@@ -156,13 +170,13 @@ def client_certificate(
     authority, ca_key = load_certificate(ca.crt), load_key(ca.key)
     moment = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     key = _new_key("ed25519" if isinstance(ca_key, ed25519.Ed25519PrivateKey) else "ecdsa")
-    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, name) for name in sorted(organizations)]
+    attributes = [x509.NameAttribute(x509.oid.NameOID.ORGANIZATION_NAME, name) for name in sorted(organizations)]
     if common_name:
-        attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name))
+        attributes.append(x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, common_name))
     builder = (
         _builder(x509.Name(attributes), authority.subject, key, moment - CLOCK_SKEW, moment + lifetime)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
     )
     identifier = _key_identifier(authority)
     if identifier is not None:

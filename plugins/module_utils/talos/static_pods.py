@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import typing as t
@@ -26,6 +27,7 @@ _NEED_API = frozenset({"kube-controller-manager", "kube-scheduler"})
 _DOWN, _DOWN_NEEDING_API = 3.0, 30.0
 _LOG_LINES = 10
 _LOG_SHOWN = 3
+_LOG_ATTEMPTS = 3
 #: Lines that say what is wrong, as Kubernetes' components write them.
 _ERROR = re.compile(r"([EF]\d{4} |Error|error|panic|fatal|invalid|unknown)")
 
@@ -147,16 +149,21 @@ def _failure(node: Node, client: Client, pod: Pod, censor: t.Callable[[str], str
 
 
 def _last_words(client: Client, pod: Pod) -> list[str]:
-    """The log of the pod's last container that ended; a crash's cause is in it."""
-    try:
-        containers = _containers(pod, client)
-        ended = [one for one in containers if one.status == "CONTAINER_EXITED"] or containers
-        for container in reversed(ended):
-            lines = client.container_log(container.id, _LOG_LINES)
-            if lines:
-                return [_message(line) for line in lines]
-    except HomelabError:  # the log is a courtesy: its absence must not hide the crash
-        return []
+    """The log of the pod's last container that ended; a crash's cause is in it.
+
+    A container that crashes is replaced all the time, so one of the list may be gone by now: look again then.
+    """
+    for _attempt in range(_LOG_ATTEMPTS):
+        try:
+            containers = _containers(pod, client)
+        except HomelabError:  # the log is a courtesy: its absence must not hide the crash
+            return []
+        ended = [one for one in containers if one.status == "CONTAINER_EXITED"]
+        for container in [*reversed(ended), *reversed(containers)]:
+            with contextlib.suppress(HomelabError):
+                lines = client.container_log(container.id, _LOG_LINES)
+                if lines:
+                    return [_message(line) for line in lines]
     return []
 
 

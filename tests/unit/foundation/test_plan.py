@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.groundwork.homelab.plugins.module_utils import errors, plan, task
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ansible_collections.groundwork.homelab.plugins.module_utils import errors, plan, task
 
 GROW = plan.Change("vm/200", "update", {"memory": 8192}, {"memory": 16384}, note="needs a restart", operation=object())
 START = plan.Change("vm/200", "start")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.groundwork.homelab.plugins.module_utils import errors, waiting
 
 
