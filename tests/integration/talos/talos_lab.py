@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import importlib
 import pathlib
 import socket
@@ -54,12 +55,38 @@ class Loopback:
         return await asyncio.create_subprocess_exec(*argv, **keywords)
 
 
+@dataclasses.dataclass(frozen=True)
+class StaticPod:
+    name: str
+    manifest: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    state: str = "running"
+    reason: str = ""
+    message: str = ""
+    ready: bool = True
+    pid: int | None = 1
+    exit_code: int | None = None
+    restarts: int = 0
+
+
+class WellKubernetes(FakeKubernetes):
+    """No processes: a control plane whose static pods are always ready."""
+
+    def __init__(self, runtime: t.Any, config: t.Any) -> None:
+        super().__init__(runtime, config)
+        if config.control_plane:
+            self.control_plane = self
+
+    def pods(self) -> list[StaticPod]:
+        names = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+        return [StaticPod(name) for name in names] if self.etcd and self.etcd.pid else []
+
+
 class PlayedLab:
     """Nodes with addresses ``<subnet>.<number>``, and what their API was asked."""
 
     def __init__(self, path: pathlib.Path, loop: asyncio.AbstractEventLoop, subnet: str) -> None:
         self.path, self.loop, self.subnet = path, loop, subnet
-        self.settings = Settings(registry=Registry(), runtime=path / "run", kubernetes=FakeKubernetes)
+        self.settings = Settings(registry=Registry(), runtime=path / "run", kubernetes=WellKubernetes)
         self.ledger, self.faults = Ledger(), Faults()
         self.nodes: dict[str, TalosNode] = {}
         self.machines: dict[str, FakeMachine] = {}

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The examples of the documentation run as they stand, in the controller and as modules of their own, with the same result."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import typing as t
+
+import pytest
+import yaml
+from talos_lab import MODULES, PlayedLab
+
+#: Modules that wait: shorter here than for real machines.
+WAITING = ("apply_config", "bootstrap", "kubeconfig", "health")
+NAMES = ("secrets", "config", "apply_config", "bootstrap", "kubeconfig", "health")
+
+
+def tasks_of(lab: PlayedLab, *names: str) -> list[dict[str, t.Any]]:
+    """The examples, with the lab's address in place of the documentation's."""
+    tasks: list[dict[str, t.Any]] = []
+    for name in names:
+        text = str(importlib.import_module(f"{MODULES}.talos_{name}").EXAMPLES)
+        text = text.replace("192.168.30.50", lab.address("cp1"))
+        tasks += yaml.safe_load(text)
+    for task in tasks:
+        for module, options in task.items():
+            if module.rpartition(".talos_")[2] in WAITING:
+                options["wait_timeout"] = 60
+    return tasks
+
+
+def play(lab: PlayedLab, tasks: list[dict[str, t.Any]], *arguments: str, in_process: bool) -> list[dict[str, t.Any]]:
+    """The results of the tasks, in order."""
+    variables = {"groundwork_in_process": in_process}
+    playbook = lab.path / "play.yml"
+    playbook.write_text(
+        yaml.safe_dump(
+            [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables, "tasks": tasks}]
+        )
+    )
+    inventory, config = lab.path / "hosts", lab.path / "ansible.cfg"
+    inventory.write_text("localhost\n")
+    config.write_text("[defaults]\n")
+    collection = importlib.import_module(f"{MODULES}.talos_secrets").__file__
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = pathlib.Path(sys.prefix) / "lib" / version / "site-packages"
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON", "TALOS"))},
+        "ANSIBLE_COLLECTIONS_PATH": f"{pathlib.Path(str(collection)).parents[5]}:{site}",
+        "ANSIBLE_CONFIG": str(config),
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        "ANSIBLE_HOME": str(lab.path / "home"),
+        "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+    }
+    command = [sys.executable, "-m", "ansible.cli.playbook", "-i", str(inventory), str(playbook), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert "{" in done.stdout, done.stdout + done.stderr
+    _refuse_secrets(lab, done.stdout + done.stderr)
+    report = json.loads(done.stdout[done.stdout.index("{") :])
+    return [task["hosts"]["localhost"] for task in report["plays"][0]["tasks"]]
+
+
+def _refuse_secrets(lab: PlayedLab, text: str) -> None:
+    bundle = yaml.safe_load(lab.secrets_path.read_text())
+    values = [bundle["cluster"]["secret"], *bundle["secrets"].values(), bundle["trustdinfo"]["token"]]
+    values += [pair["key"] for pair in bundle["certs"].values()]
+    assert not [value for value in values if value in text]
+
+
+def without_ways(result: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What only one of the ways adds."""
+    more = ("invocation", "ansible_facts", "_ansible_no_log", "action", "failed")
+    return {key: value for key, value in result.items() if key not in more}
+
+
+@pytest.mark.parametrize("in_process", [True, False], ids=["here", "module"])
+def test_the_examples_run_and_are_idempotent(lab: PlayedLab, in_process: bool) -> None:
+    lab.power_on("cp1")
+    tasks = tasks_of(lab, *NAMES)
+    results = play(lab, tasks, "-vvv", "--diff", in_process=in_process)
+    assert [result.get("msg") for result in results if result.get("failed")] == []
+    assert [result["changed"] for result in results] == [False, True, True, True, True, False]
+    written = lab.writes()
+    again = play(lab, tasks, in_process=in_process)
+    assert [result["changes"] for result in again] == [[]] * len(tasks)
+    assert lab.writes() == written and len(written) == 2
+
+
+def test_both_ways_give_the_same_result_and_the_same_error(lab: PlayedLab) -> None:
+    lab.power_on("cp1")
+    apply_config, health = tasks_of(lab, "apply_config", "health")
+    options = apply_config["groundwork.homelab.talos_apply_config"]
+    wrong = {**options, "patches": [{"machine": {"sysctl": {"wireguardPrivateKey": "s3cr3t"}}}]}
+    tasks = [
+        *tasks_of(lab, "secrets"),
+        apply_config,
+        {"groundwork.homelab.talos_apply_config": wrong, "ignore_errors": True},
+        {**health, "ignore_errors": True},
+    ]
+    tasks[-1]["groundwork.homelab.talos_health"]["planned"] = True
+    here = play(lab, tasks, "--check", "--diff", in_process=True)
+    there = play(lab, tasks, "--check", "--diff", in_process=False)
+    assert [without_ways(result) for result in here] == [without_ways(result) for result in there]
+    assert here[1]["changes"] and here[1]["diff"]
+    assert "machine.sysctl is not known (did you mean sysctls?)" in here[2]["msg"]
+    assert lab.writes() == []
