@@ -97,6 +97,7 @@ def test_no_secret_is_said_cached_listed_or_left(tmp_path: pathlib.Path) -> None
 #: What is secret there by nature: the disks of the guests, and what the lab keeps for its own played servers.
 _OF_THE_LAB = (
     "/run/simlab/hypervisors",
+    "/run/simlab/runtime",
     "/run/simlab/variables.yml",
     "/run/simlab/environment.json",
     "/run/simlab/secrets/",
