@@ -88,6 +88,17 @@ class MissingDependency(HomelabError):
         )
 
 
+class Absent:
+    """Stands for a package that is not installed: the module that wants it can be imported, and says so when it is used."""
+
+    def __init__(self, package: str, reason: ImportError) -> None:
+        self._package = package
+        self._reason = str(reason)
+
+    def __getattr__(self, name: str) -> t.NoReturn:
+        raise MissingDependency(self._package, reason=self._reason)
+
+
 class Unreachable(HomelabError):
     """Nobody answered: name look-up, connection, or TLS with an unknown peer failed."""
 

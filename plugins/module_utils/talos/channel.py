@@ -19,8 +19,8 @@ import typing as t
 import urllib.parse
 
 from ..errors import (
+    Absent,
     HomelabError,
-    MissingDependency,
     ServerFault,
     Unauthenticated,
     Unreachable,
@@ -34,8 +34,8 @@ try:
     import h2.events
     import h2.exceptions
     import h2.settings
-except ImportError as error:
-    raise MissingDependency("h2", reason=str(error)) from error
+except ImportError as missing:
+    h2 = t.cast("t.Any", Absent("h2", missing))
 
 PORT = 50000
 #: The largest message in bytes, as Talos's own server and client have it.

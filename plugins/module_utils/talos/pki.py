@@ -19,24 +19,14 @@ import secrets
 import string
 import typing as t
 
-from ..errors import InvalidInput, MissingDependency
+from ..errors import Absent, InvalidInput
 
 try:
     from cryptography import exceptions, x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 except ImportError as missing:
-
-    class _Missing:
-        """Says what is missing when it is used, so that this module can be imported without it."""
-
-        def __init__(self, reason: str) -> None:
-            self.reason = reason
-
-        def __getattr__(self, name: str) -> t.NoReturn:
-            raise MissingDependency("cryptography", reason=self.reason)
-
-    exceptions = x509 = hashes = serialization = ec = ed25519 = rsa = t.cast("t.Any", _Missing(str(missing)))
+    exceptions = x509 = hashes = serialization = ec = ed25519 = rsa = t.cast("t.Any", Absent("cryptography", missing))
 
 if t.TYPE_CHECKING:
     PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
