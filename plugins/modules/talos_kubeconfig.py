@@ -57,7 +57,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-path:
+kubeconfig:
   description: Path of the kubeconfig.
   returned: success
   type: str
@@ -116,7 +116,7 @@ def run(task: Task) -> dict[str, t.Any]:
     plan, text = kubeconfig.plan(check_mode=task.check_mode, planned=task.params["planned"])
     if plan and not task.check_mode:
         kubeconfig.write(plan, text)
-    return task.result(plan, path=str(kubeconfig.dest))
+    return task.result(plan, kubeconfig=str(kubeconfig.dest))
 
 
 def main() -> None:

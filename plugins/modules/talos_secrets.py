@@ -43,7 +43,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-path:
+bundle:
   description: Path of the bundle.
   returned: success
   type: str
@@ -109,7 +109,7 @@ def run(task: Task) -> dict[str, t.Any]:
         plan = Plan.of([Change(f"talos-secrets/{path}", "create", after={"mode": "0600", "secrets": HIDDEN})])
     if plan and not task.check_mode:
         secrets_bundle.create(path, secrets_bundle.generate())
-    return task.result(plan, path=str(path))
+    return task.result(plan, bundle=str(path))
 
 
 def main() -> None:

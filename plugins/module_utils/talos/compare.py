@@ -14,11 +14,15 @@ from .merge import Document, describe, document_id
 
 #: Keys whose value is a secret wherever they stand.
 _SECRET_KEY = re.compile(
-    r"(^key$|^auth$|^content$|token$|secret$|password|passphrase|private_?key|preshared_?key)", re.IGNORECASE
+    r"(^key$|^auth$|^content$|token$|secret$|password|passphrase|private_?key|preshared_?key"
+    r"|(auth|api|access|account)_?key(_?\d+)?$)",
+    re.IGNORECASE,
 )
-#: Values that are secret whatever their key is: PEM keys, plain or in base64, passwords in URLs, Secret manifests.
+#: Values that are secret whatever their key is: PEM keys, plain or in base64, passwords and tokens in URLs, Secret
+#: manifests, and environment variables of extensions as ``NAME=value`` whose name says it (``TS_AUTHKEY=tskey-…``).
 _SECRET_VALUE = re.compile(
-    r"PRIVATE KEY-----|(UFJJVkFURSBLRVk|BSSVZBVEUgS0VZ|QUklWQVRFIEtFW)|://[^/\s:@]+:[^/\s@]+@|^kind:\s*Secret\b",
+    r"PRIVATE KEY-----|(UFJJVkFURSBLRVk|BSSVZBVEUgS0VZ|QUklWQVRFIEtFW)|://[^/\s:@]+:[^/\s@]+@|^kind:\s*Secret\b"
+    r"|[?&]\w*(?i:token|secret|password)=[^&\s]|\A\w*(?i:key|token|secret|passw(or)?d|passphrase|credentials?)\d*=\S",
     re.MULTILINE,
 )
 

@@ -71,9 +71,9 @@ class StaticPod:
 class WellKubernetes(FakeKubernetes):
     """No processes: a control plane whose static pods are always ready."""
 
-    def __init__(self, runtime: t.Any, config: t.Any) -> None:
-        super().__init__(runtime, config)
-        if config.control_plane:
+    def __init__(self, *arguments: t.Any) -> None:
+        super().__init__(*arguments)
+        if self.etcd is not None:
             self.control_plane = self
 
     def pods(self) -> list[StaticPod]:
