@@ -17,8 +17,9 @@ import yaml
 from . import goyaml
 
 _TAG = "tag:yaml.org,2002:"
-_TRUE = {"true", "True", "TRUE", "y", "Y", "yes", "Yes", "YES", "on", "On", "ON"}
-_FALSE = {"false", "False", "FALSE", "n", "N", "no", "No", "NO", "off", "Off", "OFF"}
+#: Strings that YAML 1.1 took for booleans: accepted where a boolean is wanted.
+_TRUE = {"true", "True", "TRUE", "y", "Y", "yes", "on"}
+_FALSE = {"n", "N", "no", "off"}
 _INTEGERS = {
     "int": (-(1 << 63), (1 << 63) - 1),
     "uint": (0, (1 << 64) - 1),
@@ -29,10 +30,14 @@ _INTEGERS = {
     "size": (0, (1 << 64) - 1),
     "mode": (0, (1 << 32) - 1),
 }
+#: Written as structs without a name in Go.
+_ANONYMOUS = ("Pair", "Certificate", "Key")
 _GO_NAMES = {
     "duration": "time.Duration",
     "base64": "v1alpha1.Base64Bytes",
     "text": "string",
+    "mode": "v1alpha1.FileMode",
+    "size": "string",
     "url": "string",
 }
 _DURATION = re.compile(r"[-+]?((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+\Z|0\Z")
@@ -56,15 +61,22 @@ class Field:
     kind: str  # "string", "[]MachineFile", "{}string", "Pair"
     pointer: bool
     omit_empty: bool
+    go: str = ""  # the name of a list type, where it has one
 
 
 @dataclasses.dataclass(frozen=True)
 class Struct:
     name: str
     fields: dict[str, Field]
+    document: bool = False
 
     @property
     def go_name(self) -> str:
+        if self.name in _ANONYMOUS:
+            fields = "; ".join(f'{key.title()} string "yaml:\\"{key}\\""' for key in self.fields)
+            return f"struct {{ {fields} }}"
+        if self.document:
+            return f"{self.name}V1Alpha1"
         return self.name if "." in self.name else f"v1alpha1.{self.name}"
 
 
@@ -98,29 +110,47 @@ def encode(kind: str, value: c.Mapping[str, t.Any]) -> str:
 
 # --- reading
 def _struct(type_: Struct, node: yaml.MappingNode, problems: list[tuple[int, str]]) -> dict[str, t.Any]:
+    if type_.name in _ANONYMOUS:
+        return _pem(type_, node, problems)
     found: dict[str, t.Any] = {}
     for key, child in node.value:
         field = type_.fields.get(key.value)
         if field is not None:
-            found[key.value] = _value(field.kind, child, problems)
+            found[key.value] = _value(field.kind, child, problems, field.go)
     return found
 
 
-def _value(kind: str, node: yaml.Node, problems: list[tuple[int, str]]) -> t.Any:
+def _pem(type_: Struct, node: yaml.MappingNode, problems: list[tuple[int, str]]) -> dict[str, t.Any]:
+    """Base64 of PEM: first read as strings, then decoded; the first that cannot be is told, at the line of the whole."""
+    inside: list[tuple[int, str]] = []
+    known = [(key.value, child) for key, child in node.value if key.value in type_.fields]
+    found = {key: _value("string", child, inside) for key, child in known}
+    for key, _ in known if not inside else ():
+        problem = _base64_problem(found[key] or "")
+        if problem:
+            inside.append((_line(node), problem))
+            break
+    problems += inside
+    return found
+
+
+def _value(kind: str, node: yaml.Node, problems: list[tuple[int, str]], go: str = "") -> t.Any:
     if _is_null(node):
         return None
     if kind == "tree":
-        return _plain(node)
+        return _plain(node) if isinstance(node, yaml.MappingNode) else _mismatch(kind, node, problems)
     if kind == "args":
         return _arguments(node, problems)
     if kind.startswith("[]"):
         if isinstance(node, yaml.SequenceNode):
-            return [_value(kind[2:], item, problems) for item in node.value]
-        return _mismatch(kind, node, problems)
+            items = [_value(kind[2:].lstrip("*"), item, problems) for item in node.value]
+            # A null in a list of values is no element; in a list of pointers it is a null pointer.
+            return items if kind[2] == "*" else [item for item in items if item is not None]
+        return _mismatch(kind, node, problems, go)
     if not isinstance(node, yaml.MappingNode) and (kind.startswith("{}") or kind in _loaded()[0]):
         return _mismatch(kind, node, problems)
     if kind.startswith("{}"):
-        return {key.value: _value(kind[2:], item, problems) for key, item in _pairs(node)}
+        return {key.value: _value(kind[2:].lstrip("*"), item, problems) for key, item in _pairs(node)}
     if kind in _loaded()[0]:
         return _struct(_loaded()[0][kind], t.cast(yaml.MappingNode, node), problems)
     if not isinstance(node, yaml.ScalarNode):
@@ -133,15 +163,21 @@ def _scalar(kind: str, node: yaml.ScalarNode, problems: list[tuple[int, str]]) -
     if kind in _INTEGERS:
         return _integer(kind, node, problems)
     if kind == "bool":
-        if tag == "!!bool" or (tag == "!!str" and text in _TRUE | _FALSE and node.style is None):
+        if tag == "!!bool" or (tag == "!!str" and text in _TRUE | _FALSE):
             return text in _TRUE
         return _mismatch(kind, node, problems)
+    if kind == "auto" and text not in ("off", "stable", "talos-addr"):
+        problems.append((_line(node), f"{text} does not belong to AutoHostnameKind values"))
+    if kind == "port" and tag == "!!int":
+        return _plain(node)
     if kind == "duration":
-        if _DURATION.match(text) or tag == "!!int":
+        if _DURATION.match(text):
             return text
         return _mismatch(kind, node, problems)
     if kind == "base64":
-        return _base64(node, problems)
+        problem = _base64_problem(text)
+        if problem:
+            problems.append((_line(node), problem))
     return text
 
 
@@ -150,25 +186,23 @@ def _integer(kind: str, node: yaml.ScalarNode, problems: list[tuple[int, str]]) 
     value: t.Any = None
     if _tag(node) in ("!!int", "!!float"):
         value = _plain(node)
-    elif kind in ("size", "mode") and _tag(node) == "!!str":
+    if kind in ("size", "mode") and _tag(node) in ("!!str", "!!float"):
         return str(node.value)
     if not isinstance(value, (int, float)) or value != int(value) or not low <= value <= high:
         return _mismatch(kind, node, problems)
     return int(value)
 
 
-def _base64(node: yaml.ScalarNode, problems: list[tuple[int, str]]) -> str:
+def _base64_problem(text: str) -> str:
     """Checked only; it stays as written. Go says at which byte it goes wrong."""
-    text = str(node.value)
     for position, char in enumerate(text):
         if not (char.isascii() and (char.isalnum() or char in "+/=\r\n")):
-            problems.append((_line(node), f"illegal base64 data at input byte {position}"))
-            return text
+            return f"illegal base64 data at input byte {position}"
     try:
         base64.b64decode(text, validate=False)
     except (ValueError, binascii.Error):
-        problems.append((_line(node), f"illegal base64 data at input byte {len(text) // 4 * 4}"))
-    return text
+        return f"illegal base64 data at input byte {len(text) // 4 * 4}"
+    return ""
 
 
 def _arguments(node: yaml.Node, problems: list[tuple[int, str]]) -> t.Any:
@@ -177,26 +211,25 @@ def _arguments(node: yaml.Node, problems: list[tuple[int, str]]) -> t.Any:
         return _mismatch("args", node, problems)
     found: dict[str, t.Any] = {}
     for key, item in _pairs(node):
-        if isinstance(item, yaml.MappingNode):
-            problems.append((_line(item), "invalid arg value"))
-        found[key.value] = _value(
-            "[]string" if isinstance(item, yaml.SequenceNode) else "string",
-            item,
-            problems,
-        )
+        inside: list[tuple[int, str]] = []
+        found[key.value] = _value("[]string" if isinstance(item, yaml.SequenceNode) else "string", item, inside)
+        if inside:
+            problems.append((_line(item), "arg value must be a string or list of strings"))
     return found
 
 
-def _mismatch(kind: str, node: yaml.Node, problems: list[tuple[int, str]]) -> None:
+def _mismatch(kind: str, node: yaml.Node, problems: list[tuple[int, str]], go: str = "") -> None:
     shown = ""
     if isinstance(node, yaml.ScalarNode):
         text = str(node.value)
         shown = f" `{text[:7]}...`" if len(text) > 10 else f" `{text}`"
-    problems.append((_line(node), f"cannot construct {_tag(node)}{shown} into {_go(kind)}"))
+    problems.append((_line(node), f"cannot construct {_tag(node)}{shown} into {go or _go(kind)}"))
 
 
 def _go(kind: str) -> str:
     """How Go prints a type."""
+    if kind.startswith("*"):
+        return "*" + _go(kind[1:])
     if kind.startswith("[]"):
         return "[]" + _go(kind[2:])
     if kind.startswith("{}"):
@@ -209,7 +242,7 @@ def _go(kind: str) -> str:
 def _unknown(kind: str, node: yaml.Node) -> t.Any:
     """The part of a tree that no type knows, None if there is none."""
     if kind.startswith("[]") and isinstance(node, yaml.SequenceNode):
-        inside = (_unknown(kind[2:], item) for item in node.value)
+        inside = (_unknown(kind[2:].lstrip("*"), item) for item in node.value)
         return [item for item in inside if item is not None] or None
     if not isinstance(node, yaml.MappingNode) or not (kind.startswith("{}") or kind in _loaded()[0]):
         return None
@@ -217,9 +250,9 @@ def _unknown(kind: str, node: yaml.Node) -> t.Any:
     found: dict[str, t.Any] = {}
     for key, child in node.value:
         if fields is not None and key.value not in fields:
-            found[key.value] = _plain(child)
+            found[key.value] = _styled(child)
             continue
-        inner = _unknown(kind[2:] if fields is None else fields[key.value].kind, child)
+        inner = _unknown(kind[2:].lstrip("*") if fields is None else fields[key.value].kind, child)
         if inner is not None:
             found[key.value] = inner
     return {key: found[key] for key in sorted(found)} or None
@@ -244,6 +277,20 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
+def _styled(node: yaml.Node) -> t.Any:
+    """Anything, with its scalars as they were written."""
+    if isinstance(node, yaml.MappingNode):
+        return {key.value: _styled(child) for key, child in node.value}
+    if isinstance(node, yaml.SequenceNode):
+        return [_styled(child) for child in node.value]
+    text, style = str(node.value), t.cast(yaml.ScalarNode, node).style
+    if style == "'":
+        return goyaml.Raw("'" + text.replace("'", "''") + "'")
+    if style == '"':
+        return goyaml.double_quoted(text)
+    return text if "\n" in text or not text else goyaml.Raw(text)
+
+
 def _plain(node: yaml.Node) -> t.Any:
     """Anything, as plain data."""
     if isinstance(node, yaml.MappingNode):
@@ -262,7 +309,7 @@ def _ordered(type_: Struct, value: c.Mapping[str, t.Any]) -> dict[str, t.Any]:
         item = _written(field.kind, value.get(field.key))
         if item is None and not field.pointer:
             item = _zero(field.kind)
-        empty = item is None if field.pointer else item in (None, "", 0, False, [], {})
+        empty = item is None if field.pointer else item in (None, "", 0, False, [], {}, _zero(field.kind))
         if not (field.omit_empty and empty):
             written[field.key] = item
     return written
@@ -272,14 +319,16 @@ def _written(kind: str, value: t.Any) -> t.Any:
     if value is None:
         return None
     if kind.startswith("[]"):
-        return [_written(kind[2:], item) for item in value]
+        return [_written(kind[2:].lstrip("*"), item) for item in value]
     if kind.startswith("{}") or kind == "args":
-        inner = "string" if kind == "args" else kind[2:]
+        inner = "string" if kind == "args" else kind[2:].lstrip("*")
         return {key: _written(inner, value[key]) if inner != "string" else value[key] for key in sorted(value)}
     if kind == "tree":
         return _sorted(value)
     if kind == "duration":
         return _go_duration(str(value))
+    if kind == "mode":
+        return goyaml.Raw(f"0o{value:o}") if isinstance(value, int) else value
     struct = _loaded()[0].get(kind)
     return _ordered(struct, value) if struct is not None else value
 
@@ -291,6 +340,8 @@ def _zero(kind: str) -> t.Any:
         return {}
     if kind in _loaded()[0]:
         return _ordered(_loaded()[0][kind], {})
+    if kind == "mode":
+        return goyaml.Raw("0o0")
     return 0 if kind in _INTEGERS else False if kind == "bool" else ""
 
 
@@ -343,8 +394,9 @@ def _loaded() -> tuple[dict[str, Struct], dict[str, str]]:
             kinds[words[1]] = words[2]
         elif line.startswith(" "):
             kind = words[1]
-            field = Field(words[0], kind.rstrip("*~"), "*" in kind, kind.endswith("~"))
+            bare = kind.rstrip("*~")
+            field = Field(words[0], bare, "*" in kind[len(bare) :], kind.endswith("~"), " ".join(words[2:]))
             current.fields[field.key] = field
         else:
-            current = structs[words[0]] = Struct(words[0], {})
+            current = structs[words[0]] = Struct(words[0], {}, words[0] in kinds.values())
     return structs, kinds

@@ -26,6 +26,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\ufeff\u2028\u2029]")
 _LEADING = set(",[]{}#&*!|>'\"%@`")
 
 
+class Raw(str):
+    """A scalar that is written as it is: it has its quotes already, or is a number in another base."""
+
+
 def dump(value: t.Any) -> str:
     """One document, with a newline at its end."""
     if (isinstance(value, c.Mapping) and value) or (isinstance(value, list) and value):
@@ -39,6 +43,8 @@ def dump_all(documents: c.Sequence[t.Any]) -> str:
 
 def scalar(value: t.Any) -> str:
     """One line: how a scalar stands in a mapping."""
+    if isinstance(value, Raw):
+        return str(value)
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -75,6 +81,10 @@ def _plain(text: str) -> bool:
     return ": " not in text and " #" not in text
 
 
+def double_quoted(text: str) -> Raw:
+    return Raw(_double(text))
+
+
 def _double(text: str) -> str:
     escapes = {
         "\\": "\\\\",
@@ -95,7 +105,7 @@ def _inline(value: t.Any, indent: int) -> str:
         return "{}"
     if isinstance(value, list):
         return "[]"
-    if isinstance(value, str) and "\n" in value and not _CONTROL.search(value):
+    if isinstance(value, str) and not isinstance(value, Raw) and "\n" in value and not _CONTROL.search(value):
         return _literal(value, indent)
     return scalar(value)
 

@@ -12,6 +12,7 @@ from .machineconfig import MachineConfig
 from .problems import Problems, endpoint, listed, quote, subnet_or_address
 
 _DNS_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62}(\.[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62})*[._]?\Z")
+_COMPONENTS = (("apiServer", "apiserver"), ("controllerManager", "controller-manager"), ("scheduler", "scheduler"))
 _MODE_AND_CONFIG = (
     "authorization-mode cannot be used in conjunction with AuthorizationConfig, "
     "use eitherr AuthorizationConfig or authorization-mode"
@@ -41,12 +42,15 @@ def check(config: MachineConfig, found: Problems) -> None:
     _inline_manifests(config, found)
     _discovery(config, found)
     _extra_arguments(config, found)
+    for key, name in _COMPONENTS:
+        problem = _resources(config.get(f"cluster.{key}.resources", {}))
+        found.when(problem, f"{name} resource validation failed: {problem}")
 
 
 def cni(config: MachineConfig, found: Problems) -> None:
     """Checked on control plane nodes only."""
-    section = config.get("cluster.network.cni", {})
-    name, urls = section.get("name") or "flannel", listed(section.get("urls"))
+    section = config.get("cluster.network.cni", {"name": "flannel"})
+    name, urls = section.get("name") or "", listed(section.get("urls"))
     flannel = section.get("flannel") or {}
     if name not in ("flannel", "custom", "none"):
         found.add('cni name should be one of ["flannel", "custom", "none"]')
@@ -96,7 +100,7 @@ def _etcd(config: MachineConfig, found: Problems) -> None:
     both = section.get("subnet") and advertised
     found.when(both, "etcd subnet can't be set when advertised subnets are set")
     advertised = advertised or listed(section.get("subnet") and [section["subnet"]])
-    for kind, subnets in (("advertised", advertised), ("listen", listed(section.get("listenSubnets")))):
+    for kind, subnets in (("advertised", advertised), ("listen", listed(section.get("listenSubnets")) or advertised)):
         for subnet in map(str, subnets):
             bare = subnet.removeprefix("!")
             found.when(not subnet_or_address(bare), f"etcd {kind} subnet is not valid: {quote(bare)}")
@@ -123,6 +127,14 @@ def _discovery(config: MachineConfig, found: Problems) -> None:
         found.when(url.path not in ("", "/"), "cluster discovery service path should be empty")
     for key in ("id", "secret"):
         found.when(not config.get(f"cluster.{key}"), f"cluster discovery service requires .cluster.{key}")
+
+
+def _resources(section: c.Mapping[str, t.Any]) -> str:
+    for kind in ("requests", "limits"):
+        for key in section.get(kind) or {}:
+            if key not in ("cpu", "memory"):
+                return f"unsupported pod resource {quote(key)}"
+    return ""
 
 
 def _extra_arguments(config: MachineConfig, found: Problems) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import collections.abc as c
 import typing as t
+import urllib.parse
 
 from . import rules_cluster, rules_network
 from .labels import annotation_problems, label_problems, taint_problems
 from .machineconfig import MachineConfig
-from .problems import Problems, endpoint, listed, multiple, quote, subnet_or_address
+from .problems import Problems, listed, multiple, quote, subnet_or_address
 
 _TYPES = {"": "worker", "worker": "worker", "join": "worker", "controlplane": "controlplane", "init": "init"}
 _ROLES = frozenset(
@@ -161,10 +162,15 @@ def _kubespan(config: MachineConfig, found: Problems) -> None:
 
 def _logging(config: MachineConfig, found: Problems) -> None:
     for entry in listed(config.get("machine.logging.destinations")):
-        url = str(entry.get("endpoint") or "")
-        found.when(not url or endpoint(url), f"invalid logging endpoint: {quote(url)}")
+        if entry.get("endpoint") is None:
+            found.add("empty logging endpoint")
+        else:
+            url = urllib.parse.urlsplit(str(entry["endpoint"]))
+            found.when(not url.netloc, "empty logging endpoint's host")
+            text = f"unexpected logging endpoint scheme {quote(url.scheme)}"
+            found.when(url.scheme not in ("tcp", "udp"), text)
         format_ = str(entry.get("format") or "")
-        found.when(format_ != "json_lines", f"unsupported logging format: {quote(format_)}")
+        found.when(format_ != "json_lines", f"unknown logging format {quote(format_)}")
 
 
 def _extensions(config: MachineConfig, found: Problems) -> None:
