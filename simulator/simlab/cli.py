@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         for name in options.playbooks:
             playbooks.find(collection, name)
-    except FileNotFoundError as error:
+    except OSError as error:
         raise _Usage(str(error)) from None
 
     passed = [*options.passed, *(["-" + "v" * options.verbosity] if options.verbosity else [])]

@@ -33,7 +33,7 @@ def begin(options: LabOptions, collection: pathlib.Path, plan: Plan | None) -> i
     """Start the lab, rehearse or serve, stop the lab; the exit status. For the sandbox's lab process."""
     try:
         return asyncio.run(_main(options, collection, plan))
-    except (InventoryError, NetworkError, FileNotFoundError) as error:
+    except (InventoryError, NetworkError, FileNotFoundError, PermissionError) as error:
         print(f"rehearse: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

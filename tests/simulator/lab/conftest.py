@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import textwrap
 import typing as t
 
@@ -36,6 +37,15 @@ def lab(outer):
 
 sys.exit(sandbox.enter(lab))
 """
+
+
+@pytest.fixture
+def tmp_path() -> t.Iterator[pathlib.Path]:
+    """Not below pytest's own folder: every session of pytest closes that to other users again."""
+    with tempfile.TemporaryDirectory(prefix="simlab-test-") as folder:
+        path = pathlib.Path(folder)
+        path.chmod(0o755)
+        yield path
 
 
 @pytest.fixture(params=["root", "plain user"])
@@ -88,7 +98,4 @@ def inventory(tmp_path: pathlib.Path) -> pathlib.Path:
                 cp1: {machine_vmid: 200, machine_address: 192.168.30.50}
         """)
     )
-    for path in (tmp_path, *tmp_path.parents):
-        if path.is_relative_to("/tmp") and path != pathlib.Path("/tmp") and path.stat().st_uid == os.geteuid():
-            path.chmod(0o755)
     return folder

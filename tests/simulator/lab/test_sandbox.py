@@ -111,14 +111,16 @@ def test_a_signal_to_the_outer_process_ends_everything(
     prefix = as_nobody(tmp_path) if who == "plain user" else []
     environment = _environment(tmp_path)
     before = Traces()
-    process = subprocess.Popen(
-        [*prefix, *_command(inventory, playbook)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    )
+    said = tmp_path / "said"
+    with said.open("w") as output:
+        process = subprocess.Popen(
+            [*prefix, *_command(inventory, playbook)], stdout=output, stderr=output, env=environment
+        )
     try:
         lab = _wait(lambda: _lab_of(process.pid), 60)
-        assert lab is not None
+        assert lab is not None, said.read_text()
         namespace = os.readlink(f"/proc/{lab.inside}/ns/pid")
-        assert _wait(lambda: _asleep(namespace), 60)
+        assert _wait(lambda: _asleep(namespace), 60), said.read_text()
         process.send_signal(number)
         assert process.wait(8) == status
     finally:
