@@ -20,6 +20,9 @@ from .session import Session, segment
 #: Lines of a task's log that an error shows.
 LOG_LINES = 8
 
+#: Kinds of task that change nothing and last as long as somebody looks on: an open console of a guest or a node.
+CONSOLES = frozenset({"vncproxy", "vncshell", "spiceproxy", "spiceshell", "termproxy"})
+
 
 @dataclasses.dataclass(frozen=True)
 class Upid:
@@ -69,15 +72,16 @@ class Tasks:
         )
 
     def running(self, node: str) -> list[Upid]:
-        """What a node is working on now."""
+        """What a node is working on now. Open consoles are no work."""
         found = self.session.get(
             f"/nodes/{segment(node)}/tasks", {"source": "active"}, asked=f"read the running tasks of node {node}"
         )
-        return [
+        running = [
             Upid.parse(entry.get("upid"), asked=f"read the running tasks of node {node}", of=self.session.of)
             for entry in found
             if not entry.get("endtime")
         ]
+        return [task for task in running if task.kind not in CONSOLES]
 
     def outlive(self, task: Upid) -> None:
         """Wait until somebody's task has ended, however it ended."""

@@ -25,6 +25,8 @@ _SECRET_VALUE = re.compile(
     r"|[?&]\w*(?i:token|secret|password)=[^&\s]|\A\w*(?i:key|token|secret|passw(or)?d|passphrase|credentials?)\d*=\S",
     re.MULTILINE,
 )
+#: A secret in an environment variable: only what follows the equals sign is one.
+_VARIABLE = re.compile(r"\w+=\S")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Discretion:
                 yield from self.secrets_in(inner, key)
         elif isinstance(value, str) and value not in self.values_of_bundle and self._is_secret(value, key):
             yield value
+            if _VARIABLE.match(value):
+                yield value.partition("=")[2]
 
     def censored(self, text: str) -> str:
         """A text of the node's with every value of the bundle taken out."""
@@ -101,10 +105,10 @@ def _differing(left: t.Any, right: t.Any) -> tuple[t.Any, t.Any]:
         if one == other:
             continue
         if one is not _GONE and other is not _GONE:
-            one, other = _differing(one, other)
-        if one is not _GONE and one != {}:
+            one, other = (_GONE if part == {} else part for part in _differing(one, other))
+        if one is not _GONE:
             before[key] = one
-        if other is not _GONE and other != {}:
+        if other is not _GONE:
             after[key] = other
     return before, after
 

@@ -416,3 +416,9 @@ def test_an_answer_that_is_no_task_is_not_waited_for(lab: Lab) -> None:
 def test_a_lost_answer_while_waiting_does_not_end_the_wait(lab: Lab) -> None:
     tasks, _ = lab.tasks(RUNNING, Step(fault="drop"), refusal(503, "Service Unavailable"), ended("OK"))
     tasks.wait(UPID, asked="create VM 200")
+
+
+def test_an_open_console_is_no_running_work(lab: Lab) -> None:
+    console = UPID.replace("qmcreate", "vncproxy")
+    tasks, _ = lab.tasks(Step([{"upid": console}, {"upid": UPID}, {"upid": UPID, "endtime": 1}]))
+    assert [(task.kind, task.id) for task in tasks.running("pve1")] == [("qmcreate", "200")]

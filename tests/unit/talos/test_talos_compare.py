@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import typing as t
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,6 +68,25 @@ def test_secrets_are_hidden_by_key_and_by_value() -> None:
     assert not [value for value in secrets if value in text]
     assert shown["v1alpha1"]["machine"]["nodeLabels"] == {"a": "plain"}
     assert shown["v1alpha1"]["machine"]["registries"]["config"]["x"]["auth"]["username"] == "u"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"kind": "ExtensionServiceConfig", "environment": ["TS_AUTHKEY=tskey-auth-1", "TS_ROUTES=10.0.0.0/8"]},
+        {"machine": {"env": {"TS_AUTHKEY": "tskey-auth-1", "TS_ROUTES": "10.0.0.0/8"}}},
+        {"apiUrl": "https://siderolink.example/?grpc=1&jointoken=tskey-auth-1", "routes": "TS_ROUTES 10.0.0.0/8"},
+    ],
+)
+def test_secrets_in_environment_variables_and_urls_are_hidden(document: dict[str, t.Any]) -> None:
+    shown = str(OPEN.hidden(document))
+    assert "tskey-auth-1" not in shown and "TS_ROUTES" in shown and "10.0.0.0/8" in shown
+    assert any("tskey-auth-1" in secret for secret in OPEN.secrets_in(document))
+    assert not any("10.0.0.0/8" in secret for secret in OPEN.secrets_in(document))
+
+
+def test_the_value_of_a_secret_variable_is_a_secret_by_itself() -> None:
+    assert "tskey-auth-1" in set(OPEN.secrets_in({"environment": ["TS_AUTHKEY=tskey-auth-1"]}))
 
 
 def test_a_changed_secret_is_a_change_with_both_sides_hidden() -> None:
