@@ -105,7 +105,9 @@ _VALUES = st.recursive(
     ),
     max_leaves=8,
 )
-_DOCUMENTS = st.lists(st.dictionaries(st.sampled_from(["machine", "cluster"]), _VALUES, min_size=1), max_size=1)
+_PARTS = st.dictionaries(st.sampled_from(["machine", "cluster"]), _VALUES)
+# A document says at least what it is.
+_DOCUMENTS = st.lists(_PARTS.map(lambda parts: {"version": "v1alpha1", **parts}), max_size=1)
 
 
 @given(_DOCUMENTS)
