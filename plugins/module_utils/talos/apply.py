@@ -185,7 +185,7 @@ class Rollout:
             f"apply the machine config of {node.name}",
             of=client.of,
             answer=words,
-            hint="Nothing was applied to any node." if status.code_of(error) == "INVALID_ARGUMENT" else "",
+            hint="The node was left as it was." if status.code_of(error) == "INVALID_ARGUMENT" else "",
             code=status.code_of(error),
         )
 

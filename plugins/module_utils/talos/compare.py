@@ -70,7 +70,8 @@ class Discretion:
 
 def normalized(documents: t.Iterable[Document]) -> dict[str, t.Any]:
     """Documents by name, without what means nothing: empty mappings and lists, nulls, an empty key of an authority."""
-    return {describe(document): _pruned(_with_words(document)) for document in documents}
+    named = {describe(document): _pruned(_with_words(document)) for document in documents}
+    return {name: document for name, document in named.items() if document}
 
 
 def difference(

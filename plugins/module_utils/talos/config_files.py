@@ -54,10 +54,11 @@ def write(planned: Plan) -> None:
 
 
 def _change(file: File, discretion: compare.Discretion) -> Change | None:
-    if not file.path.exists():
+    text = files.current(file.path, "talosconfig" if file.context is not None else "machine config")
+    if text is None:
         content = compare.shown(file.config, discretion) if file.config is not None else HIDDEN
         return Change(_resource(file), "create", after={"mode": "0600", "content": content}, operation=file)
-    before, after, note = _difference(file, discretion)
+    before, after, note = _difference(file, text, discretion)
     mode = files.mode_of(file.path)
     if mode != "0600":
         before, after = {"mode": mode, **before}, {"mode": "0600", **after}
@@ -66,8 +67,9 @@ def _change(file: File, discretion: compare.Discretion) -> Change | None:
     return Change(_resource(file), "update", before=before, after=after, note=note, operation=file)
 
 
-def _difference(file: File, discretion: compare.Discretion) -> tuple[dict[str, t.Any], dict[str, t.Any], str]:
-    text = file.path.read_text(encoding="utf-8", errors="replace")
+def _difference(
+    file: File, text: str, discretion: compare.Discretion
+) -> tuple[dict[str, t.Any], dict[str, t.Any], str]:
     if file.context is not None:
         reason = _stale_context(text, file)
         return ({"content": HIDDEN}, {"content": HIDDEN}, reason) if reason else ({}, {}, "")

@@ -41,6 +41,18 @@ def read(path: pathlib.Path, what: str) -> str:
         raise InvalidInput(f"The {what} at {path} cannot be read: {_reason(error)}") from error
 
 
+def current(path: pathlib.Path, what: str) -> str | None:
+    """The text of a file that is to be written, None when it is not there; what is no text in it is replaced."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InvalidInput(
+            f"The {what} at {path} cannot be read: {_reason(error)}", hint="Give the path of a file of your own."
+        ) from error
+
+
 def write_new(path: pathlib.Path, text: str) -> bool:
     """Write a file that must not be there yet; False when somebody else was first. Nothing is overwritten."""
     temporary = _written_beside(path, text)
@@ -68,6 +80,7 @@ def replace(path: pathlib.Path, text: str) -> None:
 
 
 def _written_beside(path: pathlib.Path, text: str) -> pathlib.Path:
+    name = ""
     try:
         _make_directory(path.parent)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -77,6 +90,8 @@ def _written_beside(path: pathlib.Path, text: str) -> pathlib.Path:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
+        if name:  # half of a file with secrets helps nobody
+            pathlib.Path(name).unlink(missing_ok=True)
         raise _failed(path, error) from error
     return pathlib.Path(name)
 

@@ -39,7 +39,8 @@ class Access:
 
 @dataclasses.dataclass(frozen=True)
 class Kubeconfig:
-    """Fetching a kubeconfig from a control plane node into a file. ``known_ca``: PEM, when the bundle tells it."""
+    """Fetching a kubeconfig from a control plane node into a file. ``known_ca``: PEM, when the bundle tells it,
+    and empty when the bundle is still to be made."""
 
     connector: Connector
     node: Node
@@ -50,10 +51,10 @@ class Kubeconfig:
 
     def plan(self, *, check_mode: bool, planned: bool) -> tuple[Plan, str]:
         """The change and the text to write. In check mode nothing is asked for a file that is not there."""
-        if not self.dest.exists():
+        current = files.current(self.dest, "kubeconfig")
+        if current is None:
             text = "" if check_mode else self.fetch()
             return self._plan("create", before={}, reason=""), text
-        current = self.dest.read_text(encoding="utf-8", errors="replace")
         if check_mode and planned:
             reason = self._staleness_offline(current)
             return self._renewal(reason), ""
@@ -123,7 +124,7 @@ class Kubeconfig:
             access = parse(current)
         except ValueError as error:
             return f"it is no kubeconfig ({error})"
-        if self.known_ca and access.ca.strip() != self.known_ca.strip():
+        if self.known_ca is not None and access.ca.strip() != self.known_ca.strip():
             return "it is of another cluster"
         return _ends_soon(access)
 

@@ -29,7 +29,9 @@ def bootstrap(task: Task) -> Bootstrap:
 
 def kubeconfig(task: Task) -> kubeconfig_room.Kubeconfig:
     path = credentials.bundle_path(task.params)
-    known = credentials.load_bundle(path, task).authority("k8s").crt if path and path.exists() else None
+    known = None
+    if path:
+        known = credentials.load_bundle(path, task).authority("k8s").crt if path.exists() else b""
     return kubeconfig_room.Kubeconfig(
         _connector(task),
         _control_plane_node(task),
