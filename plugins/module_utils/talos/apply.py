@@ -174,18 +174,18 @@ class Rollout:
         try:
             answer = client.apply_config(desired.data, mode, dry_run=True)
         except Refused as error:
-            raise self._rejected(desired.node, client, error) from error
+            raise self._rejected(desired.node, client, error, "Nothing was applied to any node.") from error
         for warning in answer.warnings:
             self._warned(f"{desired.node.name}: {self.discretion.censored(warning)}")
         return answer.mode == "reboot"
 
-    def _rejected(self, node: Node, client: Client, error: Refused) -> HomelabError:
+    def _rejected(self, node: Node, client: Client, error: Refused, left: str) -> HomelabError:
         words = self.discretion.censored(tidy(error.answer))
         return Refused(
             f"apply the machine config of {node.name}",
             of=client.of,
             answer=words,
-            hint="The node was left as it was." if status.code_of(error) == "INVALID_ARGUMENT" else "",
+            hint=left if status.code_of(error) == "INVALID_ARGUMENT" else "",
             code=status.code_of(error),
         )
 
@@ -269,7 +269,7 @@ class Rollout:
         except Refused as error:
             if status.code_of(error) == "FAILED_PRECONDITION":  # another apply runs, or the node is about to reboot
                 return Pending(tidy(error.answer))
-            raise self._rejected(desired.node, client, error) from error
+            raise self._rejected(desired.node, client, error, "This node was left as it was.") from error
         return True
 
     def _wait_for_first_boot(self, node: Node, up: bool) -> None:

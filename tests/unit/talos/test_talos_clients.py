@@ -187,6 +187,21 @@ def test_a_planned_cluster_keeps_a_kubeconfig_that_fits_its_bundle(
     assert run("talos_kubeconfig", params, check=True)["changes"][0]["note"] == "it is of another cluster"
 
 
+def test_a_kubeconfig_of_a_cluster_whose_secrets_are_still_to_be_made_is_of_another_one(
+    bundle: secrets_bundle.Bundle, tmp_path: pathlib.Path
+) -> None:
+    dest = tmp_path / "kubeconfig"
+    dest.write_text(kube(bundle))
+    dest.chmod(0o600)
+    params = {"secrets_path": str(tmp_path / "none"), "node": "10.77.0.11", "dest": str(dest), "planned": True}
+    assert run("talos_kubeconfig", params, check=True)["changes"][0]["note"] == "it is of another cluster"
+
+
+def test_a_directory_is_no_place_for_a_kubeconfig(bundle_path: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    params = {"secrets_path": str(bundle_path), "node": "10.77.0.11", "dest": str(tmp_path)}
+    assert "cannot be read: Is a directory" in run("talos_kubeconfig", params)["msg"]
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_name: str) -> t.Any:
         raise ImportError("No module named 'google'")
