@@ -15,7 +15,7 @@ from . import status
 from .apply import tidy
 from .client import Client, Service, unimplemented
 from .inputs import Node
-from .node import Connector, State, steadily
+from .node import Connector, Sight, State, steadily
 
 #: States in which the service changes by itself within seconds: wait for what comes of it.
 _PASSING = frozenset({"Initialized", "Starting", "Stopping", "Finished", "Waiting"})
@@ -24,27 +24,50 @@ _DATA = "/var/lib/etcd"
 
 @dataclasses.dataclass(frozen=True)
 class Bootstrap:
-    """Bootstrapping etcd on one control plane node."""
+    """Bootstrapping etcd on one control plane node. ``others``: the cluster's other control plane nodes."""
 
     connector: Connector
     node: Node
     cluster: str
     deadline: Deadline
+    others: t.Sequence[Node] = ()
     progress: t.Callable[[str], None] = no_progress
 
     def plan(self, *, check_mode: bool, planned: bool) -> Plan:
-        """Empty when etcd has data. ``planned``: the node is not configured yet, so it is predicted, not called."""
+        """Empty when etcd has data, here or elsewhere. ``planned``: the node is not configured yet, so it is predicted,
+        not called.
+        """
         if check_mode and planned:
-            return self._creation()
-        wanted = {State.OURS, State.MAINTENANCE} if check_mode else {State.OURS}
-        return steadily(lambda: self._plan_once(wanted), deadline=self.deadline, progress=self.progress)
+            return self._unless_elsewhere(check_mode)
+        return steadily(lambda: self._plan_once(check_mode), deadline=self.deadline, progress=self.progress)
 
-    def _plan_once(self, wanted: t.Collection[State]) -> Plan:
+    def _plan_once(self, check_mode: bool) -> Plan:
+        wanted = {State.OURS, State.MAINTENANCE} if check_mode else {State.OURS}
         sight = self.connector.wait(self.node, wanted, deadline=self.deadline, progress=self.progress)
         with t.cast(Client, sight.client) as client:
             if sight.state is State.MAINTENANCE:  # the task before this one, in the same check run, configures it
-                return self._creation()
-            return Plan() if self._is_bootstrapped(client) else self._creation()
+                return self._unless_elsewhere(check_mode)
+            return Plan() if self._is_bootstrapped(client) else self._unless_elsewhere(check_mode)
+
+    def _unless_elsewhere(self, check_mode: bool) -> Plan:
+        """A node that is new, or was made again, joins the members that there are. Bootstrapping it would start a second
+        etcd beside them, so those of whom nothing is known are waited for; a check only asks those who answer.
+        """
+        for other in self.others:
+            sight = self._sight_of(other, check_mode)
+            try:
+                if sight.state is State.OURS and sight.client and _holds_etcd(sight.client):
+                    self.progress(f"{other.name} runs etcd already: {self.node.name} joins it by itself")
+                    return Plan()
+            finally:
+                sight.close()
+        return self._creation()
+
+    def _sight_of(self, other: Node, check_mode: bool) -> Sight:
+        if check_mode:
+            return self.connector.look(other)
+        wanted = {State.OURS, State.MAINTENANCE}
+        return self.connector.wait(other, wanted, deadline=self.deadline, progress=self.progress)
 
     def _creation(self) -> Plan:
         return Plan.of([Change(f"etcd/{self.cluster}", "create", after={"first member": self.node.name})])
@@ -127,6 +150,11 @@ class Bootstrap:
         if etcd.state == "Running" and etcd.healthy is not False:
             return True
         return Pending(f"etcd is {etcd.state}: {etcd.health_message or etcd.last_event}")
+
+
+def _holds_etcd(client: Client) -> bool:
+    running = any(service.id == "etcd" and service.state == "Running" for service in client.services())
+    return running or _has_data(client)
 
 
 def _has_data(client: Client) -> bool:

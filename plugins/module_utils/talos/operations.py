@@ -18,11 +18,15 @@ from .node import Connector
 
 
 def bootstrap(task: Task) -> Bootstrap:
+    node = _control_plane_node(task)
+    given = enumerate(task.params["control_planes"])
+    addresses = [inputs.address(text, f"control_planes[{index}]") for index, text in given]
     return Bootstrap(
         _connector(task),
-        _control_plane_node(task),
+        node,
         task.params["cluster_name"],
         _deadline(task),
+        others=[inputs.Node(one, one, "controlplane") for one in addresses if one != node.address],
         progress=task.progress,
     )
 

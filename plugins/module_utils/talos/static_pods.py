@@ -23,7 +23,7 @@ _PULLS = frozenset(
 )
 #: These two crash until the API server answers, which is normal; later it is not.
 _NEED_API = frozenset({"kube-controller-manager", "kube-scheduler"})
-#: Seconds that a container may be seen exited when nothing else is known of it.
+#: Seconds that a pod may be seen crashed; longer for one that may have missed the API server's start.
 _DOWN, _DOWN_NEEDING_API = 3.0, 30.0
 _LOG_LINES = 10
 _LOG_SHOWN = 3
@@ -54,26 +54,35 @@ class StaticPods:
     node: Node
     now: t.Callable[[], float]
     censor: t.Callable[[str], str] = str
-    _exited_since: dict[str, float] = dataclasses.field(default_factory=dict)
+    _down_since: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def look(self, client: Client) -> str:
-        """Why a static pod is not ready yet, or the empty string. Raises when one crashes, with its last words."""
+        """Why a static pod is not ready yet, or the empty string. Raises when one crashes, with its last words.
+
+        A crash has to be seen for some seconds: right after a config was mended, the old pod is still there.
+        """
         pods = {pod.component: pod for pod in _pods(client)}
         for component in PODS:
             pod = pods.get(component)
-            if pod and not pod.ready and (_hopeless(pod, pods) or self._stays_down(pod, client, pods)):
+            patience = self._patience(pod, client, pods) if pod and not pod.ready else None
+            if pod is None or patience is None:
+                self._down_since.pop(component, None)
+                continue
+            since = self._down_since.setdefault(component, self.now())
+            if self.now() - since >= patience:
                 raise _failure(self.node, client, pod, self.censor)
         return next(filter(None, (_reason(component, pods.get(component)) for component in PODS)), "")
 
-    def _stays_down(self, pod: Pod, client: Client, pods: t.Mapping[str, Pod]) -> bool:
-        """A kubelet that tells nothing of containers: then an exited one that stays so is a crash."""
+    def _patience(self, pod: Pod, client: Client, pods: t.Mapping[str, Pod]) -> float | None:
+        """Seconds that this state of a pod may last, None when it is one that passes by itself."""
+        if _hopeless(pod, pods):
+            return _DOWN
         api = pods.get("kube-apiserver")
         waits_for_api = pod.component in _NEED_API and not (api and api.ready)
+        # A kubelet that tells nothing of containers: then an exited one that stays so is a crash.
         if pod.detailed or waits_for_api or not _has_exited(pod, client):
-            self._exited_since.pop(pod.component, None)
-            return False
-        since = self._exited_since.setdefault(pod.component, self.now())
-        return self.now() - since >= (_DOWN_NEEDING_API if pod.component in _NEED_API else _DOWN)
+            return None
+        return _DOWN_NEEDING_API if pod.component in _NEED_API else _DOWN
 
 
 def _reason(component: str, pod: Pod | None) -> str:

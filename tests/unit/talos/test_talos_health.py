@@ -248,3 +248,21 @@ def test_a_worker_is_not_asked_for_etcd_and_static_pods() -> None:
     worker.node = {"w1": {"nodeReady": True}}
     sights = {"w1": lambda: Sight(State.OURS, t.cast(t.Any, worker), "running")}
     assert reason(Answers(), nodes=[CP, WORKER], sights=sights) == ""
+
+
+def test_a_crash_that_is_mended_meanwhile_is_waited_for() -> None:
+    """Right after the right config was applied, the kubelet still shows the old pod for a moment."""
+    answers = Answers(pods={**Answers().pods, API: crash()})
+    time = Time()
+    watched = health(answers, time=time)
+    first = watched.look()
+    assert isinstance(first, Pending) and "CrashLoopBackOff" in first.reason
+    time.now = 2.0
+    answers.pods = Answers().pods
+    assert not isinstance(watched.look(), Pending)
+    answers.pods = {**Answers().pods, API: crash()}
+    time.now = 4.0
+    assert isinstance(watched.look(), Pending)
+    time.now = 7.5
+    with pytest.raises(TaskFailed):
+        watched.look()
