@@ -12,7 +12,7 @@ version_added: 0.1.0
 author: "groundwork.homelab authors (@groundwork)"
 description:
   - Makes one control plane node the first member of etcd, which starts the cluster. Other control plane nodes join by themselves.
-  - Does nothing when etcd on the node runs or has data. A run that was cut off and is started again does not bootstrap a second time.
+  - Does nothing when etcd runs or has data, on the node or on another one of O(control_planes). A run that was cut off and is started again does not bootstrap a second time.
   - Waits until the node is ready to be bootstrapped, and afterwards until etcd runs.
 extends_documentation_fragment:
   - groundwork.homelab.attributes
@@ -28,6 +28,15 @@ options:
     description:
       - Name of the node, for messages. Its address by default.
     type: str
+  control_planes:
+    description:
+      - Addresses of the cluster's control plane nodes. The node itself may be among them.
+      - When one of the others runs etcd or has its data, the cluster is bootstrapped, and the node joins it by itself. Without this option
+        a node that was made again, or that was put in front of the others, would become a second cluster.
+      - The others have to answer before anything is bootstrapped, so that this is known. In check mode, those who do not answer are left out.
+    type: list
+    elements: str
+    default: []
   cluster_name:
     description:
       - Name of the cluster, for messages and for the name of the change.
@@ -54,6 +63,7 @@ EXAMPLES = r"""
   groundwork.homelab.talos_bootstrap:
     secrets_path: "{{ inventory_dir }}/secrets/talos-secrets.yaml"
     node: 192.168.30.50
+    control_planes: [192.168.30.50, 192.168.30.51, 192.168.30.52]
     cluster_name: lab
 """
 
@@ -95,6 +105,7 @@ SPEC = options.spec(
     {
         "node": {"type": "str", "required": True},
         "node_name": {"type": "str"},
+        "control_planes": {"type": "list", "elements": "str", "default": []},
         "cluster_name": {"type": "str", "required": True},
         "planned": {"type": "bool", "default": False},
         "wait_timeout": {"type": "int", "default": 300},

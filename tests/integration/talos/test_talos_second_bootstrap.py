@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cluster is bootstrapped once, whichever of its control plane nodes is asked for it."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from talos_lab import PlayedLab
+from test_talos_life import build
+
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos import bootstrap
+
+
+def two_control_planes(lab: PlayedLab) -> dict[str, t.Any]:
+    """A cluster of cp1, and a cp2 that has just got its config and no etcd."""
+    build(lab, "cp1")
+    lab.power_on("cp2")
+    made = lab.run("apply_config", **lab.cluster("cp1", "cp2"))
+    assert not made.get("failed"), made
+    return {
+        "node": lab.address("cp2"),
+        "control_planes": [lab.address("cp1"), lab.address("cp2")],
+        "cluster_name": "lab",
+    }
+
+
+def bootstraps(lab: PlayedLab) -> int:
+    return lab.writes().count("/machine.MachineService/Bootstrap")
+
+
+def test_a_node_is_not_bootstrapped_beside_the_etcd_of_another_one(
+    lab: PlayedLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = two_control_planes(lab)
+    # A played node joins at once; a real one takes up to a minute, in which it has no data.
+    monkeypatch.setattr(bootstrap.Bootstrap, "_is_bootstrapped", lambda *_: False)
+    alone = lab.run("bootstrap", check=True, **{**wanted, "control_planes": []})
+    assert alone["changed"], "without the others' addresses nobody could know"
+    for check in (True, False):
+        result = lab.run("bootstrap", check=check, **wanted)
+        assert result["changes"] == [] and not result.get("failed"), result
+    assert not lab.run("bootstrap", check=True, planned=True, **wanted)["changed"]
+    assert bootstraps(lab) == 1
+
+
+def test_nothing_is_bootstrapped_while_another_node_cannot_be_asked(lab: PlayedLab) -> None:
+    lab.power_on("cp1")
+    lab.run("secrets")
+    lab.run("apply_config", **lab.cluster("cp1"))
+    others = {"node": lab.address("cp1"), "control_planes": [lab.address("cp2")], "cluster_name": "lab"}
+    result = lab.run("bootstrap", wait_timeout=2, **others)
+    assert result["failed"] and lab.address("cp2") in result["msg"], result
+    assert bootstraps(lab) == 0
