@@ -14,11 +14,9 @@ from ..plan import HIDDEN
 from ..proxmox import schematics
 from ..talos import versions
 from . import kinds, networks, schema
-from .inventory import Inventory, looks_secret
+from .inventory import Inventory, looks_secret, meant_for
 from .problems import Problem
 
-#: How alike two names must be for one to be taken for the other.
-_ALIKE = 0.75
 _LONGEST = 80
 
 
@@ -75,12 +73,13 @@ def _unknown(inventory: Inventory) -> tuple[list[Problem], list[str]]:
     for name, hosts in _by_name(inventory).items():
         if name in schema.VARIABLES or not name.startswith(schema.PREFIXES):
             continue
-        near = difflib.get_close_matches(name, schema.VARIABLES, n=1, cutoff=_ALIKE)
+        near = meant_for(name)
         where = _hosts(inventory, hosts)
         if near:
-            secret = looks_secret(name) or looks_secret(near[0])
-            value = HIDDEN if secret else show(near[0], inventory.hosts[hosts[0]][name])
-            problems.append(Problem(name, where, value, f"the variable {near[0]}, which is the nearest that is known"))
+            value = HIDDEN if looks_secret(name) else show(near.name, inventory.hosts[hosts[0]][name])
+            problems.append(
+                Problem(name, where, value, f"the variable {near.name}, which is the nearest that is known")
+            )
         else:
             warnings.append(f"{name} ({where}) is no variable of groundwork.homelab, so it has no effect here.")
     return problems, warnings

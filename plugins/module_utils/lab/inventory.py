@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import typing as t
 
 from ..plan import HIDDEN
@@ -13,7 +14,10 @@ from . import schema
 
 #: Also looked at, besides the collection's own.
 _OTHERS = ("ansible_host",)
-_MISSING = object()
+
+#: How alike two names must be for one to be taken for the other.
+ALIKE = 0.75
+_SECRET_WORDS = ("secret", "password", "passwd", "token", "credential", "private", "key")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,10 +127,12 @@ def redacted(inventory: Inventory) -> Inventory:
 
 
 def _redacted(name: str, value: t.Any) -> t.Any:
-    variable = schema.VARIABLES.get(name)
-    if looks_secret(name):
-        return HIDDEN if value not in (None, "") else value
-    if variable is not None and variable.kind.opaque:
+    if name in _OTHERS or value in (None, ""):
+        return value
+    variable = meant_for(name)
+    if variable is None or looks_secret(name):
+        return HIDDEN
+    if variable.kind.opaque:
         return _shape(value) if not isinstance(value, list) else [_entry(entry) for entry in value]
     return value
 
@@ -147,9 +153,14 @@ def _shape(value: t.Any) -> t.Any:
 
 
 def looks_secret(name: str) -> bool:
-    """Of a known variable the schema says it; of one that is not known, its name must do."""
+    """Of a known variable the schema says it; of one that is not known, its name must do, and what it was meant for."""
     if name in schema.VARIABLES:
         return schema.VARIABLES[name].secret
-    return any(
-        part in name.lower() for part in ("secret", "password", "passwd", "token", "credential", "private", "key")
-    )
+    meant = meant_for(name)
+    return any(part in name.lower() for part in _SECRET_WORDS) or bool(meant and meant.secret)
+
+
+def meant_for(name: str) -> schema.Variable | None:
+    """The variable of this name, or the one that a misspelt name is nearest to."""
+    near = difflib.get_close_matches(name, schema.VARIABLES, n=1, cutoff=ALIKE)
+    return schema.VARIABLES[near[0]] if near else None
