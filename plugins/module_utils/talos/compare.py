@@ -21,7 +21,7 @@ _SECRET_KEY = re.compile(
 #: Values that are secret whatever their key is: PEM keys, plain or in base64, passwords and tokens in URLs, Secret
 #: manifests, and environment variables of extensions as ``NAME=value`` whose name says it (``TS_AUTHKEY=tskey-…``).
 _SECRET_VALUE = re.compile(
-    r"PRIVATE KEY-----|(UFJJVkFURSBLRVk|BSSVZBVEUgS0VZ|QUklWQVRFIEtFW)|://[^/\s:@]+:[^/\s@]+@|^kind:\s*Secret\b"
+    r"PRIVATE KEY-----|(UFJJVkFURSBLRVk|BSSVZBVEUgS0VZ|QUklWQVRFIEtFW)|://[^/\s:@]+:[^/\s@]+@|(^|[{,\s\"])kind\"?:\s*[\"']?Secret\b"
     r"|[?&]\w*(?i:token|secret|password)=[^&\s]|\A\w*(?i:key|token|secret|passw(or)?d|passphrase|credentials?)\d*=\S",
     re.MULTILINE,
 )

@@ -75,6 +75,12 @@ def test_secrets_are_hidden_by_key_and_by_value() -> None:
     [
         {"kind": "ExtensionServiceConfig", "environment": ["TS_AUTHKEY=tskey-auth-1", "TS_ROUTES=10.0.0.0/8"]},
         {"machine": {"env": {"TS_AUTHKEY": "tskey-auth-1", "TS_ROUTES": "10.0.0.0/8"}}},
+        {
+            "inlineManifests": [
+                {"contents": '{"kind": "Secret", "stringData": {"a": "tskey-auth-1"}}'},
+                {"contents": "kind: SecretStore\nTS_ROUTES: 10.0.0.0/8"},
+            ]
+        },
         {"apiUrl": "https://siderolink.example/?grpc=1&jointoken=tskey-auth-1", "routes": "TS_ROUTES 10.0.0.0/8"},
     ],
 )
