@@ -130,4 +130,11 @@ def _text(value: t.Mapping[str, t.Any]) -> str:
         return ""
     import yaml  # not there where `ansible-test sanity` imports the collection
 
-    return yaml.safe_dump(dict(value), sort_keys=True, default_flow_style=False, allow_unicode=True)
+    text = yaml.safe_dump(dict(value), sort_keys=True, default_flow_style=False, allow_unicode=True)
+    if any(mark in text for mark in _LINE_BREAKS):
+        return yaml.safe_dump(dict(value), sort_keys=True, default_flow_style=False)
+    return text
+
+
+#: Line breaks of Unicode, which PyYAML would write as they are and read back as blanks: these texts are escaped.
+_LINE_BREAKS = ("\x85", "\u2028", "\u2029")
