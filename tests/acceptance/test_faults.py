@@ -96,6 +96,30 @@ def test_an_image_that_never_pulls_is_named_early(running_lab: Lab) -> None:
     assert run.rc != 0 and run.seconds < 30
 
 
+def test_a_network_plugin_whose_image_never_pulls_is_named_early(fresh_lab: Lab) -> None:
+    pod = {
+        "hostNetwork": True,
+        "tolerations": [{"operator": "Exists"}],
+        "restartPolicy": "OnFailure",
+        "containers": [{"name": "install", "image": "registry.invalid/cni:1"}],
+    }
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "broken-cni", "namespace": "kube-system"},
+        "spec": {"template": {"spec": pod}},
+    }
+    manifests = [{"name": "broken-cni", "contents": json.dumps(job)}]
+    wanted = {"talos_cni": "none", "talos_inline_manifests": manifests}
+    run = fresh_lab.run("bootstrap", "-e", json.dumps(wanted))
+    assert run.rc != 0 and run.seconds < 60, run.tail()
+    for part in ("Node talos-cp01", "pod broken-cni-", "container install", "registry.invalid/cni:1"):
+        assert part in run.joined(), run.tail()
+    assert "ErrImagePull" in run.joined() or "ImagePullBackOff" in run.joined(), run.tail()
+    assert "cni plugin not initialized" in run.joined(), run.tail()
+    assert not [change for change in run.changes if change["resource"].startswith("Namespace/")]
+
+
 def test_an_api_server_that_does_not_start_is_named_with_its_log(running_lab: Lab) -> None:
     patch = {"talos_node_patches": [{"cluster": {"apiServer": {"extraArgs": {"no-such-flag": "1"}}}}]}
     run = running_lab.run("bootstrap", "-e", json.dumps(patch))
