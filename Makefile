@@ -71,10 +71,6 @@ molecule: setup ## The molecule scenario solo, verified by testinfra
 bench: setup ## Requests, CPU and wall time of bootstraps and of every module: REPORT=bench.json
 	@$(BIN)/python tests/benchmarks/bench.py --report "$(or $(REPORT),bench.json)"
 
-.PHONY: docs
-docs: setup ## Reference pages of all plugins and roles as HTML, in .build/docs
-	@$(BIN)/python scripts/docs.py
-
 .PHONY: clean
 clean: ## Delete what was made here, but not the caches in the home directory
 	@rm -rf .venv .venvs .build .cache .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis
