@@ -43,10 +43,13 @@ options:
     description:
       - V(present) makes the objects as they are defined.
       - V(absent) deletes the objects that are named, and no others. Deleting a namespace deletes what is in it.
+      - V(ready) applies nothing. It waits until the objects that are named exist and are ready, as O(wait) describes it; only
+        C(apiVersion), C(kind) and C(metadata) of their definitions count. In check mode it waits, too, unless O(planned).
     type: str
     choices:
       - present
       - absent
+      - ready
     default: present
   namespace:
     description:
@@ -72,13 +75,15 @@ options:
     default: true
   wait:
     description:
-      - Wait until the objects are ready, or, with O(state=absent), gone.
+      - Wait until the objects are ready, or, with O(state=absent), gone. O(state=ready) always waits.
       - Deployments, StatefulSets and DaemonSets are ready when their current pods are, Jobs when they are complete, Pods, Services of
         type LoadBalancer, Namespaces, Nodes, APIServices and CustomResourceDefinitions by their status, and so are
         PersistentVolumeClaims, but for those that only wait for their first pod.
       - Objects of other kinds are ready when they exist, but if they have a condition C(Ready) or C(Available), that must be true.
       - What cannot become ready without help (an image that cannot be pulled, a program that ends again and again, a failed Job, an
         exceeded quota) ends the wait within seconds, with the cause.
+      - A Node that has no network plugin is looked at likewise. Its cause is sought among the pods in the host's network that are in
+        C(kube-system) or of the class C(system-node-critical), and among the failed Jobs of C(kube-system).
     type: bool
     default: false
   wait_timeout:
@@ -89,6 +94,7 @@ options:
   planned:
     description:
       - Whether, in check mode, the cluster would be made by an earlier task. Nothing is asked then, and every object is a creation.
+        With O(state=ready) nothing is waited for.
       - Without effect outside check mode.
     type: bool
     default: false
@@ -131,6 +137,16 @@ EXAMPLES = r"""
     src:
       - files/jellyfin.yaml
     force_conflicts: true
+
+- name: Wait until a node is Ready
+  groundwork.homelab.manifests:
+    kubeconfig: "{{ lab_secrets_dir }}/kubeconfig"
+    state: ready
+    definitions:
+      - apiVersion: v1
+        kind: Node
+        metadata:
+          name: talos-cp01
 
 - name: Remove the ConfigMap
   groundwork.homelab.manifests:
@@ -181,7 +197,9 @@ changes:
       after:
         spec.template.spec.containers[jellyfin].image: jellyfin/jellyfin:10.11.0
 objects:
-  description: The objects that the task is about, changed or not, in the order in which they are applied.
+  description:
+    - The objects that the task is about, changed or not, in the order in which they are applied.
+    - With O(state=ready), those that are ready; none in check mode with O(planned).
   returned: success
   type: list
   elements: str
@@ -234,7 +252,7 @@ SPEC = Spec(
         **kubeconfig.argument_spec(),
         "definitions": {"type": "list", "elements": "raw", "default": []},
         "src": {"type": "list", "elements": "path", "default": []},
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "state": {"type": "str", "choices": ["present", "absent", "ready"], "default": "present"},
         "namespace": {"type": "str"},
         "field_manager": {"type": "str", "default": "groundwork.homelab"},
         "force_conflicts": {"type": "bool", "default": False},
@@ -264,6 +282,8 @@ def run(task: Task) -> dict[str, t.Any]:
     work = manifests.Manifests(cluster, objects, options, task.warn)
     if task.params["state"] == "absent":
         return _remove(task, work)
+    if task.params["state"] == "ready":
+        return _ready(task, work)
     return _apply(task, work)
 
 
@@ -286,7 +306,7 @@ def _check(params: dict[str, t.Any]) -> None:
 
 
 def _predict(task: Task, objects: list[dict[str, t.Any]]) -> dict[str, t.Any]:
-    if task.params["state"] == "absent":
+    if task.params["state"] != "present":
         return task.result(Plan(), objects=[])
     plan = manifests.predicted_plan(objects, task.params["namespace"] or "default")
     return task.result(plan, objects=[change.resource for change in plan])
@@ -310,6 +330,13 @@ def _remove(task: Task, work: manifests.Manifests) -> dict[str, t.Any]:
         if task.params["wait"]:
             _after(plan, lambda: readiness.wait_until_gone(work.client, work.targets(), deadline))
     return task.result(plan, objects=[documents.identity(item.wanted) for item in work.items])
+
+
+def _ready(task: Task, work: manifests.Manifests) -> dict[str, t.Any]:
+    """Nothing is written, so check mode does the same."""
+    work.resolve()
+    readiness.wait_until_ready(work.client, work.targets(), Deadline(task.params["wait_timeout"]))
+    return task.result(Plan(), objects=[documents.identity(item.wanted) for item in work.items])
 
 
 def _after(plan: Plan, wait: t.Callable[[], None]) -> None:

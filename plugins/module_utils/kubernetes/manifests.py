@@ -88,9 +88,7 @@ class Manifests:
 
     def plan(self) -> Plan:
         """What applying would change, judged by the server; nothing is written."""
-        for item in self.items:
-            self._resolve(item)
-        _unique(self.items)
+        self.resolve()
         self._read()
         new_kinds: set[tuple[str, str]] = set()
         changes: list[Change] = []
@@ -101,6 +99,12 @@ class Manifests:
                     changes.append(change)
                     new_kinds.update(_defines(item.wanted))
         return Plan.of(changes)
+
+    def resolve(self) -> None:
+        """How the server serves the objects: what :meth:`targets` needs to name them."""
+        for item in self.items:
+            self._resolve(item)
+        _unique(self.items)
 
     def _resolve(self, item: Item) -> None:
         """How the server serves the kind, and the namespace."""

@@ -69,6 +69,10 @@ class Troubles:
         except HomelabError:
             # Who may not read pods or events still gets the owner's own reason.
             return ""
+        return self.judge(found)
+
+    def judge(self, found: list[Trouble]) -> str:
+        """The first of these troubles, or nothing. Raises :class:`Failure` for one that has lasted its grace."""
         for trouble in found:
             since = self._since.setdefault(trouble.known, self.deadline.elapsed())
             if trouble.grace is not None and self.deadline.elapsed() - since >= trouble.grace:
@@ -76,7 +80,7 @@ class Troubles:
         return found[0].text if found else ""
 
     def _troubles(self, owner: Object) -> list[Trouble]:
-        found = [trouble for pod in self._pods(owner) for trouble in self._of_pod(pod)]
+        found = [trouble for pod in self._pods(owner) for trouble in self.of_pod(pod)]
         return found or self._of_owner(owner)
 
     def _pods(self, owner: Object) -> list[Object]:
@@ -100,7 +104,8 @@ class Troubles:
                 return str(one["metadata"]["uid"])
         return ""
 
-    def _of_pod(self, pod: Object) -> list[Trouble]:
+    def of_pod(self, pod: Object) -> list[Trouble]:
+        """Why a pod's containers do not start, each with its image, its reason and its words."""
         status = pod.get("status") or {}
         name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
         found: list[Trouble] = []

@@ -9,7 +9,7 @@ import typing as t
 
 from ..errors import TaskFailed
 from ..waiting import Backoff, Deadline, Pending, wait_for
-from . import pods
+from . import nodes, pods
 from .client import Client, Resource
 
 Object = dict[str, t.Any]
@@ -79,6 +79,8 @@ def _look(client: Client, target: Target, troubles: pods.Troubles) -> str:
             return ""
         if reason and live["kind"] in pods.OWNERS:
             reason = troubles.look(live) or reason
+        if reason and live["kind"] == "Node":
+            reason = nodes.look(client, live, reason, troubles)
         return reason
     except (Failure, pods.Failure) as failure:
         asked = f"see {_label(target)} ready"
