@@ -12,7 +12,8 @@ version_added: 0.1.0
 author: "groundwork.homelab authors (@groundwork)"
 description:
   - Makes one control plane node the first member of etcd, which starts the cluster. Other control plane nodes join by themselves.
-  - Does nothing when etcd runs or has data, on the node or on another one of O(control_planes). A run that was cut off and is started again does not bootstrap a second time.
+  - Does nothing when etcd runs or has data, on the node or on another one of O(control_planes). A run that was cut off and is
+    started again does not bootstrap a second time.
   - Waits until the node is ready to be bootstrapped, and afterwards until etcd runs.
 extends_documentation_fragment:
   - groundwork.homelab.attributes
