@@ -154,7 +154,11 @@ class Health:
         stage, conditions = spec.get("stage", "unknown"), spec.get("status") or {}
         unmet = conditions.get("unmetConditions") or []
         if not self.node_ready:
-            unmet = [one for one in unmet if one.get("name") != "nodeReady"]
+            others = [one for one in unmet if one.get("name") != "nodeReady"]
+            if unmet and not others and stage in ("booting", "running"):
+                # The boot sequence itself waits for Kubernetes' Ready, so without a CNI it goes on booting.
+                return ""
+            unmet = others
         if unmet:
             return f"{stage}, {'; '.join(str(one.get('reason') or one.get('name')) for one in unmet)}"
         ready = conditions.get("ready") or not self.node_ready

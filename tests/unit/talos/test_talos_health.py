@@ -164,9 +164,9 @@ def test_what_is_waited_for_is_said(answers: Answers, expected: str) -> None:
 
 
 def test_without_a_network_plugin_readiness_is_not_waited_for() -> None:
-    stage = {**UNMET, "stage": "running"}
-    answers = Answers(stage=stage, node={"cp1": {"nodeReady": False}})
-    assert reason(answers, node_ready=False) == ""
+    for stage in ("booting", "running"):
+        answers = Answers(stage={**UNMET, "stage": stage}, node={"cp1": {"nodeReady": False}})
+        assert reason(answers, node_ready=False) == ""
 
 
 def test_a_crashing_api_server_is_named_with_exit_code_and_last_words() -> None:
