@@ -52,7 +52,7 @@ def _may_bring(pod: Object) -> bool:
     meta, spec = pod["metadata"], pod["spec"]
     if meta.get("deletionTimestamp") or MIRROR in (meta.get("annotations") or {}) or not spec.get("hostNetwork"):
         return False
-    return meta.get("namespace") == SYSTEM or spec.get("priorityClassName") == CRITICAL
+    return bool(meta.get("namespace") == SYSTEM or spec.get("priorityClassName") == CRITICAL)
 
 
 def _patient(trouble: Trouble) -> Trouble:
