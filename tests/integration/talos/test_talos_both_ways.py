@@ -31,6 +31,8 @@ def tasks_of(lab: PlayedLab, *names: str) -> list[dict[str, t.Any]]:
         for module, options in task.items():
             if module.rpartition(".talos_")[2] in WAITING:
                 options["wait_timeout"] = 60
+            if "control_planes" in options:  # the documentation's cluster has three, this lab one
+                options["control_planes"] = [lab.address("cp1")]
     return tasks
 
 
