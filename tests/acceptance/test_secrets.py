@@ -98,6 +98,7 @@ def test_no_secret_is_said_cached_listed_or_left(tmp_path: pathlib.Path) -> None
 _OF_THE_LAB = (
     "/run/simlab/hypervisors",
     "/run/simlab/runtime",
+    "/run/simlab/volumes",
     "/run/simlab/variables.yml",
     "/run/simlab/environment.json",
     "/run/simlab/secrets/",
