@@ -44,7 +44,7 @@ options:
       - V(present) makes the objects as they are defined.
       - V(absent) deletes the objects that are named, and no others. Deleting a namespace deletes what is in it.
       - V(ready) applies nothing. It waits until the objects that are named exist and are ready, as O(wait) describes it; only
-        C(apiVersion), C(kind) and C(metadata) of their definitions count. In check mode it waits, too, unless O(planned).
+        C(apiVersion), C(kind) and C(metadata) of their definitions count. Check mode looks once, and warns of what is not ready.
     type: str
     choices:
       - present
@@ -199,7 +199,7 @@ changes:
 objects:
   description:
     - The objects that the task is about, changed or not, in the order in which they are applied.
-    - With O(state=ready), those that are ready; none in check mode with O(planned).
+    - With O(state=ready), those that are ready.
   returned: success
   type: list
   elements: str
@@ -333,10 +333,20 @@ def _remove(task: Task, work: manifests.Manifests) -> dict[str, t.Any]:
 
 
 def _ready(task: Task, work: manifests.Manifests) -> dict[str, t.Any]:
-    """Nothing is written, so check mode does the same."""
+    """Nothing is written. Check mode looks once: what it would wait for may be what a change before it would bring."""
     work.resolve()
-    readiness.wait_until_ready(work.client, work.targets(), Deadline(task.params["wait_timeout"]))
-    return task.result(Plan(), objects=[documents.identity(item.wanted) for item in work.items])
+    if not task.check_mode:
+        readiness.wait_until_ready(work.client, work.targets(), Deadline(task.params["wait_timeout"]))
+        return task.result(Plan(), objects=[documents.identity(item.wanted) for item in work.items])
+    ready = []
+    for item in work.items:
+        name = documents.identity(item.wanted)
+        reason = readiness.looked_at_once(work.client, item.target) if item.target else "its kind is not there"
+        if reason:
+            task.warn(f"{name} is not ready, a run would wait for it: {reason}.")
+        else:
+            ready.append(name)
+    return task.result(Plan(), objects=ready)
 
 
 def _after(plan: Plan, wait: t.Callable[[], None]) -> None:

@@ -61,6 +61,11 @@ class Item:
         return str(self.wanted["metadata"]["name"])
 
     @property
+    def target(self) -> tuple[Resource, str, str] | None:
+        """What to wait for; nothing while the server does not serve the kind."""
+        return None if self.resource is None else (self.resource, self.namespace, self.name)
+
+    @property
     def terminating(self) -> bool:
         return bool(self.live and self.live["metadata"].get("deletionTimestamp"))
 
@@ -277,7 +282,7 @@ class Manifests:
 
     def targets(self) -> list[tuple[Resource, str, str]]:
         """What to wait for."""
-        return [(item.resource, item.namespace, item.name) for item in self.items if item.resource is not None]
+        return [item.target for item in self.items if item.target is not None]
 
     # -- plan: absent ------------------------------------------------------------------------------------------------
 

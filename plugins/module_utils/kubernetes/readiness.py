@@ -46,6 +46,14 @@ def wait_until_ready(client: Client, targets: t.Sequence[Target], deadline: Dead
     )
 
 
+def looked_at_once(client: Client, target: Target) -> str:
+    """Why it is not ready at this moment, or has failed; nothing if it is ready."""
+    try:
+        return _look(client, target, pods.Troubles(client, Deadline(0)))
+    except TaskFailed as failed:
+        return str(failed.answer)
+
+
 def wait_until_gone(client: Client, targets: t.Sequence[Target], deadline: Deadline) -> None:
     """Until none of them exists any more; says which finalizers hold it."""
     left = list(targets)

@@ -13,6 +13,8 @@ import typing as t
 import pytest
 import yaml
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.client import Client
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.kubeconfig import load
 from ansible_collections.groundwork.homelab.plugins.modules import manifests
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -89,10 +91,23 @@ def comparable(results: list[t.Any]) -> list[t.Any]:
     return [{key: value for key, value in one.items() if key not in ("ansible_facts", "exception")} for one in results]
 
 
+def make_node_ready(api_server: t.Any, name: str) -> None:
+    """The Node that the examples wait for, as its kubelet would register it."""
+    transport = Client(load(str(api_server.kubeconfig), None)).transport
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+    made = transport.send("POST", "/api/v1/nodes", "register", body=node)
+    status = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    patch = "application/merge-patch+json"
+    path = f"/api/v1/nodes/{name}/status"
+    ready = transport.send("PATCH", path, "report", body=status, content_type=patch)
+    assert (made.status, ready.status) == (201, 200)
+
+
 def test_the_documented_examples_run_and_both_ways_give_the_same(
-    play: t.Callable[..., tuple[str, list[t.Any]]],
+    play: t.Callable[..., tuple[str, list[t.Any]]], api_server: t.Any
 ) -> None:
     examples = yaml.safe_load(manifests.EXAMPLES)
+    make_node_ready(api_server, "talos-cp01")
     tasks = [
         *examples,
         {"name": "Secrets", FQCN: {"kubeconfig": "{{ lab_secrets_dir }}/kubeconfig", "definitions": SECRETS}},

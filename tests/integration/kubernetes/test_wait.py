@@ -231,3 +231,19 @@ def test_a_claim_that_waits_for_its_first_pod_is_ready(lab: t.Any) -> None:
     }
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "lazy"}, "spec": spec}
     assert "msg" not in lab.run([storage, claim], wait=True, wait_timeout=5.0)
+
+
+def test_ready_in_check_mode_looks_once_and_says_what_a_run_would_wait_for(lab: t.Any) -> None:
+    settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}
+    unknown = {"apiVersion": "example.com/v1", "kind": "Nothing", "metadata": {"name": "x"}}
+    lab.run([settings, deployment()])
+    started = time.monotonic()
+    looked = lab.run([settings, deployment(), unknown], state="ready", check=True, wait_timeout=60.0)
+    assert time.monotonic() - started < 10
+    assert looked["objects"] == [f"ConfigMap/{lab.namespace}/settings"]
+    assert f"Deployment/{lab.namespace}/web is not ready, a run would wait for it: " in "\n".join(lab.warnings)
+    assert "Nothing" in "\n".join(lab.warnings)
+    waited = lab.run([settings, deployment()], state="ready", wait_timeout=1.0)
+    assert f"Deployment {lab.namespace}/web" in waited["msg"]
+    with Kubelet(lab, READY):
+        assert "msg" not in lab.run([settings, deployment()], state="ready", wait_timeout=20.0)
