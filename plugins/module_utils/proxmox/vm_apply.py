@@ -5,60 +5,18 @@
 
 from __future__ import annotations
 
-import threading
 import typing as t
-from concurrent.futures import ThreadPoolExecutor
 
-from ..errors import HomelabError, Refused, TaskFailed
-from ..plan import Change, Plan
+from ..errors import Refused
 from . import propertystring as ps
-from .session import Session, segment
-from .tasks import Tasks
+from .guest_apply import GuestApplier
+from .session import segment
 from .vm_plan import Create, Destroy, Power, Update
 from .vm_spec import Vm
 
-#: VMs that are worked on at a time: more only queue at the node's storage and locks.
-WORKERS = 4
 
-
-class Applier:
-    """``shutdown_timeout`` is how many seconds a guest has to shut down before its plug is pulled."""
-
-    def __init__(self, session: Session, tasks: Tasks, *, shutdown_timeout: int) -> None:
-        self.session = session
-        self.tasks = tasks
-        self.shutdown_timeout = shutdown_timeout
-
-    def apply(self, plan: Plan) -> None:
-        """The changes of one VM in their order, several VMs at once.
-
-        When one fails, the others end what they have begun; the error carries what was made.
-        """
-        groups: dict[str, list[Change]] = {}
-        for change in plan:
-            groups.setdefault(change.resource, []).append(change)
-        failed, made, lock = threading.Event(), set[int](), threading.Lock()
-
-        def work(changes: list[Change]) -> None:
-            for change in changes:
-                if failed.is_set():
-                    return
-                try:
-                    self.apply_one(change.operation)
-                except BaseException:
-                    failed.set()
-                    raise
-                with lock:
-                    made.add(id(change))
-
-        with ThreadPoolExecutor(max_workers=min(WORKERS, len(groups) or 1)) as pool:
-            futures = [pool.submit(work, changes) for changes in groups.values()]
-            errors = [error for future in futures if (error := future.exception())]
-        if errors:
-            first = next((error for error in errors if not isinstance(error, HomelabError)), errors[0])
-            if isinstance(first, HomelabError):
-                first.made = [change.as_result() for change in plan if id(change) in made]
-            raise first
+class Applier(GuestApplier):
+    kind = "qemu"
 
     def apply_one(self, operation: t.Any) -> None:
         steps: dict[type, t.Callable[[t.Any], None]] = {
@@ -116,46 +74,10 @@ class Applier:
                     asked, of=f"node {node}", answer=f"its image has {ps.size_text(is_)}", hint="Disks only grow."
                 )
             if is_ < size:
-                self._grow(f"{self._path(vm, node)}/resize", {"disk": slot, "size": ps.size_text(size)}, asked)
-
-    def _grow(self, path: str, form: dict[str, str], asked: str) -> None:
-        def start() -> object:
-            return self.session.put(path, form, asked=asked)
-
-        self.tasks.do(start, asked=asked)
+                self._put_task(f"{self._path(vm, node)}/resize", {"disk": slot, "size": ps.size_text(size)}, asked)
 
     def _power(self, operation: Power) -> None:
-        if operation.to in ("stop", "restart"):
-            self._stop(operation)
-        if operation.to in ("start", "restart"):
-            self._start(operation)
-
-    def _start(self, operation: Power) -> None:
-        try:
-            self._do(operation, "start", "start", {})
-        except TaskFailed as error:
-            if "already running" not in error.answer:
-                raise
-
-    def _stop(self, operation: Power) -> None:
-        """By the power button, and by the plug for guests that do not react in time or are to be deleted."""
-        if operation.kill:
-            self._do(operation, "stop", "stop", {})
-        else:
-            form = {"timeout": self.shutdown_timeout, "forceStop": 1}
-            self._do(operation, "shutdown", "shut down", form)
-
-    def _do(self, operation: Power, call: str, word: str, form: dict[str, t.Any]) -> None:
-        asked = f"{word} {operation.vm.title}"
-        path = f"{self._path(operation.vm, operation.node)}/status/{call}"
-        self.session.progress(asked)
-        self.tasks.do(lambda: self.session.post(path, form, asked=asked), asked=asked)
+        self._switch(operation.vm, operation)
 
     def _destroy(self, operation: Destroy) -> None:
-        """Purged: a new guest of this number must not inherit backup jobs or HA."""
-        asked = f"delete {operation.vm.title}"
-        path = self._path(operation.vm, operation.node)
-        self.tasks.do(lambda: self.session.delete(path, {"purge": 1}, asked=asked), asked=asked)
-
-    def _path(self, vm: Vm, node: str) -> str:
-        return f"/nodes/{segment(node)}/qemu/{vm.vmid}"
+        self._delete(operation.vm, operation.node)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pve_model import GIB, Model
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import vms
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import guest_run, vms
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.tasks import Tasks
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_apply import Applier
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_spec import wanted
@@ -96,7 +96,7 @@ class Run:
         self.applier = Applier(session, tasks, shutdown_timeout=5)
 
     def apply(self) -> None:
-        vms._carry_out(self.planner, self.applier, self.planned, self.session)
+        guest_run.carry_out(self.planner, self.applier.apply, self.planned)
 
     @property
     def changes(self) -> list[dict[str, t.Any]]:
