@@ -9,10 +9,11 @@ import dataclasses
 import pathlib
 import typing as t
 
+from .. import private_files
 from ..errors import InvalidInput
 from ..plan import HIDDEN, Change, Plan, carry_out
 from ..task import Task
-from . import compare, credentials, documents, files, pki, talosconfig
+from . import compare, credentials, documents, pki, talosconfig
 from .desired import Wanted
 
 
@@ -50,16 +51,16 @@ def plan(found: t.Sequence[File], discretion: compare.Discretion) -> Plan:
 
 
 def write(planned: Plan) -> None:
-    carry_out(planned, lambda change: files.replace(change.operation.path, change.operation.text))
+    carry_out(planned, lambda change: private_files.replace(change.operation.path, change.operation.text))
 
 
 def _change(file: File, discretion: compare.Discretion) -> Change | None:
-    text = files.current(file.path, "talosconfig" if file.context is not None else "machine config")
+    text = private_files.current(file.path, "talosconfig" if file.context is not None else "machine config")
     if text is None:
         content = compare.shown(file.config, discretion) if file.config is not None else HIDDEN
         return Change(_resource(file), "create", after={"mode": "0600", "content": content}, operation=file)
     before, after, note = _difference(file, text, discretion)
-    mode = files.mode_of(file.path)
+    mode = private_files.mode_of(file.path)
     if mode != "0600":
         before, after = {"mode": mode, **before}, {"mode": "0600", **after}
     if not before and not after:

@@ -10,10 +10,11 @@ import datetime as dt
 import pathlib
 import typing as t
 
+from .. import private_files
 from ..errors import HomelabError, InvalidInput, Refused, ServerFault
 from ..plan import HIDDEN, Change, Plan
 from ..waiting import Deadline, Pending, no_progress, wait_for
-from . import files, pki, status
+from . import pki, status
 from .apply import tidy
 from .client import Client
 from .inputs import Node
@@ -51,7 +52,7 @@ class Kubeconfig:
 
     def plan(self, *, check_mode: bool, planned: bool) -> tuple[Plan, str]:
         """The change and the text to write. In check mode nothing is asked for a file that is not there."""
-        current = files.current(self.dest, "kubeconfig")
+        current = private_files.current(self.dest, "kubeconfig")
         if current is None:
             text = "" if check_mode else self.fetch()
             return self._plan("create", before={}, reason=""), text
@@ -64,7 +65,7 @@ class Kubeconfig:
 
     def _renewal(self, reason: str) -> Plan:
         before: dict[str, t.Any] = {}
-        mode = files.mode_of(self.dest)
+        mode = private_files.mode_of(self.dest)
         if mode != "0600":
             before["mode"] = mode
         if reason:
@@ -79,7 +80,7 @@ class Kubeconfig:
     def write(self, plan: Plan, text: str) -> None:
         """Write the new text, or the old one with the right mode."""
         renewed = any("kubeconfig" in change.after for change in plan)
-        files.replace(self.dest, text if renewed else self.dest.read_text(encoding="utf-8"))
+        private_files.replace(self.dest, text if renewed else self.dest.read_text(encoding="utf-8"))
 
     def fetch(self) -> str:
         """A kubeconfig that the node issues now."""

@@ -16,8 +16,9 @@ import pathlib
 import re
 import typing as t
 
+from .. import private_files
 from ..errors import InvalidInput
-from . import files, pki
+from . import pki
 
 try:
     import yaml
@@ -77,8 +78,8 @@ def dump(bundle: Bundle) -> str:
 
 def load(path: pathlib.Path) -> Bundle:
     """Read and check a bundle. Raises :class:`errors.InvalidInput` that names the file and the place in it."""
-    text = files.read(path, "secrets bundle")
-    files.refuse_open(path)
+    text = private_files.read(path, "secrets bundle")
+    private_files.refuse_open(path)
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -93,7 +94,7 @@ def load(path: pathlib.Path) -> Bundle:
 
 def create(path: pathlib.Path, bundle: Bundle) -> None:
     """Write a new bundle. Raises when there is one by now."""
-    if not files.write_new(path, dump(bundle)):
+    if not private_files.write_new(path, dump(bundle)):
         raise InvalidInput(
             f"A secrets bundle appeared at {path} while this one was made; it was left alone", hint="Run it again."
         )

@@ -11,8 +11,9 @@ import datetime as dt
 import pathlib
 import typing as t
 
+from .. import private_files
 from ..errors import InvalidInput
-from . import files, pki
+from . import pki
 
 try:
     import yaml
@@ -36,8 +37,8 @@ class Context:
 
 def load(path: pathlib.Path, name: str | None) -> Context:
     """A context of a talosconfig: the named one, or the one that the file calls current."""
-    text = files.read(path, "talosconfig")
-    files.refuse_open(path)
+    text = private_files.read(path, "talosconfig")
+    private_files.refuse_open(path)
     return parse(text, str(path), name)
 
 

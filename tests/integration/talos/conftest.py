@@ -18,7 +18,8 @@ sys.path[:0] = [str(_ROOT / "simulator"), str(_ROOT / "tests" / "simulator" / "t
 
 from talos_lab import PlayedLab
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.talos import files, secrets_bundle
+from ansible_collections.groundwork.homelab.plugins.module_utils import private_files
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos import secrets_bundle
 
 
 @pytest.fixture
@@ -44,6 +45,6 @@ def lab(
     #: One subnet of loopback a test and process, so that tests of several people do not meet.
     subnet = f"127.{64 + os.getpid() % 128}.{abs(hash(request.node.name)) % 250}"
     made = PlayedLab(tmp_path, loop, subnet)
-    files.replace(made.secrets_path, secrets_text)
+    private_files.replace(made.secrets_path, secrets_text)
     yield made
     made.close()

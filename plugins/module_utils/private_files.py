@@ -1,17 +1,23 @@
 # Copyright (c) 2026, the groundwork.homelab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that hold secrets: mode 0600, written beside and renamed, in a directory of mode 0700."""
+"""Files that hold secrets: mode 0600, written beside and renamed, in a directory of mode 0700.
+
+What is written beside is named after its process (``.<name>.<pid>-<random>``), so that the next writer can clear away
+what a killed one left.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import pathlib
+import re
 import stat
 import tempfile
 
-from ..errors import HomelabError, InvalidInput
+from .errors import HomelabError, InvalidInput
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
@@ -83,7 +89,8 @@ def _written_beside(path: pathlib.Path, text: str) -> pathlib.Path:
     name = ""
     try:
         _make_directory(path.parent)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        _clear_away(path)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-")
         with open(descriptor, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), FILE_MODE)
             file.write(text)
@@ -94,6 +101,25 @@ def _written_beside(path: pathlib.Path, text: str) -> pathlib.Path:
             pathlib.Path(name).unlink(missing_ok=True)
         raise _failed(path, error) from error
     return pathlib.Path(name)
+
+
+def _clear_away(path: pathlib.Path) -> None:
+    """What a writer left that was killed between writing and renaming: it holds the same secrets."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
+        owner = re.fullmatch(re.escape(f".{path.name}.") + r"(\d+)-\w+", left.name)
+        if owner and not _lives(int(owner[1])):
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def _make_directory(directory: pathlib.Path) -> None:
