@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import socket
 import ssl
 import typing as t
@@ -28,8 +29,22 @@ _PREFIX = "/api2/json"
 handlers.load()
 
 
+@dataclasses.dataclass(frozen=True)
+class Witnessed:
+    """A request as it came, with its parameters, and how it was answered. Holds secrets: nothing keeps it here."""
+
+    method: str
+    path: str
+    params: dict[str, t.Any]
+    caller: str
+    status: str
+    text: str
+    errors: t.Mapping[str, str]
+
+
 class ProxmoxServer:
-    """One cluster behind one address. ``fetch`` is how its nodes reach the internet (see ``fetching``)."""
+    """One cluster behind one address. ``fetch`` is how its nodes reach the internet (see ``fetching``); ``witness`` is told
+    of every request that no fault took away."""
 
     def __init__(
         self,
@@ -38,12 +53,14 @@ class ProxmoxServer:
         ledger: Ledger,
         faults: Faults,
         fetch: Fetch | None = None,
+        witness: t.Callable[[Witnessed], None] | None = None,
     ) -> None:
         self.cluster = Cluster(config, host, fetch or fetcher())
         self.authentication = Authentication(self.cluster.access)
         self.cluster.authentication = self.authentication
         self._ledger = ledger
         self._faults = faults
+        self._witness = witness
         self._scale = config.time_scale
         self._runner: aiohttp.web.ServerRunner | None = None
 
@@ -95,20 +112,35 @@ class ProxmoxServer:
             request.method == ("POST" if parts[1] == "ticket" else "GET")
         )
 
+        sent: dict[str, t.Any] = {}
+
         async def who() -> Caller:
             if caller is None and not public:
                 raise Unauthorized(refusal)
             return caller or Caller("")
 
+        async def given() -> tuple[dict[str, t.Any], api.Upload | None]:
+            params, upload = await bodies.read(request)
+            sent.update(params)
+            return params, upload
+
+        def tell(status: str, text: str = "", errors: t.Mapping[str, str] | None = None) -> None:
+            if self._witness is not None:
+                name = caller.name if caller else ""
+                self._witness(Witnessed(request.method, path, sent, name, status, text, errors or {}))
+
         try:
-            data = await api.answer(self.cluster, request.method, parts, lambda: bodies.read(request), who)
+            data = await api.answer(self.cluster, request.method, parts, given, who)
         except Unauthorized as error:
             await asyncio.sleep(3 * self._scale)
+            tell("401", str(error))
             return bodies.empty(401, str(error)), "401"
         except ApiError as error:
+            tell(str(error.status), error.text, error.errors)
             if error.status == 401:
                 await asyncio.sleep(3 * self._scale)
             return self._error(error)
+        tell("200")
         return bodies.respond({"data": data}), "200"
 
     @staticmethod

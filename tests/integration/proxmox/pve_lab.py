@@ -65,6 +65,7 @@ class PveLab:
 
     def __init__(self, root: pathlib.Path, *, rights: t.Collection[str] = ROLE, time_scale: float = 0.02) -> None:
         self.root = root
+        self.rights = rights
         self.faults = Faults()
         self.ledger = Ledger()
         self.files: dict[str, bytes] = {"talos.qcow2": DISK, "boot.iso": b"\0" * 40000}
@@ -113,11 +114,15 @@ class PveLab:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
 
+    def witness(self) -> t.Callable[[t.Any], None] | None:
+        """Who judges the requests (``conftest.judged_requests``)."""
+        return None
+
     async def _start(self, context: ssl.SSLContext) -> None:
         imports = self.config.root / "pve1" / "local" / "import"
         imports.mkdir(parents=True)
         (imports / "there.qcow2").write_bytes(DISK)
-        self.server = ProxmoxServer(self.config, None, self.ledger, self.faults)
+        self.server = ProxmoxServer(self.config, None, self.ledger, self.faults, witness=self.witness())
         await self.server.start(self._sock, context)
         self._site = await website.serve(self._web, self.files)
         real = ImageFactory()

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a judge found, as a small file; all files together are the report (``docs/conformance.md``).
+
+A judge of any room writes one: ``Judgement(...).write()``. Nothing else has to know of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def folder() -> pathlib.Path:
+    """Where the files of this run lie; ``make conformance`` empties it first."""
+    return pathlib.Path(os.environ.get("GROUNDWORK_CONFORMANCE", ROOT / ".cache" / "conformance"))
+
+
+@dataclasses.dataclass
+class Judgement:
+    """``judge`` names the real thing and its version; ``explained`` are differences that are meant, each with its reason;
+    ``unexplained`` fail. ``missing`` says what was not there, so that less was judged; ``notes`` are lines of text."""
+
+    name: str
+    judge: str
+    version: str
+    judged: str
+    cases: int
+    explained: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    unexplained: list[str] = dataclasses.field(default_factory=list)
+    missing: str = ""
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def write(self) -> None:
+        where = folder()
+        where.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
+        where.joinpath(f"{self.name}.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def read() -> list[Judgement]:
+    """All that was written in this run, by name."""
+    found = []
+    for path in sorted(folder().glob("*.json")):
+        data = json.loads(path.read_text("utf-8"))
+        data["explained"] = [(what, why) for what, why in data["explained"]]
+        found.append(Judgement(**data))
+    return found
