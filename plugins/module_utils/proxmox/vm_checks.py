@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import InvalidInput, Unreachable
+from ..errors import InvalidInput
+from . import guest_checks, rights
 from . import propertystring as ps
-from . import rights
 from .vm_spec import Disk, Network, Vm
 from .vm_state import Surroundings, VmState
 
@@ -27,7 +27,7 @@ def check_new(
     """Raises :class:`InvalidInput` with the first thing that is missing; ``whole`` VMs bring their drives, too."""
     if not (disks or networks or whole):
         return
-    _node(vm, node, around)
+    guest_checks.check_node(vm.title, node, around)
     if whole:
         _cpus(vm, node, around.nodes[node].cpus)
     for disk in disks:
@@ -39,7 +39,7 @@ def check_new(
         if drive:
             _storage(vm, drive.storage, node, around)
     for nic in networks:
-        _bridge(vm, nic, node, around)
+        guest_checks.check_bridge(vm.title, nic.slot, nic.bridge, node, around)
 
 
 def check_rights(operations: t.Iterable[t.Any], current: t.Mapping[int, VmState], around: Surroundings) -> None:
@@ -48,20 +48,7 @@ def check_rights(operations: t.Iterable[t.Any], current: t.Mapping[int, VmState]
 
 
 def check_pool(vm: Vm, state: VmState | None, around: Surroundings) -> None:
-    """Nobody can say so when no pool can be seen."""
-    if vm.pool and (state is None or state.pool != vm.pool) and around.pools and vm.pool not in around.pools:
-        raise InvalidInput(
-            f"{vm.title} is to be in the pool {vm.pool!r}, which does not exist",
-            hint=f"There are: {', '.join(sorted(around.pools))}. Without the right Pool.Audit a pool cannot be seen.",
-        )
-
-
-def _node(vm: Vm, node: str, around: Surroundings) -> None:
-    if node not in around.nodes:
-        known = ", ".join(sorted(around.nodes)) or "none"
-        raise InvalidInput(f"{vm.title} is to be on node {node!r}, which does not exist", hint=f"There are: {known}.")
-    if not around.nodes[node].online:
-        raise Unreachable(f"create {vm.title}", of=f"node {node}", answer="the node is offline", hint="Switch it on.")
+    guest_checks.check_pool(vm.title, vm.pool, state.pool if state else "", around)
 
 
 def _cpus(vm: Vm, node: str, cpus: int) -> None:
@@ -75,20 +62,7 @@ def _cpus(vm: Vm, node: str, cpus: int) -> None:
 
 
 def _storage(vm: Vm, name: str, node: str, around: Surroundings) -> None:
-    storages = around.storages.get(node, {})
-    found = storages.get(name)
-    if found is None:
-        known = ", ".join(sorted(storages)) or "none"
-        hint = f"There are: {known}. Without the right Datastore.Audit a storage cannot be seen."
-        raise InvalidInput(f"{vm.title} is to have a disk on {name!r}, which is no storage of node {node}", hint=hint)
-    if "images" not in found.content:
-        able = ", ".join(sorted(one.name for one in storages.values() if "images" in one.content)) or "none"
-        content = ", ".join(sorted(found.content))
-        raise InvalidInput(f"The storage {name!r} takes no disks of VMs, only {content}", hint=f"These do: {able}.")
-    if not found.active:
-        raise InvalidInput(
-            f"The storage {name!r} is not active on node {node}", hint="Is it disabled, or its server away?"
-        )
+    guest_checks.check_storage(vm.title, name, node, around, content="images", what="disks of VMs")
 
 
 def _image(vm: Vm, disk: Disk, node: str, around: Surroundings) -> None:
@@ -102,13 +76,4 @@ def _image(vm: Vm, disk: Disk, node: str, around: Surroundings) -> None:
         raise InvalidInput(
             f"{disk.slot} of {vm.title} is to have {ps.size_text(disk.size)}, but {disk.import_from} has {ps.size_text(size)}",
             hint="Disks only grow: choose a larger size.",
-        )
-
-
-def _bridge(vm: Vm, nic: Network, node: str, around: Surroundings) -> None:
-    bridges = around.bridges.get(node)
-    if bridges is not None and nic.bridge not in bridges:
-        raise InvalidInput(
-            f"{nic.slot} of {vm.title} is to be on the bridge {nic.bridge!r}, which node {node} does not have",
-            hint=f"There are: {', '.join(sorted(bridges))}. Without SDN.Use or SDN.Audit on it a bridge cannot be seen.",
         )
