@@ -39,6 +39,7 @@ class Planned(t.Protocol):
 
 S = t.TypeVar("S", bound=State)
 P = t.TypeVar("P", bound=Planned)
+P_co = t.TypeVar("P_co", bound=Planned, covariant=True)
 
 
 class Planner(t.Generic[S, P]):
@@ -116,7 +117,15 @@ def _half_made(current: t.Mapping[int, S]) -> list[S]:
     return [state for state in current.values() if state.lock in _UNFINISHED]
 
 
-def carry_out(planner: Planner[S, P], apply: t.Callable[[Plan], None], planned: P, *, attempts: int = ATTEMPTS) -> None:
+class Replans(t.Protocol[P_co]):
+    """Whoever can look again and plan what is left."""
+
+    @property
+    def session(self) -> Session: ...
+    def look_and_plan(self) -> P_co: ...
+
+
+def carry_out(planner: Replans[P], apply: t.Callable[[Plan], None], planned: P, *, attempts: int = ATTEMPTS) -> None:
     """A lost answer may have been a success, and somebody else may have been faster: look, and plan what is left."""
     made: list[dict[str, t.Any]] = []
     for attempt in range(1, attempts + 1):
