@@ -20,6 +20,9 @@ from .session import Session, segment
 #: Lines of a task's log that an error shows.
 LOG_LINES = 8
 
+#: Lines that are asked for at once, and how often at most (a backup of a large guest logs a line every few seconds).
+LOG_PAGE, LOG_PAGES = 5000, 20
+
 #: Kinds of task that change nothing and last as long as somebody looks on: an open console of a guest or a node.
 CONSOLES = frozenset({"vncproxy", "vncshell", "spiceproxy", "spiceshell", "termproxy"})
 
@@ -104,20 +107,26 @@ class Tasks:
         verdict = str(status.get("exitstatus") or "the node does not say how it ended").strip()
         if verdict == "OK":
             return
-        log = self._log(task)
+        log = self.log(task)
         if verdict.startswith("WARNINGS"):
             self.warn(f"Task {task.kind} to {asked} ended with warnings: " + "; ".join(_warnings(log) or log[-3:]))
             return
         kind = Locked if "is locked (" in verdict or "can't lock file" in verdict else TaskFailed
         raise kind(asked, of=f"node {task.node}, {self.session.of}", answer=_explained(verdict, log), log=log)
 
-    def _log(self, task: Upid) -> list[str]:
-        """The last lines; their absence must not hide the verdict."""
-        try:
-            lines = self.session.get(f"{_path(task)}/log", {"limit": 500}, asked=f"read the log of {task.kind}")
-        except HomelabError as error:
-            return [f"(the log could not be read: {error.answer})"]
-        return [str(line.get("t", "")) for line in lines or []][-LOG_LINES:]
+    def log(self, task: Upid, lines: int = LOG_LINES) -> list[str]:
+        """The last lines; that they cannot be read must not hide the verdict."""
+        kept: list[str] = []
+        for page in range(LOG_PAGES):
+            query = {"start": page * LOG_PAGE, "limit": LOG_PAGE}
+            try:
+                found = self.session.get(f"{_path(task)}/log", query, asked=f"read the log of {task.kind}") or []
+            except HomelabError as error:
+                return [*kept, f"(the log could not be read: {error.answer})"]
+            kept = [*kept, *(str(line.get("t", "")) for line in found)][-lines:]
+            if len(found) < LOG_PAGE:
+                break
+        return kept
 
 
 def _path(task: Upid) -> str:
