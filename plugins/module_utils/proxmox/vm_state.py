@@ -11,6 +11,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import AccessDenied, NotFound, Refused
+from . import propertystring as ps
 from . import rights
 from .options import Value
 from .session import Session, segment
@@ -18,6 +19,12 @@ from .transport import POOL
 
 T = t.TypeVar("T")
 S = t.TypeVar("S")
+
+Kind = t.Literal["qemu", "lxc"]
+
+#: What people call them, and the option that holds their name.
+WORDS: dict[Kind, str] = {"qemu": "VM", "lxc": "CT"}
+_NAMES: dict[Kind, str] = {"qemu": "name", "lxc": "hostname"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +34,7 @@ class VmState:
     """
 
     vmid: int
-    kind: t.Literal["qemu", "lxc"]
+    kind: Kind
     node: str
     name: str
     running: bool = False
@@ -85,11 +92,12 @@ def together(what: t.Callable[[S], T], of: t.Sequence[S]) -> list[T]:
         return list(pool.map(what, of))
 
 
-def read(session: Session, vmids: t.Collection[int]) -> dict[int, VmState]:
-    """The guests with these ids, by id; those that are not there (or may not be seen) are left out."""
+def read(session: Session, vmids: t.Collection[int], kind: Kind = "qemu") -> dict[int, VmState]:
+    """The guests with these ids, by id; those that are not there (or may not be seen) are left out. Guests of another
+    kind are only named."""
     resources = session.get("/cluster/resources", {"type": "vm"}, asked="list the guests of the cluster")
     found = [entry for entry in resources if int(entry.get("vmid", 0)) in vmids]
-    states = together(lambda entry: _state(session, entry), found)
+    states = together(lambda entry: _state(session, entry, kind), found)
     return {state.vmid: state for state in states if state is not None}
 
 
@@ -121,13 +129,13 @@ def look_around(session: Session, needs: Needs) -> Surroundings:
     )
 
 
-def _state(session: Session, entry: t.Mapping[str, t.Any]) -> VmState | None:
+def _state(session: Session, entry: t.Mapping[str, t.Any], wanted: Kind) -> VmState | None:
     """Configuration, pending changes and power of one guest. The list above lags behind by ten seconds, so it only
     says where a guest is; None when the guest has gone since."""
     vmid, node, kind = int(entry["vmid"]), str(entry["node"]), entry.get("type", "qemu")
-    if kind != "qemu":
-        return VmState(vmid, "lxc", node, str(entry.get("name") or ""))
-    path, asked = f"/nodes/{segment(node)}/qemu/{vmid}", f"read VM {vmid} on node {node}"
+    if kind != wanted:
+        return VmState(vmid, kind, node, str(entry.get("name") or ""))
+    path, asked = f"/nodes/{segment(node)}/{kind}/{vmid}", f"read {WORDS[wanted]} {vmid} on node {node}"
     try:
         pending = session.get(f"{path}/pending", asked=asked)
         status = session.get(f"{path}/status/current", asked=asked)
@@ -136,9 +144,9 @@ def _state(session: Session, entry: t.Mapping[str, t.Any]) -> VmState | None:
     config, waiting = _effective(pending)
     return VmState(
         vmid=vmid,
-        kind="qemu",
+        kind=wanted,
         node=node,
-        name=str(config.get("name") or ""),
+        name=str(config.get(_NAMES[wanted]) or ""),
         running=status.get("status") == "running",
         lock=str(status.get("lock") or config.get("lock") or ""),
         template=bool(int(config.get("template") or 0)),
@@ -156,13 +164,21 @@ def _effective(pending: t.Iterable[t.Mapping[str, t.Any]]) -> tuple[dict[str, Va
     for item in pending:
         key = str(item["key"])
         if "pending" in item:
-            config[key] = item["pending"]
+            config[key] = _with_size_of(item.get("value"), item["pending"])
             waiting.append(key)
         elif item.get("delete"):
             waiting.append(key)
         elif "value" in item:
             config[key] = item["value"]
     return config, tuple(sorted(waiting))
+
+
+def _with_size_of(value: Value | None, pending: Value) -> Value:
+    """A volume that has grown meanwhile: what waits still has the size of its day."""
+    is_, will_be = ps.parse_disk(str(value)), ps.parse_disk(str(pending))
+    if "size" not in is_ or "size" not in will_be or is_.get("file") != will_be.get("file"):
+        return pending
+    return ps.render_disk({**will_be, "size": is_["size"]})
 
 
 def _storages(session: Session, node: str) -> dict[str, Storage]:
