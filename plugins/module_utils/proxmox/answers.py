@@ -24,6 +24,7 @@ from ..errors import (
     Unauthenticated,
     Unreachable,
 )
+from .roles import holding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,6 @@ _ROLES = (
     ("Sys.Console", "It belongs to the role AnsibleSystem, on the path /."),
     ("Pool.Allocate", "It belongs to the role AnsiblePools, on the pool's path."),
 )
-_USUAL_ROLE = "It belongs to the role AnsibleGuests."
 
 _WRONG_SERVER = "Are api_host and api_port those of a Proxmox VE API?"
 
@@ -154,7 +154,8 @@ def _denied(text: str, asked: str, of: str, who: str, facts: dict[str, t.Any]) -
         hint = f"A right of {who} is missing; with a token, user and token both need it."
         return AccessDenied(asked, of=of, answer=text, hint=hint, **facts)
     path, rights = found["path"], found["rights"].strip()
-    role = next((hint for right, hint in _ROLES if right in rights), _USUAL_ROLE)
+    usual = next((name for right in rights.split("|") if (name := holding(right.strip()))), "AnsibleGuests")
+    role = next((hint for right, hint in _ROLES if right in rights), f"It belongs to the role {usual}.")
     hint = f"Give {who} the right {rights.replace('|', ' or ')} on {path} (a token's user needs it too). {role}"
     return AccessDenied(asked, of=of, answer=text, hint=hint, path=path, rights=rights.split("|"), **facts)
 

@@ -11,6 +11,7 @@ import typing as t
 
 from ..errors import AccessDenied, HomelabError
 from . import propertystring as ps
+from .roles import holding
 from .session import Session
 
 #: Option (a pattern) -> the privileges of which one is enough, on ``/vms/<vmid>``. The first that matches.
@@ -69,12 +70,15 @@ def check(rights: t.Mapping[str, t.Mapping[str, int]] | None, needs: t.Iterable[
     """Raises :class:`AccessDenied` naming every right that is missing, with its path and what it is for."""
     if not rights:
         return  # nobody could tell; the server will
-    missing = sorted({str(need) for need in needs if not granted(rights, need)})
+    lacking = [need for need in needs if not granted(rights, need)]
+    missing = sorted({str(need) for need in lacking})
     if missing:
+        found = sorted({holding(need.any_of[0]) for need in lacking} - {""})
+        belong = f"They belong to the role {' and '.join(found)}; with" if found else "With"
         raise AccessDenied(
             asked,
             answer="these rights are missing: " + "; ".join(missing),
-            hint="They belong to the role AnsibleGuests; with a token, its user needs them too.",
+            hint=f"{belong} a token, its user needs them too.",
             missing=missing,
         )
 
