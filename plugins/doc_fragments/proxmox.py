@@ -71,3 +71,32 @@ requirements:
   - proxmoxer >= 2.0
   - requests
 """
+
+    # For plugins, which Ansible itself gives these; modules have them from their spec. To be used after the above.
+    ENVIRONMENT = r"""
+options:
+  api_host:
+    env:
+      - name: PROXMOX_HOST
+  api_port:
+    env:
+      - name: PROXMOX_PORT
+  api_user:
+    env:
+      - name: PROXMOX_USER
+  api_password:
+    env:
+      - name: PROXMOX_PASSWORD
+  api_token_id:
+    env:
+      - name: PROXMOX_TOKEN_ID
+  api_token_secret:
+    env:
+      - name: PROXMOX_TOKEN_SECRET
+  validate_certs:
+    env:
+      - name: PROXMOX_VALIDATE_CERTS
+  ca_path:
+    env:
+      - name: PROXMOX_CA_PATH
+"""
