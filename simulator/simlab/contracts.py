@@ -101,6 +101,9 @@ class GuestHost(t.Protocol):
     def agent_interfaces(self, vmid: int) -> list[dict[str, t.Any]] | None:
         """What the guest agent reports (``network-get-interfaces``), None when no agent answers."""
 
+    def agent_system(self, vmid: int) -> dict[str, t.Any] | None:
+        """What an agent that answers says of its operating system (``get-osinfo``), None when that is not simulated."""
+
 
 class Namespace(t.Protocol):
     """A network namespace of the lab, as something to listen, connect and start processes in."""

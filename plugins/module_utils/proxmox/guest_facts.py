@@ -214,8 +214,9 @@ def _silent(reason: str) -> dict[str, t.Any]:
 
 
 def _card(entry: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Of a VM's agent, or of a container (whose answer has both spellings)."""
-    found = entry.get("ip-addresses") or ()
+    """Of a VM's agent, or of a container (whose answer has both spellings; before 9 only ``inet`` and ``inet6``)."""
+    old = [{"ip-address": str(entry[key]).partition("/")[0]} for key in ("inet", "inet6") if entry.get(key)]
+    found = entry.get("ip-addresses") or old
     return {
         "name": str(entry.get("name") or ""),
         "mac": str(entry.get("hardware-address") or entry.get("hwaddr") or "").upper(),

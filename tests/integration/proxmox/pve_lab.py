@@ -10,12 +10,14 @@ import pathlib
 import socket
 import ssl
 import threading
+import types
 import typing as t
 
 import aiohttp.web
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.groundwork.homelab.plugins.module_utils import task
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.roles import ROLES
 from simlab import images as boot_images
 from simlab.contracts import BootImage
 from simlab.faults import Fault, Faults
@@ -26,11 +28,7 @@ from simlab.proxmox.config import AclConfig, NodeConfig, ProxmoxConfig, StorageC
 from simlab.proxmox.server import ProxmoxServer
 
 #: The role of the documentation (facts: least privileges).
-ROLE = (
-    "VM.Audit Pool.Audit Datastore.Audit Sys.Audit SDN.Audit VM.Allocate Datastore.AllocateSpace SDN.Use "
-    "VM.Config.CDROM VM.Config.CPU VM.Config.Cloudinit VM.Config.Disk VM.Config.HWType VM.Config.Memory "
-    "VM.Config.Network VM.Config.Options VM.PowerMgmt Datastore.AllocateTemplate Sys.AccessNetwork Datastore.Allocate"
-).split()
+ROLE = sorted(ROLES["AnsibleGuests"].privileges)
 PATHS = ("/vms", "/storage", "/sdn/zones/localnetwork", "/nodes/pve1", "/pool/lab")
 GIB = 1 << 30
 DISK = boot_images.disk_image(BootImage("talos", "v1.13.9", "nocloud", "amd64", "0" * 64, "disk"), 4 * GIB)
@@ -61,9 +59,20 @@ class Outcome:
 
 
 class PveLab:
-    """Runs in a thread of its own. ``web`` is where files for downloads are served."""
+    """Runs in a thread of its own. ``web`` is where files for downloads are served.
 
-    def __init__(self, root: pathlib.Path, *, rights: t.Collection[str] = ROLE, time_scale: float = 0.02) -> None:
+    ``rights`` are those of the role ``AnsibleGuests`` of the token and its user; ``also`` are other roles of the
+    documentation that they have, with the paths on which they have them.
+    """
+
+    def __init__(
+        self,
+        root: pathlib.Path,
+        *,
+        rights: t.Collection[str] = ROLE,
+        also: t.Mapping[str, t.Collection[str]] = types.MappingProxyType({}),
+        time_scale: float = 0.02,
+    ) -> None:
         self.root = root
         self.rights = rights
         self.faults = Faults()
@@ -88,10 +97,11 @@ class PveLab:
             root_password="root-not-a-secret",
             users=("ansible@pve",),
             tokens=(TokenConfig("ansible@pve", "groundwork", "token-not-a-secret"),),
-            roles={"AnsibleGuests": tuple(rights)},
+            roles={"AnsibleGuests": tuple(rights), **{name: tuple(ROLES[name].privileges) for name in also}},
             acls=tuple(
-                AclConfig(path, "AnsibleGuests", who)
-                for path in PATHS
+                AclConfig(path, role, who)
+                for role, paths in {"AnsibleGuests": PATHS, **also}.items()
+                for path in paths
                 for who in ("ansible@pve", "ansible@pve!groundwork")
             ),
             time_scale=time_scale,

@@ -10,7 +10,7 @@ from ..errors import Failure, NotSimulated
 from . import machine
 
 _AGENT = "/nodes/{node}/qemu/{vmid}/agent"
-_READ = ("get-fsinfo", "get-host-name", "get-memory-block-info", "get-memory-blocks", "get-osinfo", "get-time",
+_READ = ("get-fsinfo", "get-host-name", "get-memory-block-info", "get-memory-blocks", "get-time",
          "get-timezone", "get-users", "get-vcpus", "info")  # fmt: skip
 _WRITE = ("fsfreeze-freeze", "fsfreeze-status", "fsfreeze-thaw", "fstrim", "ping", "set-user-password", "shutdown",
           "suspend-disk", "suspend-hybrid", "suspend-ram", "exec", "file-write")  # fmt: skip
@@ -38,6 +38,15 @@ def interfaces(call: Call) -> dict[str, t.Any]:
 def ping(call: Call) -> dict[str, t.Any]:
     _interfaces(call)
     return {"result": {}}
+
+
+@handles("GET", f"{_AGENT}/get-osinfo")
+def system(call: Call) -> dict[str, t.Any]:
+    _interfaces(call)
+    found = call.cluster.host.agent_system(call.vmid) if call.cluster.host is not None else None
+    if found is None:
+        raise NotSimulated(call.method, call.template)
+    return {"result": found}
 
 
 def _other(call: Call) -> t.NoReturn:
