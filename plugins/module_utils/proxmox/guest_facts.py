@@ -101,7 +101,7 @@ def _gather(session: Session, guest: Guest, facts: t.Collection[str], up: t.Mapp
         attempt(guest["errors"], "config", lambda: guest.update(config=_config(_read(session, guest, "config"))))
     if "snapshots" in facts:
         attempt(
-            guest["errors"], "snapshots", lambda: guest.update(snapshots=_snapshots(_read(session, guest, "snapshot")))
+            guest["errors"], "snapshots", lambda: guest.update(snapshots=snapshots(_read(session, guest, "snapshot")))
         )
     if "agent" in facts:
         attempt(guest["errors"], "agent", lambda: guest.update(agent=_agent(session, guest)))
@@ -168,7 +168,7 @@ def _pending(session: Session, guest: Guest, with_config: bool) -> dict[str, t.A
     return {"pending": waiting, **({"config": _config(config)} if with_config else {})}
 
 
-def _snapshots(found: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+def snapshots(found: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
     """Oldest first; ``current`` is no snapshot."""
     real = [entry for entry in found if entry.get("name") != "current"]
     return [

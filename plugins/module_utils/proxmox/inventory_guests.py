@@ -12,6 +12,7 @@ import typing as t
 
 from ..errors import ServerFault
 from . import propertystring as ps
+from .options import tags
 
 Row = t.Mapping[str, t.Any]
 
@@ -82,7 +83,7 @@ def _guest(row: Row) -> Guest:
         status=str(row.get("status") or "unknown"),
         name="" if name in (f"VM {vmid}", f"CT{vmid}") else name,
         template=ps.flag(str(row.get("template") or 0)) == "1",
-        tags=tags(row.get("tags")),
+        tags=tuple(tags(str(row.get("tags") or ""))),
         pool=str(row.get("pool") or ""),
         lock=str(row.get("lock") or ""),
         ha_state=str(row.get("hastate") or ""),
@@ -91,11 +92,6 @@ def _guest(row: Row) -> Guest:
         disk=int(row.get("maxdisk") or 0),
         uptime=int(row.get("uptime") or 0),
     )
-
-
-def tags(text: object) -> tuple[str, ...]:
-    """``web;Prod, web`` -> ``Prod, web``: separated by semicolons, commas or spaces, each once, sorted."""
-    return tuple(sorted(set(filter(None, re.split(r"[;,\s]+", str(text or ""))))))
 
 
 def completed(guest: Guest, entry: Row) -> Guest:

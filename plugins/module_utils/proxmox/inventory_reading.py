@@ -17,6 +17,7 @@ import typing as t
 from ..errors import AccessDenied, HomelabError, NotFound, Unauthenticated, Unreachable
 from . import inventory_guests as guests_of
 from . import propertystring as ps
+from .guest_facts import snapshots
 from .inventory_guests import Guest
 from .session import Session, segment
 from .vm_state import together
@@ -157,7 +158,7 @@ class Reader:
         if "snapshots" in tiers and not facts.get("gone"):
             found = self._ask(guest, f"{path}/snapshot", "list the snapshots")
             if isinstance(found, list):
-                facts["snapshots"] = [entry for entry in found if entry.get("name") != "current"]
+                facts["snapshots"] = snapshots(found)
 
     def _ask(self, guest: Guest, path: str, what: str) -> t.Any:
         """None, and said, when this guest or its node cannot answer."""
