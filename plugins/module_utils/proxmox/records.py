@@ -413,6 +413,7 @@ class Records:
     def look_and_plan(self) -> Planned:
         kinds = {wish.kind.path: wish.kind for wish in self.wishes}
         self.current = {path: read(self.session, kind) for path, kind in kinds.items()}
+        self.refuse(self.current)
         made: list[Change] = []
         for path in kinds:
             made += changes([wish for wish in self.wishes if wish.kind.path == path], self.current[path])
@@ -422,6 +423,9 @@ class Records:
             if self.check:
                 self.check(self.session, [one.operation for one in made])
         return self.planned
+
+    def refuse(self, current: t.Mapping[str, Current]) -> None:
+        """For what a kind cannot become: raises :class:`errors.InvalidInput`."""
 
     def carry_out(self) -> None:
         writer = Writer(self.session)

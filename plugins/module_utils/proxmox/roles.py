@@ -15,7 +15,11 @@ import typing as t
 
 @dataclasses.dataclass(frozen=True)
 class Role:
-    """``paths`` are those on which an ACL gives the role, with propagation; a token of privsep 1 needs it as well."""
+    """``paths`` are those on which an ACL gives the role, with propagation; a token of privsep 1 needs it as well.
+
+    Of the ACLs of one user or token only those on the deepest path count. So where another role stands on a path below,
+    this one has to stand there, too.
+    """
 
     name: str
     purpose: str
@@ -44,14 +48,14 @@ ROLES: dict[str, Role] = {
         _role(
             "AnsibleSystem",
             "storage definitions, mappings, backup jobs, datacenter firewall, HA, startup order of VMs",
-            "/",
+            "/ /storage /mapping",
             "Sys.Audit Sys.Modify Sys.Console Datastore.Audit Datastore.Allocate Mapping.Audit Mapping.Modify",
         ),
         _role("AnsiblePools", "pools and their members", "/pool", "Pool.Audit Pool.Allocate"),
         _role(
             "AnsibleAccess",
             "users, groups, roles, tokens and ACLs; who may change ACLs on a path can give anybody any right there",
-            "/",
+            "/ /access",
             "Sys.Audit Sys.Modify User.Modify Group.Allocate Realm.AllocateUser Permissions.Modify",
         ),
         _role(
