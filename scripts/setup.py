@@ -154,7 +154,7 @@ class Builder:
 
     @classmethod
     def _is_there(cls, python: str) -> bool:
-        code = "from simlab import binaries; binaries.controlplane()"
+        code = "from simlab import binaries; binaries.CONTROL_PLANE.find()"
         result = subprocess.run([python, "-c", code], env=cls._environment(), capture_output=True, check=False)
         return result.returncode == 0
 

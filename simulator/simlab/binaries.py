@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the control plane's program is, and how it is built: ``python -m simlab.binaries``.
+"""Where the lab's real programs are, and how they are built: ``python -m simlab.binaries [NAME …]``.
 
-The program (etcd, etcdutl, kube-apiserver, kube-controller-manager, kube-scheduler in one) lies in
-``${XDG_CACHE_HOME:-~/.cache}/groundwork-homelab/<hash>/controlplane``, keyed by its Go sources and how they are built.
+A program is built from Go modules by a small main package. It lies in
+``${XDG_CACHE_HOME:-~/.cache}/groundwork-homelab/<hash>/<name>``, keyed by its Go sources and how they are built.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import os
@@ -21,15 +22,12 @@ import threading
 import time
 import typing as t
 
-SOURCES = pathlib.Path(__file__).resolve().parent.parent / "controlplane"
+SOURCES = pathlib.Path(__file__).resolve().parent.parent
 KUBERNETES_VERSION = "v1.36.3"
-#: The oldest Go that builds it.
+#: The oldest Go that builds the programs.
 OLDEST_GO = (1, 26)
-_LDFLAGS = f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
 #: The debugging information that -s and -w throw away again is not made at all: a tenth of the build.
-_FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false", f"-ldflags={_LDFLAGS}")
-#: Packages that a whole build compiles, about: what the progress is measured by.
-_PACKAGES = 2500
+_FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false")
 
 
 class BuildError(Exception):
@@ -42,30 +40,66 @@ def cache_directory() -> pathlib.Path:
     return pathlib.Path(base) / "groundwork-homelab"
 
 
-def controlplane() -> pathlib.Path:
-    """The multi-call program in the cache. Raises FileNotFoundError (with what to do) when it has not been built."""
-    path = _target()
-    if not path.exists():
-        raise FileNotFoundError(
-            f"the simulated lab's control plane is not at {path}: build it with `make setup` "
-            "(or `python -m simlab.binaries`), which takes some minutes once"
-        )
-    return path
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A program made of Go modules. ``sources``: the folder of its go.mod, go.sum and main package; ``package``: what of
+    the modules is built, if not that main package; ``packages``: how many a whole build compiles, about."""
+
+    name: str
+    sources: pathlib.Path
+    package: str = "."
+    ldflags: str = "-s -w"
+    packages: int = 500
+
+    @property
+    def path(self) -> pathlib.Path:
+        """Where it lies once it is built."""
+        digest = hashlib.sha256("\0".join(self._flags).encode())
+        for source in sorted(self.sources.glob("go.*")) + sorted(self.sources.glob("*.go")):
+            digest.update(source.name.encode() + b"\0" + source.read_bytes())
+        return cache_directory() / digest.hexdigest()[:16] / self.name
+
+    def find(self) -> pathlib.Path:
+        """The program in the cache. Raises FileNotFoundError (with what to do) when it has not been built."""
+        if not self.path.exists():
+            raise FileNotFoundError(
+                f"the simulated lab's {self.name} is not at {self.path}: build it with `make setup` "
+                f"(or `python -m simlab.binaries {self.name}`), which takes some minutes once"
+            )
+        return self.path
+
+    def build(self, say: t.Callable[[str], None] = print) -> pathlib.Path:
+        """The program, built when it is not there. One build at a time on this machine; the others wait for it.
+        Raises BuildError."""
+        if self.path.exists():
+            return self.path
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(self.path.parent / "lock", say):
+            if not self.path.exists():
+                go = find_go()
+                say(f"building {self.name} with {go} (some minutes, once)")
+                _compile(go, self, say)
+        return self.path
+
+    @property
+    def _flags(self) -> tuple[str, ...]:
+        package = () if self.package == "." else (self.package,)
+        return (*_FLAGS, f"-ldflags={self.ldflags}", *package)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What ``go build`` is given besides the output."""
+        return self._flags if self.package != "." else (*self._flags, ".")
 
 
-def build(say: t.Callable[[str], None] = print) -> pathlib.Path:
-    """The program, built when it is not there. One build at a time on this machine; the others wait for it. Raises
-    BuildError."""
-    path = _target()
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.parent / "lock", say):
-        if not path.exists():
-            go = find_go()
-            say(f"building etcd and Kubernetes {KUBERNETES_VERSION} with {go} (some minutes, once)")
-            _compile(go, path, say)
-    return path
+#: etcd, etcdutl, kube-apiserver, kube-controller-manager, kube-scheduler in one.
+CONTROL_PLANE = Program(
+    "controlplane",
+    SOURCES / "controlplane",
+    ldflags=f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}",
+    packages=2500,
+)
+PROGRAMS = {program.name: program for program in (CONTROL_PLANE,)}
 
 
 def find_go() -> pathlib.Path:
@@ -89,15 +123,8 @@ def _version(go: str) -> tuple[int, ...]:
     return (int(found[1]), int(found[2])) if found else ()
 
 
-def _target() -> pathlib.Path:
-    digest = hashlib.sha256("\0".join(_FLAGS).encode())
-    for name in ("go.mod", "go.sum", "main.go"):
-        digest.update(name.encode() + b"\0" + (SOURCES / name).read_bytes())
-    return cache_directory() / digest.hexdigest()[:16] / "controlplane"
-
-
-def _compile(go: pathlib.Path, path: pathlib.Path, say: t.Callable[[str], None]) -> None:
-    new = path.with_name(f".controlplane.{os.getpid()}")
+def _compile(go: pathlib.Path, program: Program, say: t.Callable[[str], None]) -> None:
+    new = program.path.with_name(f".{program.name}.{os.getpid()}")
     env = os.environ | {
         "CGO_ENABLED": "0",
         "GOFLAGS": "",
@@ -108,19 +135,19 @@ def _compile(go: pathlib.Path, path: pathlib.Path, say: t.Callable[[str], None])
     }
     own_cache = cache_directory() / "go-build"
     env.setdefault("GOCACHE", str(own_cache))
-    command = [str(go), "build", "-v", *_FLAGS, "-o", str(new), "."]
+    command = [str(go), "build", "-v", "-o", str(new), *program.arguments]
     try:
-        tail = _run(command, env, say)
+        tail = _run(command, env, program, say)
         if not new.exists():
-            raise BuildError("the build of the control plane failed:\n" + "\n".join(tail))
-        new.replace(path)
+            raise BuildError(f"the build of {program.name} failed:\n" + "\n".join(tail))
+        new.replace(program.path)
         shutil.rmtree(own_cache, ignore_errors=True)  # 2.4 GB that nothing reads any more
     finally:
         with contextlib.suppress(OSError):
             new.unlink()
 
 
-def _run(command: list[str], env: dict[str, str], say: t.Callable[[str], None]) -> list[str]:
+def _run(command: list[str], env: dict[str, str], program: Program, say: t.Callable[[str], None]) -> list[str]:
     """Run the build, count the packages that it reports, return its last lines."""
     started, done, tail = time.monotonic(), 0, list[str]()
     finished = threading.Event()
@@ -128,13 +155,15 @@ def _run(command: list[str], env: dict[str, str], say: t.Callable[[str], None]) 
     def tell() -> None:
         while not finished.wait(10):
             seconds = time.monotonic() - started
-            what = f"{done} of about {_PACKAGES} packages compiled" if done else "modules are downloaded and read"
+            what = (
+                f"{done} of about {program.packages} packages compiled" if done else "modules are downloaded and read"
+            )
             say(f"  {seconds:4.0f} s: {what}")
 
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
     try:
-        with subprocess.Popen(command, cwd=SOURCES, env=env, text=True, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(command, cwd=program.sources, env=env, text=True, stderr=subprocess.PIPE) as process:
             for line in process.stderr or ():
                 done += not line.startswith(("go: ", "#"))
                 tail = [*tail[-19:], line.rstrip()]
@@ -151,20 +180,24 @@ def _locked(path: pathlib.Path, say: t.Callable[[str], None]) -> t.Iterator[None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            say("another build of the control plane is running; waiting for it")
+            say("another build of it is running; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def main() -> int:
+def main(names: t.Sequence[str]) -> int:
+    unknown = [name for name in names if name not in PROGRAMS]
+    if unknown:
+        print(f"no program {', '.join(unknown)}; there are: {', '.join(PROGRAMS)}", file=sys.stderr)
+        return 2
     try:
-        path = build(lambda text: print(text, flush=True))
+        for name in names or [CONTROL_PLANE.name]:
+            print(PROGRAMS[name].build(lambda text: print(text, flush=True)))
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1
-    print(path)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

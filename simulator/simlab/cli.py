@@ -152,7 +152,7 @@ def _need_control_plane(environment: t.Mapping[str, str]) -> None:
     from . import binaries
 
     try:
-        binaries.controlplane()
+        binaries.CONTROL_PLANE.find()
     except FileNotFoundError as error:
         print(f"rehearse: {error}; trying now", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "simlab.binaries"], env=environment, stdout=sys.stderr, check=False)

@@ -140,7 +140,7 @@ class Lab:
         runtime.mkdir(mode=0o700)
         mirror = self.internet.mirror
         try:
-            program: pathlib.Path | None = binaries.controlplane()
+            program: pathlib.Path | None = binaries.CONTROL_PLANE.find()
         except FileNotFoundError:
             program = None
         return Settings(

@@ -21,7 +21,7 @@ class Node:
     the cluster up to contract 1.13. ``directory`` is the node's EPHEMERAL partition (the disk's ``data/…``):
     etcd's data lies in ``directory/lib/etcd``, and it survives power cycles. ``runtime`` is a directory that does
     not (secrets and rendered files: ``/system``). ``program`` is the control plane's multi-call program
-    (:func:`simlab.binaries.controlplane`).
+    (:data:`simlab.binaries.CONTROL_PLANE`).
     """
 
     machine: Machine

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finding and building the control plane's program, with a `go` that only pretends to compile."""
+"""Finding and building the lab's programs, with a `go` that only pretends to compile."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ def place(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pa
     sources.mkdir()
     for name in ("go.mod", "go.sum", "main.go"):
         (sources / name).write_text(name)
-    monkeypatch.setattr(binaries, "SOURCES", sources)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr(binaries.sysconfig, "get_path", lambda name: str(tmp_path / "venv"))
@@ -38,6 +37,10 @@ def go(place: pathlib.Path, directory: str = "bin", version: str = "1.26.8", the
     path.chmod(0o755)
 
 
+def program(place: pathlib.Path, **more: str) -> binaries.Program:
+    return binaries.Program("thing", place / "sources", **more)
+
+
 def builds(place: pathlib.Path) -> int:
     return len((place / "count").read_text().splitlines()) if (place / "count").exists() else 0
 
@@ -48,22 +51,32 @@ def quiet(text: str) -> None:
 
 def test_what_is_not_built_is_named_with_what_to_do(place: pathlib.Path) -> None:
     with pytest.raises(FileNotFoundError, match="make setup"):
-        binaries.controlplane()
+        program(place).find()
 
 
 def test_it_is_built_once_and_again_when_its_sources_change(place: pathlib.Path) -> None:
     go(place)
-    first = binaries.build(quiet)
-    assert binaries.build(quiet) == first == binaries.controlplane()
+    first = program(place).build(quiet)
+    assert program(place).build(quiet) == first == program(place).find()
     assert builds(place) == 1
     (place / "sources" / "main.go").write_text("changed")
-    assert binaries.build(quiet) != first
+    assert program(place).build(quiet) != first
     assert builds(place) == 2
+
+
+def test_a_program_of_another_package_or_other_flags_is_another_one(place: pathlib.Path) -> None:
+    paths = {program(place).path, program(place, package="example.com/cmd").path, program(place, ldflags="-w").path}
+    assert len(paths) == 3
+
+
+def test_a_name_that_is_no_program_is_refused_with_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert binaries.main(["nothing"]) == 2
+    assert "no program nothing; there are: controlplane" in capsys.readouterr().err
 
 
 def test_two_builds_at_once_are_one(place: pathlib.Path) -> None:
     go(place, then='sleep 0.5; echo built > "$2"')
-    threads = [threading.Thread(target=binaries.build, args=(quiet,)) for _ in range(2)]
+    threads = [threading.Thread(target=program(place).build, args=(quiet,)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -74,9 +87,9 @@ def test_two_builds_at_once_are_one(place: pathlib.Path) -> None:
 def test_a_failed_build_says_what_the_compiler_said_and_leaves_nothing(place: pathlib.Path) -> None:
     go(place, then="echo main.go:1:1: expected package >&2; exit 1")
     with pytest.raises(binaries.BuildError, match="expected package"):
-        binaries.build(quiet)
+        program(place).build(quiet)
     with pytest.raises(FileNotFoundError):
-        binaries.controlplane()
+        program(place).find()
 
 
 def test_an_old_go_gives_way_to_the_python_packages_and_none_is_an_error(place: pathlib.Path) -> None:
