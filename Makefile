@@ -19,8 +19,11 @@ REPORT ?=
 # What `make simulated-proxmox` is given.
 LISTEN ?= 127.0.0.1:8006
 PASSWORD ?=
-# What `make test` gives pytest, such as TESTS=tests/unit.
-TESTS ?= tests
+# What `make test` gives pytest, such as TESTS=tests/unit; without it all tests, on so many workers.
+TESTS ?=
+WORKERS ?= 2
+# These run after all others, alone: they measure times, or replay recordings in their order.
+ALONE := tests/conformance tests/acceptance/test_bootstrap.py
 
 # Of ARGS, these are the rehearsal's own; all others are ansible-playbook's.
 REHEARSAL_ARGS = $(filter --keep --fault=% --time-scale=% --mirror=%,$(ARGS))
@@ -51,13 +54,18 @@ simulated-proxmox: setup ## Serve the simulated Proxmox VE alone: LISTEN=127.0.0
 	@test -n "$(PASSWORD)" || { echo "simulated-proxmox: give the password of root@pam: make simulated-proxmox PASSWORD=…" >&2; exit 2; }
 	@$(BIN)/rehearse proxmox --listen "$(LISTEN)" --password "$(PASSWORD)"
 
+define tests
+$(if $(TESTS),$(1)/python -m pytest -q $(TESTS),\
+$(1)/python -m pytest -q -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(ALONE)) tests && $(1)/python -m pytest -q $(ALONE))
+endef
+
 .PHONY: test
 test: lint setup ## Lint, then all tests on the newest versions: [TESTS=tests/unit]
-	@$(BIN)/python -m pytest -q $(TESTS)
+	@$(call tests,$(BIN))
 
 .PHONY: test-floor
 test-floor: setup-floor ## All tests on the oldest versions: Python 3.11 with ansible-core 2.19
-	@$(FLOOR)/python -m pytest -q $(TESTS)
+	@$(call tests,$(FLOOR))
 
 .PHONY: lint
 lint: setup ## ruff, mypy, yamllint, ansible-lint, ansible-test sanity, documentation and changelog
