@@ -125,8 +125,10 @@ def _merge(variables: dict[str, str], params: dict[str, t.Any]) -> dict[str, t.A
 
 
 def _check_node(cluster: Cluster, route: schema.Route) -> None:
-    """A request goes on to its node: an unknown one has no address."""
+    """A request goes on to its node: an unknown one has no address, one that is off does not answer."""
     node = route.variables.get("node")
+    if node in cluster.nodes and not cluster.nodes[node].online:
+        raise ApiError(595, "No route to host")
     if node is not None and node not in cluster.nodes:
         reason = "Temporary failure in name resolution"
         raise Failure(f"hostname lookup '{node}' failed - failed to get address info for: {node}: {reason}")

@@ -153,32 +153,103 @@ def restore_data(path: pathlib.Path, slot: str, target: pathlib.Path) -> None:
 
 @handles("GET", "/nodes/{node}/storage/{storage}/prunebackups")
 def prune_preview(call: Call) -> list[dict[str, t.Any]]:
-    """What a prune would remove: decided for ``keep-last`` only, the rest refuses."""
+    """What a prune would remove."""
     store = call.cluster.storages.get(call.node.name, call.text("storage"))
     wanted = str(call.params.get("prune-backups") or store.options.get("prune-backups", "keep-all=1"))
-    rule = dict(part.split("=", 1) for part in wanted.split(","))
-    if set(rule) - {"keep-last", "keep-all"}:
-        raise ApiError(501, "pruning by periods is not simulated")
+    rule = {name: int(count) for name, count in (part.split("=", 1) for part in wanted.split(","))}
     by_guest: dict[int, list[pathlib.Path]] = {}
     for path in store.files("backup"):
         owner = store.parse(f"backup/{path.name}").owner
-        if owner and call.params.get("vmid", str(owner)) == str(owner):
+        kind = "qemu" if "-qemu-" in path.name else "lxc"
+        if owner and call.params.get("vmid", str(owner)) == str(owner) and call.params.get("type", kind) == kind:
             by_guest.setdefault(owner, []).append(path)
     return [entry for owner, paths in by_guest.items() for entry in _marks(call, store, owner, paths, rule)]
 
 
+#: What backups of one period have in common.
+_PERIODS = {
+    "keep-last": "%Y %j %H:%M:%S", "keep-hourly": "%Y %j %H", "keep-daily": "%Y %j", "keep-weekly": "%G %V",
+    "keep-monthly": "%Y %m", "keep-yearly": "%Y",
+}  # fmt: skip
+
+
 def _marks(
-    call: Call, store: Store, owner: int, paths: list[pathlib.Path], rule: dict[str, str]
-) -> t.Iterator[dict[str, t.Any]]:
-    keep = int(rule.get("keep-last", 0)) or len(paths)
-    known = call.cluster.extra("backups", dict)
-    for number, path in enumerate(sorted(paths, key=lambda path: path.name, reverse=True)):
+    call: Call, store: Store, owner: int, paths: list[pathlib.Path], rule: dict[str, int]
+) -> list[dict[str, t.Any]]:
+    known, found = call.cluster.extra("backups", dict), []
+    for path in sorted(paths, key=lambda path: path.name, reverse=True):
         volid = f"{store.name}:backup/{path.name}"
-        protected = known.get(volid, {}).get("protected")
-        mark = "protected" if protected else "keep" if number < keep else "remove"
-        kind = "qemu" if "-qemu-" in path.name else "lxc"
-        moment = int(path.stat().st_mtime)
-        yield {"volid": volid, "ctime": moment, "type": kind, "vmid": owner, "mark": mark}
+        entry = {"volid": volid, "ctime": _written_at(path), "type": "qemu" if "-qemu-" in path.name else "lxc"}
+        mark = "protected" if known.get(volid, {}).get("protected") else ""
+        found.append(entry | {"vmid": owner, "mark": mark})
+    _keep([entry for entry in found if not entry["mark"]], rule)
+    return found
+
+
+def _written_at(path: pathlib.Path) -> int:
+    match = re.search(r"-(\d{4}_\d{2}_\d{2}-\d{2}_\d{2}_\d{2})\.", path.name)
+    if match is None:
+        return int(path.stat().st_mtime)
+    return int(datetime.datetime.strptime(match[1], "%Y_%m_%d-%H_%M_%S").timestamp())
+
+
+def _keep(entries: list[dict[str, t.Any]], rule: dict[str, int]) -> None:
+    """Mark backups of one guest, the newest first: each rule keeps the newest of its periods that has none yet."""
+    if rule.get("keep-all") or not any(rule.values()):
+        for entry in entries:
+            entry["mark"] = "keep"
+        return
+    for name, shape in _PERIODS.items():
+        periods = [datetime.datetime.fromtimestamp(entry["ctime"]).strftime(shape) for entry in entries]
+        covered = {period for period, entry in zip(periods, entries, strict=True) if entry["mark"] == "keep"}
+        added: set[str] = set()
+        for period, entry in zip(periods, entries, strict=True):
+            if entry["mark"] or period in covered:
+                continue
+            if period in added:
+                entry["mark"] = "remove"
+            elif len(added) < rule.get(name, 0):
+                added.add(period)
+                entry["mark"] = "keep"
+            else:
+                break
+    for entry in entries:
+        entry["mark"] = entry["mark"] or "remove"
+
+
+@handles("DELETE", "/nodes/{node}/storage/{storage}/prunebackups")
+def prune(call: Call) -> str:
+    storage = call.text("storage")
+    call.allowed.require(f"/storage/{storage}", "Datastore.Allocate", "Datastore.AllocateSpace", any_of=True)
+    store = call.cluster.storages.get(call.node.name, storage)
+    marks = prune_preview(call)
+
+    async def work(task: Task) -> None:
+        for entry in marks:
+            task.log(f"{entry['mark']} {entry['type']} {entry['volid']}")
+            if entry["mark"] == "remove":
+                store.file(entry["volid"].partition(":")[2]).unlink(missing_ok=True)
+                call.cluster.extra("backups", dict).pop(entry["volid"], None)
+
+    return call.start(
+        "prunebackups", f"{call.params.get('vmid', '')}@{storage}" if "vmid" in call.params else storage, work
+    )
+
+
+@handles("GET", "/nodes/{node}/vzdump/extractconfig")
+def extract_config(call: Call) -> str:
+    """The configuration file in an archive."""
+    volid = call.text("volume")
+    call.cluster.storages.check_volume_access(call.allowed, call.node.name, None, volid)
+    store, volume = call.cluster.storages.find(call.node.name, volid)
+    if store.parse(volume).content != "backup":
+        raise Failure(f"unable to extract configuration from '{volid}' - not a backup")
+    path = store.file(volume)
+    if not path.is_file():
+        raise Failure(f"volume '{volid}' does not exist")
+    options = read_archive(path)
+    notes = "".join(f"#{line}\n" for line in options.pop("description", "").split("\n") if line)
+    return notes + "".join(f"{name}: {value}\n" for name, value in sorted(options.items()))
 
 
 @handles("GET", "/nodes/{node}/storage/{storage}/file-restore/list")

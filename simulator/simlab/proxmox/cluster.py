@@ -33,6 +33,8 @@ class Node:
         self.booted = time.time() - 7000
         self.fingerprint = ":".join(f"{byte:02X}" for byte in uuid.uuid5(uuid.NAMESPACE_DNS, config.name).bytes * 2)
         self.bridges = set(config.bridges)
+        #: False: it does not answer; the rest of the cluster goes on.
+        self.online = True
 
     def uptime(self) -> int:
         return int(time.time() - self.booted)
@@ -119,9 +121,19 @@ class Cluster:
             await asyncio.sleep(seconds)
             options.pop("lock", None)
 
-        timer = asyncio.get_running_loop().create_task(unlock())
+        self.later(unlock())
+
+    def later(self, work: t.Coroutine[t.Any, t.Any, None]) -> None:
+        """Do something beside the requests."""
+        timer = asyncio.get_running_loop().create_task(work)
         self._timers.add(timer)
         timer.add_done_callback(self._timers.discard)
+
+    async def close(self) -> None:
+        """Interrupt what runs and wait for it."""
+        for timer in list(self._timers):
+            timer.cancel()
+        await self.tasks.close()
 
     # -- pools --------------------------------------------------------------------------------------------
 
@@ -152,6 +164,16 @@ class Cluster:
 
     def ha_managed(self, sid: str) -> bool:
         return sid in self.extras.get("ha", {})
+
+    def ha_steers(self, sid: str) -> bool:
+        """Whether power and place of a guest are the HA manager's business."""
+        return self.ha_managed(sid) and self.extras["ha"][sid].get("state") != "ignored"
+
+    def ha_request(self, sid: str, **wanted: str) -> None:
+        """``state`` or ``target`` for a resource."""
+        from . import ha_manager
+
+        ha_manager.request(self, sid, **wanted)
 
     def ha_state(self, sid: str) -> dict[str, t.Any]:
         """The ``ha`` of a guest's status."""

@@ -28,7 +28,7 @@ def status(call: Call) -> list[dict[str, t.Any]]:
     found: list[dict[str, t.Any]] = [
         {
             "id": f"node/{node.name}", "ip": node.config.address, "level": "", "local": int(number == 0),
-            "name": node.name, "nodeid": 0 if alone else number + 1, "online": 1, "type": "node",
+            "name": node.name, "nodeid": 0 if alone else number + 1, "online": int(node.online), "type": "node",
         }
         for number, node in enumerate(nodes)
     ]  # fmt: skip
@@ -84,7 +84,7 @@ def _guests(call: Call) -> list[dict[str, t.Any]]:
         entry: dict[str, t.Any] = {
             "id": f"{guest.kind}/{guest.vmid}", "node": guest.node, "type": guest.kind, "vmid": guest.vmid,
         }  # fmt: skip
-        if time.monotonic() - guest.changed < delay:
+        if time.monotonic() - guest.changed < delay or not call.cluster.nodes[guest.node].online:
             entry["status"] = "unknown"
         else:
             entry |= _values(guest)
@@ -113,8 +113,10 @@ def _with_membership(call: Call, vmid: int, entry: dict[str, t.Any]) -> dict[str
 
 
 def _node(call: Call, node: Node) -> dict[str, t.Any]:
-    base = {"cgroup-mode": 2, "id": f"node/{node.name}", "level": "", "node": node.name, "status": "online"}
-    found = {**base, "type": "node"}
+    base = {"cgroup-mode": 2, "id": f"node/{node.name}", "level": "", "node": node.name}
+    found = {**base, "status": "online" if node.online else "offline", "type": "node"}
+    if not node.online:
+        return found
     return found | node_values(call, node) if call.allowed.has(f"/nodes/{node.name}", ["Sys.Audit"]) else found
 
 
@@ -139,9 +141,10 @@ def _storages(call: Call) -> list[dict[str, t.Any]]:
             entry: dict[str, t.Any] = {
                 "content": ",".join(sorted(store.content)), "id": f"storage/{node.name}/{store.name}",
                 "node": node.name, "plugintype": store.type, "shared": int(store.shared), "storage": store.name,
-                "status": "available" if store.enabled else "unknown", "type": "storage",
+                "status": "available" if store.enabled and node.online else "unknown", "type": "storage",
             }  # fmt: skip
-            found.append(entry | ({"disk": store.used(), "maxdisk": store.capacity} if store.enabled else {}))
+            seen = {"disk": store.used(), "maxdisk": store.capacity} if store.enabled and node.online else {}
+            found.append(entry | seen)
     return found
 
 

@@ -75,6 +75,8 @@ TASK_SECONDS: t.Mapping[str, float] = {
     "vzstart": 1.0,
     "download": 1.0,
     "vzdump": 3.0,
+    "qmigrate": 2.0,
+    "vzmigrate": 2.0,
 }
 
 
@@ -98,3 +100,5 @@ class ProxmoxConfig:
     task_seconds: t.Mapping[str, float] = dataclasses.field(default_factory=lambda: dict(TASK_SECONDS))
     #: Seconds (of the lab) until the status daemon shows a new guest in ``cluster/resources``; 0: at once.
     status_delay: float = 0.0
+    #: Whether an HA manager runs: without it a resource is only a definition.
+    ha_manager: bool = True

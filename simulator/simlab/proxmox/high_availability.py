@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HA resources. No manager runs: a resource is only a definition."""
+"""HA resources and rules. What a running manager does with them: ``ha_manager``."""
 
 from __future__ import annotations
 
@@ -79,17 +79,33 @@ def add(call: Call) -> None:
         raise Failure(f"create resource failed: resource ID '{sid}' already defined")
     given = {key: value for key, value in call.params.items() if key not in ("sid", "type")}
     _resources(call)[sid] = given
+    call.cluster.ha_request(sid)
 
 
 @handles("PUT", f"{_RESOURCES}/{{sid}}")
 def update(call: Call) -> None:
-    _, resource = _existing(call)
+    sid, resource = _existing(call)
     if call.params.get("digest") not in (None, _digest(call)):
         text = "detected modified configuration - file changed by other user? Try again."
         raise Failure(f"update resources config failed: {text}")
     for key in formats.split_list(call.text("delete")):
         resource.pop(key, None)
     resource.update({key: v for key, v in call.params.items() if key not in ("sid", "digest", "delete")})
+    call.cluster.ha_request(sid)
+
+
+def _move(call: Call) -> dict[str, str]:
+    sid, resource = _existing(call)
+    target = call.text("node")
+    if target not in call.cluster.nodes:
+        raise Failure(f"no such cluster node '{target}'")
+    if resource.get("state") == "ignored":
+        raise Failure(f"service '{sid}' in ignored state, cannot migrate")
+    call.cluster.ha_request(sid, target=target)
+    return {"sid": sid, "requested-node": target}
+
+
+handles("POST", f"{_RESOURCES}/{{sid}}/migrate", f"{_RESOURCES}/{{sid}}/relocate")(_move)
 
 
 @handles("DELETE", f"{_RESOURCES}/{{sid}}")
@@ -105,9 +121,52 @@ def groups(call: Call) -> None:
     raise Failure("cannot index groups: ha groups have been migrated to rules")
 
 
+@handles("GET", "/cluster/ha/groups/{group}")
+def group(call: Call) -> None:
+    raise Failure("cannot get group: ha groups have been migrated to rules")
+
+
+@handles("POST", "/cluster/ha/groups")
+def group_add(call: Call) -> None:
+    raise Failure("cannot create group: ha groups have been migrated to rules")
+
+
+@handles("PUT", "/cluster/ha/groups/{group}")
+def group_update(call: Call) -> None:
+    raise Failure("cannot update group: ha groups have been migrated to rules")
+
+
+@handles("DELETE", "/cluster/ha/groups/{group}")
+def group_delete(call: Call) -> None:
+    raise Failure("cannot delete group: ha groups have been migrated to rules")
+
+
 @handles("GET", "/cluster/ha/rules")
 def rules(call: Call) -> list[dict[str, t.Any]]:
     return [{"rule": name, **rule} for name, rule in call.cluster.extra("ha_rules", dict).items()]
+
+
+def _rule(call: Call) -> dict[str, t.Any]:
+    name = call.text("rule")
+    known: dict[str, dict[str, t.Any]] = call.cluster.extra("ha_rules", dict)
+    if name not in known:
+        raise Failure(f"no such ha rule '{name}'")
+    return known[name]
+
+
+@handles("GET", "/cluster/ha/rules/{rule}")
+def rule_get(call: Call) -> dict[str, t.Any]:
+    return {"rule": call.text("rule"), **_rule(call)}
+
+
+@handles("PUT", "/cluster/ha/rules/{rule}")
+def rule_update(call: Call) -> None:
+    rule = _rule(call)
+    if call.text("type", rule["type"]) != rule["type"]:
+        raise Failure(f"update ha rules failed: ha rule type of '{call.text('rule')}' cannot be changed")
+    for key in formats.split_list(call.text("delete")):
+        rule.pop(key, None)
+    rule.update({key: value for key, value in call.params.items() if key not in ("rule", "digest", "delete")})
 
 
 @handles("POST", "/cluster/ha/rules")
@@ -145,3 +204,14 @@ def status(call: Call) -> list[dict[str, t.Any]]:
         }  # fmt: skip
         found.append(entry)
     return found
+
+
+@handles("GET", "/cluster/ha/status/manager_status")
+def manager_status(call: Call) -> dict[str, t.Any]:
+    services = {
+        sid: {"node": call.cluster.guests[int(sid.partition(":")[2])].node, "state": resource.get("state", "started")}
+        for sid, resource in _resources(call).items()
+    }
+    nodes = {node.name: "online" if node.online else "unknown" for node in call.cluster.nodes.values()}
+    status_ = {"master_node": next(iter(nodes)), "node_status": nodes, "service_status": services}
+    return {"manager_status": status_, "quorum": {"node": next(iter(nodes)), "quorate": "1"}, "lrm_status": {}}

@@ -20,9 +20,9 @@ def nodes(call: Call) -> list[dict[str, t.Any]]:
     for node in call.cluster.nodes.values():
         entry: dict[str, t.Any] = {
             "id": f"node/{node.name}", "level": "", "node": node.name, "ssl_fingerprint": node.fingerprint,
-            "status": "online", "type": "node",
+            "status": "online" if node.online else "offline", "type": "node",
         }  # fmt: skip
-        if call.allowed.has(f"/nodes/{node.name}", ["Sys.Audit"]):
+        if node.online and call.allowed.has(f"/nodes/{node.name}", ["Sys.Audit"]):
             entry |= node_values(call, node)
         found.append(entry)
     return found
@@ -67,36 +67,6 @@ def clock(call: Call) -> dict[str, t.Any]:
 @handles("GET", "/nodes/{node}/dns")
 def dns(call: Call) -> dict[str, t.Any]:
     return {"dns1": "10.255.255.53"}
-
-
-@handles("GET", "/nodes/{node}/network")
-def network(call: Call) -> list[dict[str, t.Any]]:
-    node = call.node
-    found: list[dict[str, t.Any]] = []
-    if call.params.get("type") not in (None, "bridge", "any_bridge", "any_local_bridge", "include_sdn"):
-        return found
-    for number, name in enumerate(sorted(node.bridges)):
-        on_bridge = call.allowed.has(f"/sdn/zones/localnetwork/{name}", ["SDN.Audit", "SDN.Use"], True)
-        if not on_bridge and not call.allowed.has(f"/nodes/{node.name}", ["Sys.Audit"]):
-            continue
-        entry: dict[str, t.Any] = {
-            "active": 1, "autostart": 1, "bridge_fd": "0", "bridge_ports": "", "bridge_stp": "off",
-            "families": ["inet"], "iface": name, "method": "manual", "method6": "manual", "priority": 3 + number,
-            "type": "bridge",
-        }  # fmt: skip
-        if number == 0:
-            address = node.config.address
-            entry |= {"method": "static", "address": address, "cidr": f"{address}/24", "netmask": "24"}
-        found.append(entry)
-    return found
-
-
-@handles("GET", "/nodes/{node}/network/{iface}")
-def interface(call: Call) -> dict[str, t.Any]:
-    for entry in network(call):
-        if entry["iface"] == call.params["iface"]:
-            return {key: value for key, value in entry.items() if key != "iface"}
-    raise ParameterError({"iface": "interface does not exist"})
 
 
 @handles("POST", "/nodes/{node}/aplinfo")

@@ -76,7 +76,7 @@ class Schema:
         if node.variable is None or not parts[0]:
             return None
         name, child = node.variable
-        if name == "volume":  # volume names have slashes of their own
+        if name in ("volume", "cidr"):  # volume names and networks have slashes of their own
             return self._walk(child, [], {**seen, name: "/".join(parts)})
         return self._walk(child, parts[1:], {**seen, name: parts[0]})
 

@@ -72,7 +72,7 @@ class ProxmoxServer:
         await aiohttp.web.SockSite(self._runner, sock, ssl_context=ssl_context).start()
 
     async def stop(self) -> None:
-        await self.cluster.tasks.close()
+        await self.cluster.close()
         if self._runner is not None:
             await self._runner.cleanup()
 

@@ -56,6 +56,7 @@ def config(root: pathlib.Path, password: str, time_scale: float = 0.02) -> Proxm
         root_password=password,
         time_scale=time_scale,
         status_delay=_STATUS_SECONDS / time_scale,
+        ha_manager=False,
     )
 
 

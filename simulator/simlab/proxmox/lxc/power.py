@@ -49,9 +49,25 @@ def _skip_lock(call: Call) -> bool:
     return call.flag("skiplock")
 
 
+def _by_ha(call: Call, kind: str, word: str, state: str) -> str | None:
+    """A task that only asks the HA manager, when the container is its business."""
+    sid = f"ct:{call.vmid}"
+    if not call.cluster.ha_steers(sid):
+        return None
+
+    async def work(task: Task) -> None:
+        task.log(f"Requesting HA {word} for CT {call.vmid}")
+        call.cluster.ha_request(sid, state=state)
+
+    return call.start(kind, call.vmid, work)
+
+
 @handles("POST", f"{_STATUS}/start")
 def start(call: Call) -> str:
     skip = _skip_lock(call)
+    asked = _by_ha(call, "hastart", "start", "started")
+    if asked:
+        return asked
     guest = call.cluster.guests.get(call.vmid)
     if isinstance(guest, Container) and guest.running:
         raise Failure(f"CT {call.vmid} already running")
@@ -75,6 +91,9 @@ def _running(call: Call, word: str = "CT") -> Container:
 def stop(call: Call) -> str:
     skip = _skip_lock(call)
     ct = _running(call)
+    asked = _by_ha(call, "hastop", "stop", "stopped")
+    if asked:
+        return asked
     if call.flag("overrule-shutdown"):
         call.cluster.tasks.stop_all("vzshutdown", str(call.vmid))
 
@@ -90,6 +109,9 @@ def stop(call: Call) -> str:
 @handles("POST", f"{_STATUS}/shutdown")
 def shutdown(call: Call) -> str:
     ct = _running(call)
+    asked = _by_ha(call, "hastop", "stop", "stopped")
+    if asked:
+        return asked
     timeout = float(call.params.get("timeout") or 60)
 
     async def work(task: Task) -> None:

@@ -129,9 +129,25 @@ def _running(call: Call) -> Vm:
     return vm
 
 
+def _by_ha(call: Call, kind: str, word: str, state: str) -> str | None:
+    """A task that only asks the HA manager, when the VM is its business."""
+    sid = f"vm:{call.vmid}"
+    if not call.cluster.ha_steers(sid):
+        return None
+
+    async def work(task: Task) -> None:
+        task.log(f"Requesting HA {word} for VM {call.vmid}")
+        call.cluster.ha_request(sid, state=state)
+
+    return call.start(kind, call.vmid, work)
+
+
 @handles("POST", f"{_STATUS}/start")
 def start(call: Call) -> str:
     skip = _skip_lock(call)
+    asked = _by_ha(call, "hastart", "start", "started")
+    if asked:
+        return asked
 
     async def work(task: Task) -> None:
         vm = call.cluster.vm(call.node.name, call.vmid)
@@ -144,6 +160,9 @@ def start(call: Call) -> str:
 @handles("POST", f"{_STATUS}/stop")
 def stop(call: Call) -> str:
     skip = _skip_lock(call)
+    asked = _by_ha(call, "hastop", "stop", "stopped")
+    if asked:
+        return asked
     if call.flag("overrule-shutdown"):
         call.cluster.tasks.stop_all("qmshutdown", str(call.vmid))
 
@@ -160,6 +179,9 @@ def stop(call: Call) -> str:
 @handles("POST", f"{_STATUS}/shutdown")
 def shutdown(call: Call) -> str:
     _skip_lock(call)
+    asked = _by_ha(call, "hastop", "stop", "stopped")
+    if asked:
+        return asked
     timeout = float(call.params.get("timeout") or 180)
     force = call.flag("forceStop")
 
