@@ -36,42 +36,56 @@ def tasks_of(lab: PveLab, examples: str) -> list[dict[str, t.Any]]:
     return tasks
 
 
-def play(lab: PveLab, tasks: list[dict[str, t.Any]], *arguments: str, in_process: bool) -> list[dict[str, t.Any]]:
-    """The results of the tasks, in order."""
-    playbook = lab.root / "play.yml"
-    playbook.write_text(
-        yaml.safe_dump(
-            [
-                {
-                    "hosts": "localhost",
-                    "connection": "local",
-                    "gather_facts": False,
-                    "vars": {"groundwork_in_process": in_process, "proxmox_token_secret": "token-not-a-secret"},
-                    "module_defaults": {GROUP: {"api_port": lab.port, "ca_path": lab.ca_path, "api_timeout": 10}},
-                    "tasks": tasks,
-                }
-            ]
-        )
-    )
-    config = lab.root / "ansible.cfg"
+def environment(home: pathlib.Path) -> dict[str, str]:
+    """Nothing of the machine's own Ansible; results as JSON. What is kept lies below ``home``."""
+    config = home / "ansible.cfg"
     config.write_text("[defaults]\n")
-    site = (
-        pathlib.Path(sys.prefix) / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    )
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON"))},
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = pathlib.Path(sys.prefix) / "lib" / version / "site-packages"
+    others = {
+        name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON", "PROXMOX"))
+    }
+    return {
+        **others,
         "ANSIBLE_COLLECTIONS_PATH": f"{COLLECTIONS}:{site}",
         "ANSIBLE_CONFIG": str(config),
         "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
         "ANSIBLE_LOCALHOST_WARNING": "0",
-        "ANSIBLE_HOME": str(lab.root / "home"),
+        "ANSIBLE_HOME": str(home / "home"),
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+    }
+
+
+def write_playbook(path: pathlib.Path, tasks: list[dict[str, t.Any]], **keywords: t.Any) -> list[str]:
+    """A playbook of one play on localhost; the command that runs it."""
+    page = {"hosts": "localhost", "connection": "local", "gather_facts": False, **keywords, "tasks": tasks}
+    path.write_text(yaml.safe_dump([page]))
+    return [sys.executable, "-m", "ansible.cli.playbook", "-i", "localhost,", str(path)]
+
+
+def play(
+    lab: PveLab, tasks: list[dict[str, t.Any]], *arguments: str, in_process: bool, **variables: t.Any
+) -> list[dict[str, t.Any]]:
+    """The results of the tasks, in order."""
+    command = write_playbook(
+        lab.root / "play.yml",
+        tasks,
+        vars={"groundwork_in_process": in_process, "proxmox_token_secret": "token-not-a-secret", **variables},
+        module_defaults={GROUP: {"api_port": lab.port, "ca_path": lab.ca_path, "api_timeout": 10}},
+    )
+    login = {
         "PROXMOX_HOST": "127.0.0.1",
         "PROXMOX_TOKEN_ID": "ansible@pve!groundwork",
         "PROXMOX_TOKEN_SECRET": "token-not-a-secret",
     }
-    command = [sys.executable, "-m", "ansible.cli.playbook", "-i", "localhost,", str(playbook), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [*command, *arguments],
+        env={**environment(lab.root), **login},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert "token-not-a-secret" not in done.stdout + done.stderr
     assert "{" in done.stdout, done.stdout + done.stderr
     report = json.loads(done.stdout[done.stdout.index("{") :])
