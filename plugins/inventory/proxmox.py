@@ -241,7 +241,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self._populate(path, cache)
         except HomelabError as error:
             self._fail_for_good(self.get_option("mandatory"))
-            raise AnsibleParserError(error.message) from error
+            raise AnsibleParserError(error.message) from None
         except AnsibleError:
             self._fail_for_good(self.get_option("mandatory"))
             raise
