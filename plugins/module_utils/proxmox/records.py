@@ -381,8 +381,8 @@ def _explained(error: HomelabError, operation: Operation) -> HomelabError:
     if operation.verb == "update" and isinstance(error, NotFound):
         return Conflict(error.asked, of=error.of, answer=text, hint="Run the task again.")
     for pattern, hint in operation.kind.hints:
-        if isinstance(error, (Refused, NotFound)) and re.search(pattern, text):
-            return type(error)(error.asked, of=error.of, answer=text, hint=hint, **error.details)
+        if re.search(pattern, text):  # the server's own words about what is behind it, not about itself
+            return Refused(error.asked, of=error.of, answer=text, hint=hint, **error.details)
     return error
 
 
@@ -416,7 +416,9 @@ class Records:
         self.refuse(self.current)
         made: list[Change] = []
         for path in kinds:
-            made += changes([wish for wish in self.wishes if wish.kind.path == path], self.current[path])
+            there = self.current[path]
+            wishes = [self.final(wish, there.get(wish.name)) for wish in self.wishes if wish.kind.path == path]
+            made += changes(wishes, there)
         self.planned = Planned(Plan.of(made))
         if made:
             rights.check(rights.read(self.session), needs(made), asked=", ".join(str(one.operation) for one in made))
@@ -426,6 +428,10 @@ class Records:
 
     def refuse(self, current: t.Mapping[str, Current]) -> None:
         """For what a kind cannot become: raises :class:`errors.InvalidInput`."""
+
+    def final(self, wish: Wish, raw: Raw | None) -> Wish:
+        """A wish in the light of what is there (entries of a list that are to stay)."""
+        return wish
 
     def carry_out(self) -> None:
         writer = Writer(self.session)
