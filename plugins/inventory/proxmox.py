@@ -194,11 +194,13 @@ unreachable_nodes: skip
 """
 
 import functools
+import os
 import time
 import typing as t
 
 from ansible import constants
 from ansible.errors import AnsibleError, AnsibleParserError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError, InvalidInput, Unreachable
@@ -217,6 +219,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.session
 from ansible_collections.groundwork.homelab.plugins.plugin_utils import expressions
 
 _ENDINGS = tuple(f"{name}.{kind}" for name in ("proxmox", "groundwork") for kind in ("yml", "yaml"))
+_BOOLEANS = ("exclude_templates", "mandatory", "stale_if_unreachable", "validate_certs")
 #: Guests that a warning names; the others are counted.
 _NAMED = 10
 
@@ -273,6 +276,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if unknown:
             hint = f"It has: {', '.join(sorted(known))}."
             raise InvalidInput(f"{', '.join(unknown)}: this plugin has no such option", hint=hint)
+        self._check_booleans({"validate_certs": os.environ.get("PROXMOX_VALIDATE_CERTS"), **given})
         for option in ("refresh_after", "agent_retry_after"):
             seconds = self.get_option(option)
             if seconds is not None and seconds < 0:
@@ -280,6 +284,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._preferred = addresses.networks(self.get_option("preferred_networks"))
         for where, expression in self._expressions():
             self._check_facts_of(where, expression)
+
+    @staticmethod
+    def _check_booleans(given: t.Mapping[str, t.Any]) -> None:
+        """Ansible takes what it does not understand as false, and certificates would not be verified."""
+        for option in _BOOLEANS:
+            try:
+                boolean(given.get(option) or False)
+            except TypeError:
+                raise InvalidInput(f"{option} is {given[option]!r}", hint="Write true or false.") from None
 
     def _check_facts_of(self, where: str, expression: object) -> None:
         """Facts that an expression names must be asked for."""
