@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import io
 import json
@@ -11,6 +12,7 @@ import re
 import tarfile
 import typing as t
 
+from ..contracts import BootImage
 from . import formats
 from .api import Call, handles
 from .errors import ApiError, Failure, ParameterError
@@ -124,7 +126,8 @@ def _notes(template: str, guest: GuestConfig, call: Call) -> str:
 def write_archive(path: pathlib.Path, call: Call, guest: GuestConfig) -> None:
     """A tar file with the configuration and the data of every disk that takes part."""
     with tarfile.open(path, "w:gz") as archive:
-        content = json.dumps({"options": guest.options}, sort_keys=True).encode()
+        images = {slot: dataclasses.asdict(image) for slot, image in _images(call, guest)}
+        content = json.dumps({"options": guest.options, "images": images}, sort_keys=True).encode()
         entry = tarfile.TarInfo(_CONFIG)
         entry.size = len(content)
         archive.addfile(entry, io.BytesIO(content))
@@ -132,6 +135,22 @@ def write_archive(path: pathlib.Path, call: Call, guest: GuestConfig) -> None:
             store, _ = call.cluster.storages.find(guest.node, volid)
             if volid in store.volumes:
                 archive.add(store.directory(volid) / "data", f"{slot}/data")
+
+
+def _images(call: Call, guest: GuestConfig) -> t.Iterator[tuple[str, BootImage]]:
+    """What is installed on the disks that take part."""
+    for slot, volid in guest.archived():
+        disk = call.cluster.storages.volume(guest.node, volid)
+        if disk is not None and disk.image is not None:
+            yield slot, disk.image
+
+
+def image_of(path: pathlib.Path, slot: str) -> BootImage | None:
+    """What was installed on a disk of an archive."""
+    with tarfile.open(path) as archive:
+        file = archive.extractfile(_CONFIG)
+        found = json.load(file).get("images", {}).get(slot) if file else None
+    return BootImage(**found) if found else None
 
 
 def read_archive(path: pathlib.Path) -> dict[str, str]:

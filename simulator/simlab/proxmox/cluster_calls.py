@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import typing as t
 
 from . import formats, schema
 from .api import Call, handles
 from .cluster import Node
-from .errors import ParameterError
+from .errors import Failure, ParameterError
 from .guest import GuestConfig
 
 VERSION = {"version": "9.1.8", "release": "9.1", "repoid": "a8e257e100000000"}
@@ -36,6 +37,29 @@ def status(call: Call) -> list[dict[str, t.Any]]:
         whole = {"id": "cluster", "name": call.cluster.name, "type": "cluster", "quorate": 1, "version": len(nodes)}
         found.insert(0, whole | {"nodes": len(nodes)})
     return found
+
+
+@handles("GET", "/cluster/config/join")
+def join(call: Call) -> dict[str, t.Any]:
+    nodes = list(call.cluster.nodes.values())
+    if len(nodes) == 1:
+        raise Failure("node is not in a cluster, no join info available!")
+    members = [
+        {
+            "name": node.name, "nodeid": str(number), "pve_addr": node.config.address, "pve_fp": node.fingerprint,
+            "quorum_votes": "1", "ring0_addr": node.config.address,
+        }
+        for number, node in enumerate(nodes, 1)
+    ]  # fmt: skip
+    totem = {"cluster_name": call.cluster.name, "config_version": str(len(nodes)), "version": "2"}
+    digest = hashlib.sha1(call.cluster.name.encode(), usedforsecurity=False).hexdigest()
+    return {"config_digest": digest, "nodelist": members, "preferred_node": nodes[0].name, "totem": totem}
+
+
+@handles("GET", "/cluster/config/nodes")
+def members(call: Call) -> list[dict[str, t.Any]]:
+    nodes = list(call.cluster.nodes.values())
+    return [] if len(nodes) == 1 else [{"node": node.name} for node in nodes]
 
 
 @handles("GET", "/cluster/nextid")

@@ -9,7 +9,7 @@ import typing as t
 from . import fetching
 from .api import Call, handles
 from .cluster_calls import VERSION, node_values
-from .errors import Failure, ParameterError
+from .errors import Failure
 
 KERNEL = "6.17.2-1-pve"
 
@@ -67,11 +67,6 @@ def clock(call: Call) -> dict[str, t.Any]:
 @handles("GET", "/nodes/{node}/dns")
 def dns(call: Call) -> dict[str, t.Any]:
     return {"dns1": "10.255.255.53"}
-
-
-@handles("POST", "/nodes/{node}/aplinfo")
-def appliance(call: Call) -> str:
-    raise ParameterError({"template": "no such template"})
 
 
 @handles("GET", "/nodes/{node}/query-url-metadata")

@@ -121,8 +121,8 @@ def test_a_vm_lives_on_its_node_only(run: Run) -> None:
 
 def test_what_is_not_simulated_says_so(run: Run) -> None:
     async def test(call: Client) -> None:
-        answer = await call("GET", "/cluster/ceph/status")
-        assert (answer.status, answer.reason) == (501, "'GET /cluster/ceph/status' is not simulated")
+        answer = await call("GET", "/nodes/pve1/report")
+        assert (answer.status, answer.reason) == (501, "'GET /nodes/pve1/report' is not simulated")
 
     run(test)
 

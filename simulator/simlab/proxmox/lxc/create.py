@@ -20,7 +20,7 @@ _REQUEST_ONLY = frozenset(
     ignore-unpack-errors ha-managed""".split()
 )
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/fuse", "/dev/kvm",
-            "/dev/net/tun", "/dev/console", "/dev/ptmx")  # fmt: skip
+            "/dev/net/tun", "/dev/console", "/dev/ptmx", "/dev/dri/card0", "/dev/dri/renderD128")  # fmt: skip
 _SYSTEMS = ("debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archlinux", "alpine", "gentoo", "nixos")
 
 
@@ -33,7 +33,7 @@ def create(call: Call) -> str:
     checks.check_ssh_keys({"sshkeys": call.text("ssh-public-keys")})
     archive = call.text("ostemplate")
     _check_archive(call, archive, restore)
-    check_hardware(call, settings)
+    check_hardware(call, settings, privileged=settings.get("unprivileged") == "0")
     if "rootfs" not in settings and not restore:
         settings["rootfs"] = f"{call.text('storage', 'local')}:4"
     mounts.check(call, call.vmid, settings)
@@ -79,8 +79,8 @@ def _check_archive(call: Call, archive: str, restore: bool) -> None:
         raise Failure(f"unable to use volume {archive} - content type needs to be '{wanted}'")
 
 
-def check_hardware(call: Call, settings: dict[str, str]) -> None:
-    """Devices, features, hook scripts: what only root may, what is not there."""
+def check_hardware(call: Call, settings: dict[str, str], *, old: str = "", privileged: bool = False) -> None:
+    """Devices, features, hook scripts: what only root may, what is not there. ``old`` are the features so far."""
     for name, value in settings.items():
         if name.startswith("dev") and name[3:].isdigit():
             if not call.caller.is_root:
@@ -90,8 +90,8 @@ def check_hardware(call: Call, settings: dict[str, str]) -> None:
                 raise Failure(f"Device {path} does not exist")
         elif options.is_net(name):
             settings[name] = options.with_hwaddr(name, value, call.cluster.mac_prefix())
-        elif name == "features" and not call.caller.is_root and value not in ("nesting=1", "nesting=0"):
-            raise Forbidden("changing feature flags (except nesting) is only allowed for root@pam")
+        elif name == "features" and not call.caller.is_root:
+            check_features(call, old, value, privileged=privileged)
         elif name == "hookscript":
             if not call.caller.is_root:
                 raise Forbidden("changing the hookscript is only allowed for root@pam")
@@ -99,6 +99,18 @@ def check_hardware(call: Call, settings: dict[str, str]) -> None:
             if not store.has(volume):
                 raise Failure(f"script '{value}' does not exist")
     checks.check_bridges(call, settings)
+
+
+def check_features(call: Call, old: str, new: str, *, privileged: bool) -> None:
+    """Nesting may be switched by who may allocate the container, as long as no other flag changes with it."""
+    if privileged:
+        raise Forbidden("changing feature flags for privileged container is only allowed for root@pam")
+    before, after = (dict(part.partition("=")[::2] for part in text.split(",") if part.strip()) for text in (old, new))
+    changed = {name for name in {**before, **after} if before.get(name, "") != after.get(name, "")}
+    if changed - {"nesting"} or (not before and after == {"nesting": "0"}):
+        raise Forbidden("changing feature flags (except nesting) is only allowed for root@pam")
+    if changed:
+        call.allowed.vm(call.vmid, "VM.Allocate")
 
 
 class _Create:

@@ -7,7 +7,7 @@ import typing as t
 
 from .. import formats
 from ..api import Call, handles
-from ..errors import Failure, ParameterError
+from ..errors import Failure, Forbidden, ParameterError
 from . import create, mounts, options
 from . import ct as containers
 from .ct import Container
@@ -31,11 +31,24 @@ async def put(call: Call) -> None:
     for name in [*settings, *delete]:
         call.allowed.vm(call.vmid, options.right_of(name))
     mounts.check(call, call.vmid, settings)
-    create.check_hardware(call, settings)
+    _check_hardware(call, settings, delete)
     options.normalise(settings, str(call.cluster.options.get("tag-style", "")))
     ct = containers.find(call)
     async with call.cluster.locked(ct):
         _change(call, ct, settings, delete, revert)
+
+
+def _check_hardware(call: Call, settings: dict[str, str], delete: list[str]) -> None:
+    guest = call.cluster.guests.get(call.vmid)
+    now = guest.options if isinstance(guest, Container) else {}
+    features, privileged = now.get("features", ""), now.get("unprivileged") != "1"
+    create.check_hardware(call, settings, old=features, privileged=privileged)
+    if call.caller.is_root:
+        return
+    if "features" in delete:
+        create.check_features(call, features, "", privileged=privileged)
+    if any(name.startswith("dev") for name in delete):
+        raise Forbidden("configuring device passthrough is only allowed for root@pam")
 
 
 def _check_lists(settings: dict[str, str], delete: list[str], revert: list[str]) -> None:
@@ -94,12 +107,14 @@ def _delete(call: Call, ct: Container, name: str) -> None:
 
 
 def _plug(cluster: Cluster, ct: Container) -> None:
-    """What a running container takes at once; mount points and the rest wait."""
+    """What a running container takes at once, mount points and devices only when they are new; the rest waits."""
     for name in [name for name in ct.deleting if name in options.LIVE or options.is_net(name)]:
         ct.options.pop(name, None)
         del ct.deleting[name]
-    for name in [name for name in ct.pending if name in options.LIVE or options.is_net(name) or name.startswith("mp")]:
-        ct.options[name] = ct.pending.pop(name)
+    for name in list(ct.pending):
+        new = name.startswith(("mp", "dev")) and name not in ct.options
+        if new or name in options.LIVE or options.is_net(name):
+            ct.options[name] = ct.pending.pop(name)
     ct.tidy()
 
 

@@ -8,9 +8,8 @@ import uuid
 
 from ..api import Call, handles
 from ..errors import ApiError, Failure, Forbidden, task_text
-from ..storage import names
 from ..tasks import Task
-from . import allocate, boot, checks, drives, options, power
+from . import allocate, boot, checks, drives, options, power, restore
 from .vm import Vm
 
 _REQUEST_ONLY = frozenset(
@@ -27,7 +26,7 @@ def create(call: Call) -> str:
     checks.check_ssh_keys(settings)
     _check_allowed(call, pool)
     if "archive" in call.params:
-        return _restore(call)
+        return restore.restore(call, settings)
     checks.check_volumes(call, call.vmid, settings, call.params.get("storage"))
     checks.check_options(call, call.vmid, settings, pool)
     checks.check_devices(call, call.vmid, settings, pool)
@@ -54,20 +53,14 @@ def create(call: Call) -> str:
 def _check_allowed(call: Call, pool: str | None) -> None:
     if pool and pool not in call.cluster.pools:
         raise Forbidden(f"pool '{pool}' does not exist")
-    if not (pool and call.allowed.has(f"/pool/{pool}", ["VM.Allocate"])) and not call.allowed.has(
-        f"/vms/{call.vmid}", ["VM.Allocate"]
-    ):
+    over = "archive" in call.params and call.flag("force") and call.vmid in call.cluster.guests
+    allowed = (
+        call.allowed.has(f"/vms/{call.vmid}", ["VM.Allocate"])
+        or (pool and call.allowed.has(f"/pool/{pool}", ["VM.Allocate"]))
+        or (over and call.allowed.has(f"/vms/{call.vmid}", ["VM.Backup"]))
+    )
+    if not allowed:
         raise Forbidden()
-
-
-def _restore(call: Call) -> str:
-    archive = call.text("archive")
-    if archive != "-" and not names.is_volume_id(archive):
-        raise Failure(f"can't find file '{archive}'")
-    store, volume = call.cluster.storages.find(call.node.name, archive)
-    if not store.has(volume):
-        raise Failure(f"volume '{archive}' does not exist")
-    raise ApiError(501, "restore of a VM is not simulated")
 
 
 def _canonical(call: Call, settings: dict[str, str]) -> None:

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from ..api import Call, handles
 from ..errors import Failure
 from ..storage import names
 from ..tasks import Task
 from .vm import Vm
+
+if t.TYPE_CHECKING:
+    from ..cluster import Cluster
 
 
 @handles("DELETE", "/nodes/{node}/qemu/{vmid}")
@@ -22,7 +27,7 @@ def destroy(call: Call) -> str:
             if not call.flag("skiplock"):
                 vm.check_lock()
             _check(call, vm)
-            _free_volumes(call, vm)
+            free_volumes(call.cluster, vm, call.flag("destroy-unreferenced-disks"))
             call.cluster.remove(vm.vmid)
             if call.flag("purge"):
                 task.log(f"purging VM {vm.vmid} from related configurations..")
@@ -41,27 +46,27 @@ def _check(call: Call, vm: Vm) -> None:
         raise Failure(f"VM {vm.vmid} is running - destroy failed")
 
 
-def _free_volumes(call: Call, vm: Vm) -> None:
+def free_volumes(cluster: Cluster, vm: Vm, unreferenced: bool = False) -> None:
     """The volumes that the VM owns: of its drives, snapshots, pending changes and ``unusedN``."""
-    storages = call.cluster.storages
+    storages = cluster.storages
     sections = [vm.options, vm.pending, *(snapshot.options for snapshot in vm.snapshots.values())]
     found = {drive["file"] for section in sections for _, drive in vm.volumes(section)}
     found |= {value for name, value in vm.options.items() if name.startswith(("unused", "vmstate"))}
-    owned = [volid for volid in sorted(found) if _owned(call, vm, volid)]
+    owned = [volid for volid in sorted(found) if _owned(cluster, vm, volid)]
     for volid in owned:  # check all before the first is gone
         store, volume = storages.find(vm.node, volid)
         if any(other.base == volume for other in store.volumes.values()):
             raise Failure(f"base volume '{volid}' is still in use by linked cloned")
     for volid in owned:
         storages.free(vm.node, volid)
-    if call.flag("destroy-unreferenced-disks"):
+    if unreferenced:
         for store in storages.of_node(vm.node):
             for volid in [volid for volid, volume in store.volumes.items() if volume.owner == vm.vmid]:
                 storages.free(vm.node, volid)
 
 
-def _owned(call: Call, vm: Vm, volid: str) -> bool:
-    if not names.is_volume_id(volid) or names.split(volid)[0] not in call.cluster.storages.definitions:
+def _owned(cluster: Cluster, vm: Vm, volid: str) -> bool:
+    if not names.is_volume_id(volid) or names.split(volid)[0] not in cluster.storages.definitions:
         return False
-    parsed = call.cluster.storages.parse(vm.node, volid)
+    parsed = cluster.storages.parse(vm.node, volid)
     return parsed.content == "images" and parsed.owner == vm.vmid

@@ -11,7 +11,7 @@ import re
 import tarfile
 import typing as t
 
-from .. import fetching
+from .. import fetching, fixed
 from ..api import Call, handles
 from ..errors import Failure, ParameterError
 from ..tasks import Task
@@ -49,12 +49,27 @@ def download(call: Call) -> str:
     return call.start("download", name, job.run)
 
 
+@handles("POST", "/nodes/{node}/aplinfo")
+def appliance(call: Call) -> str:
+    """A container template of the list that Proxmox maintains."""
+    offered = {entry["template"]: entry for entry in fixed.DATA["/nodes/{node}/aplinfo"]}
+    entry = offered.get(call.text("template"))
+    if entry is None:
+        raise ParameterError({"template": "no such template"})
+    store = call.cluster.storages.get(call.node.name, call.text("storage"))
+    if "vztmpl" not in store.content:
+        raise Failure(f"storage '{store.name}' does not support templates")
+    job = Download(call, store, f"vztmpl/{entry['template']}")
+    job.url, job.checksum, job.algorithm = entry["location"], entry["sha512sum"], "sha512"
+    return call.start("download", "", job.run)
+
+
 class Download:
     def __init__(self, call: Call, store: Store, volume: str) -> None:
         self.call = call
         self.store = store
         self.volume = volume
-        self.url = call.text("url")
+        self.url = call.text("url", "")
         self.target = store.file(volume)
         self.shown = store.node_path(volume)  # the path on the node
         self.checksum = call.text("checksum").lower()
