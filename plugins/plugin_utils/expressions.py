@@ -8,7 +8,8 @@ from __future__ import annotations
 import typing as t
 
 import jinja2
-import jinja2.meta
+import jinja2.nodes
+import jinja2.parser
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
 
@@ -19,13 +20,17 @@ ANYTHING = frozenset({"hostvars", "lookup", "q", "query", "vars"})
 def names(where: str, expression: object) -> set[str]:
     """Raises :class:`InvalidInput` when it is no expression; ``where`` says whose it is."""
     try:
-        tree = jinja2.Environment().parse("{{ (%s) }}" % expression)
+        parser = jinja2.parser.Parser(jinja2.Environment(), str(expression), state="variable")
+        tree = parser.parse_expression()
+        if not parser.stream.eos:
+            raise jinja2.TemplateSyntaxError("more follows after its end", parser.stream.current.lineno)
     except jinja2.TemplateSyntaxError as error:
         hint = "Write it without braces, for example: proxmox_status == 'running'."
         raise InvalidInput(
             f"{where}: {str(expression)!r} is no Jinja expression: {error.message}", hint=hint
         ) from error
-    return t.cast("set[str]", jinja2.meta.find_undeclared_variables(tree))
+    found = {node.name for node in tree.find_all(jinja2.nodes.Name)}
+    return found | ({tree.name} if isinstance(tree, jinja2.nodes.Name) else set())
 
 
 def split(
