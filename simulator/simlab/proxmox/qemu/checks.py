@@ -52,13 +52,13 @@ def _harmless(base: str, value: str) -> bool:
 
 
 def check_bridges(call: Call, params: t.Mapping[str, t.Any]) -> None:
-    """SDN.Use on the bridge of every network card, with its VLAN tags."""
+    """SDN.Use on the bridge of every network card, with its VLAN tags; of VMs and of containers."""
     if call.caller.is_root:
         return
     for name, value in params.items():
         if not re.fullmatch(r"net\d+", name):
             continue
-        net = drives.parse_net(name, str(value))
+        net = dict(part.partition("=")[::2] for part in str(value).split(","))
         if "bridge" not in net:
             continue
         path = f"/sdn/zones/localnetwork/{net['bridge']}"
