@@ -39,14 +39,20 @@ class PowerChange(t.Protocol):
     def kill(self) -> bool: ...
 
 
-def apply_by_guest(plan: Plan, apply_one: t.Callable[[t.Any], None], *, workers: int = WORKERS) -> None:
-    """The changes of one guest in their order, several guests at once.
+def apply_by_guest(
+    plan: Plan,
+    apply_one: t.Callable[[t.Any], None],
+    *,
+    workers: int = WORKERS,
+    group: t.Callable[[Change], t.Hashable] = lambda change: change.resource,
+) -> None:
+    """The changes of one guest in their order, several guests at once. ``group`` tells what must not run side by side.
 
     When one fails, the others end what they have begun; the error carries what was made.
     """
-    groups: dict[str, list[Change]] = {}
+    groups: dict[t.Hashable, list[Change]] = {}
     for change in plan:
-        groups.setdefault(change.resource, []).append(change)
+        groups.setdefault(group(change), []).append(change)
     failed, made, lock = threading.Event(), set[int](), threading.Lock()
 
     def work(changes: list[Change]) -> None:
