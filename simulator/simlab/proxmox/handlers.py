@@ -24,6 +24,7 @@ MODULES = (
     "lxc.create",
     "lxc.power",
     "lxc.reading",
+    "lxc.snapshots",
     "lxc.update",
     "lxc.volume_calls",
     "node_power",

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Volumes of existing containers: resize, move; clones, templates, snapshots."""
+"""Volumes of existing containers: resize, move; clones, templates."""
 
 from __future__ import annotations
 
 import re
-import typing as t
 
 from ..api import Call, handles
 from ..errors import ApiError, Failure, Forbidden, NotSimulated
@@ -15,7 +14,6 @@ from . import mounts, options
 from .ct import Container
 
 _CT = "/nodes/{node}/lxc/{vmid}"
-_RESERVED = ("current", "pending")
 _MISSING = "property is missing and it is not optional"
 
 
@@ -162,53 +160,3 @@ def template(call: Call) -> None:
     if ct.running:
         raise Failure("you can't convert a CT to template if the CT is running")
     ct.options["template"] = "1"
-
-
-# -- snapshots --------------------------------------------------------------------------------------------
-
-
-@handles("GET", f"{_CT}/snapshot")
-def snapshots(call: Call) -> list[dict[str, t.Any]]:
-    ct = containers.find(call)
-    current = {
-        "name": "current", "description": "You are here!", "digest": ct.digest(), "running": int(bool(ct.running)),
-    }  # fmt: skip
-    return [current]
-
-
-@handles("POST", f"{_CT}/snapshot")
-def snapshot(call: Call) -> str:
-    ct, name = containers.find(call), call.text("snapname")
-    if name in _RESERVED:
-        raise Failure(f"unable to use snapshot name '{name}' (reserved name)")
-
-    async def work(task: Task) -> None:
-        ct.check_lock()
-        raise Failure("snapshot feature is not available")
-
-    return call.start("vzsnapshot", ct.vmid, work)
-
-
-def _missing(kind: str) -> t.Callable[[Call], str]:
-    """Containers have no snapshots here, so every one that is asked for is missing."""
-
-    def answer(call: Call) -> str:
-        ct = containers.find(call)
-
-        async def work(task: Task) -> None:
-            ct.check_lock()
-            raise Failure(f"snapshot '{call.text('snapname')}' does not exist")
-
-        return call.start(kind, ct.vmid, work)
-
-    return answer
-
-
-handles("DELETE", f"{_CT}/snapshot/{{snapname}}")(_missing("vzdelsnapshot"))
-handles("POST", f"{_CT}/snapshot/{{snapname}}/rollback")(_missing("vzrollback"))
-
-
-@handles("GET", f"{_CT}/feature")
-def feature(call: Call) -> dict[str, t.Any]:
-    containers.find(call)
-    return {"hasFeature": int(call.text("feature") == "copy")}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Snapshots of VMs."""
+"""Snapshots of VMs, and what those of containers have in common with them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import uuid
 
 from ..api import Call, handles
 from ..errors import Failure
+from ..guest import GuestConfig
 from ..storage.store import Store, Volume
 from ..tasks import Task
 from . import drives, power
@@ -47,17 +48,20 @@ def has_feature(cluster: t.Any, vm: Vm) -> bool:
 @handles("GET", _SNAPSHOTS)
 def listing(call: Call) -> list[dict[str, t.Any]]:
     vm = call.cluster.vm(call.node.name, call.vmid)
+    memory = {name: {"vmstate": int(snapshot.with_memory)} for name, snapshot in vm.snapshots.items()}
+    return [entry | memory.get(entry["name"], {}) for entry in listed(vm)]
+
+
+def listed(guest: GuestConfig) -> list[dict[str, t.Any]]:
+    """Snapshots of a VM or container, and ``current`` as the last."""
     found: list[dict[str, t.Any]] = []
-    for name, snapshot in vm.snapshots.items():
-        entry: dict[str, t.Any] = {
-            "name": name, "description": snapshot.description, "snaptime": snapshot.time,
-            "vmstate": int(snapshot.with_memory),
-        }  # fmt: skip
+    for name, snapshot in guest.snapshots.items():
+        entry = {"name": name, "description": snapshot.description, "snaptime": snapshot.time}
         found.append(entry | ({"parent": snapshot.parent} if snapshot.parent else {}))
     current: dict[str, t.Any] = {
-        "name": "current", "description": "You are here!", "digest": vm.digest(), "running": int(bool(vm.running)),
+        "name": "current", "description": "You are here!", "digest": guest.digest(), "running": int(bool(guest.running)),
     }  # fmt: skip
-    return [*found, current | ({"parent": vm.parent} if vm.parent else {})]
+    return [*found, current | ({"parent": guest.parent} if guest.parent else {})]
 
 
 @handles("POST", _SNAPSHOTS)
@@ -82,28 +86,61 @@ def _create(call: Call, vm: Vm, name: str, task: Task) -> None:
         raise Failure(f"snapshot name '{name}' already used")
     if not has_feature(call.cluster, vm):
         raise Failure("snapshot feature is not available")
-    for store, volume in disks(call.cluster, vm):
-        directory = store.directory(volume.volid)
-        shutil.copytree(directory / "data", directory / "snapshots" / name)
-        volume.snapshots.append(name)
-        store.save(volume)
-        task.log(f"snapshotting ({volume.volid})")
+    freeze(disks(call.cluster, vm), name, task)
     kept = {key: value for key, value in vm.options.items() if key not in _OUTSIDE and not key.startswith("unused")}
     memory = call.flag("vmstate") and vm.running is not None
     vm.snapshots[name] = Snapshot(kept, int(time.time()), call.text("description").rstrip("\n"), vm.parent, memory)
     vm.parent = name
 
 
-def _snapshot(vm: Vm, name: str) -> Snapshot:
-    if name not in vm.snapshots:
+def freeze(volumes: list[tuple[Store, Volume]], name: str, task: Task) -> None:
+    for store, volume in volumes:
+        directory = store.directory(volume.volid)
+        shutil.copytree(directory / "data", directory / "snapshots" / name)
+        volume.snapshots.append(name)
+        store.save(volume)
+        task.log(f"snapshotting ({volume.volid})")
+
+
+def thaw(volumes: list[tuple[Store, Volume]], name: str) -> None:
+    """The disks hold again what they held."""
+    for store, volume in volumes:
+        directory = store.directory(volume.volid)
+        if (directory / "snapshots" / name).is_dir():
+            shutil.rmtree(directory / "data", ignore_errors=True)
+            shutil.copytree(directory / "snapshots" / name, directory / "data")
+
+
+def forget(guest: GuestConfig, volumes: list[tuple[Store, Volume]], name: str) -> None:
+    """Take a snapshot out of the disks and out of the line of snapshots."""
+    for store, volume in volumes:
+        shutil.rmtree(store.directory(volume.volid) / "snapshots" / name, ignore_errors=True)
+        volume.snapshots = [other for other in volume.snapshots if other != name]
+        store.save(volume)
+    gone = guest.snapshots.pop(name)
+    for other in guest.snapshots.values():
+        other.parent = gone.parent if other.parent == name else other.parent
+    guest.parent = gone.parent if guest.parent == name else guest.parent
+
+
+def refuse_older(guest: GuestConfig, volumes: list[tuple[Store, Volume]], name: str) -> None:
+    """ZFS goes back only to the latest."""
+    for store, volume in volumes:
+        if store.type == "zfspool" and volume.snapshots and volume.snapshots[-1] != name:
+            text = f"can't rollback, '{name}' is not most recent snapshot on '{volume.volid}'"
+            raise Failure(text)
+
+
+def find(guest: GuestConfig, name: str) -> Snapshot:
+    if name not in guest.snapshots:
         raise Failure(f"snapshot '{name}' does not exist")
-    return vm.snapshots[name]
+    return guest.snapshots[name]
 
 
 @handles("GET", f"{_ONE}/config")
 def config(call: Call) -> dict[str, t.Any]:
     vm = call.cluster.vm(call.node.name, call.vmid)
-    snapshot = _snapshot(vm, call.text("snapname"))
+    snapshot = find(vm, call.text("snapname"))
     found = shown(snapshot.options) | {"snaptime": snapshot.time}
     if snapshot.description:
         found["description"] = snapshot.description
@@ -114,7 +151,7 @@ def config(call: Call) -> dict[str, t.Any]:
 async def describe(call: Call) -> None:
     vm = call.cluster.vm(call.node.name, call.vmid)
     vm.check_lock()
-    snapshot = _snapshot(vm, call.text("snapname"))
+    snapshot = find(vm, call.text("snapname"))
     snapshot.description = call.text("description", snapshot.description).rstrip("\n")
 
 
@@ -132,15 +169,7 @@ def delete(call: Call) -> str:
 
 def _delete(call: Call, vm: Vm, name: str) -> None:
     vm.check_lock()
-    snapshot = _snapshot(vm, name)
-    for store, volume in disks(call.cluster, vm, snapshot.options):
-        shutil.rmtree(store.directory(volume.volid) / "snapshots" / name, ignore_errors=True)
-        volume.snapshots = [other for other in volume.snapshots if other != name]
-        store.save(volume)
-    del vm.snapshots[name]
-    for other in vm.snapshots.values():
-        other.parent = snapshot.parent if other.parent == name else other.parent
-    vm.parent = snapshot.parent if vm.parent == name else vm.parent
+    forget(vm, disks(call.cluster, vm, find(vm, name).options), name)
 
 
 @handles("POST", f"{_ONE}/rollback")
@@ -157,13 +186,11 @@ def rollback(call: Call) -> str:
 
 async def _rollback(call: Call, vm: Vm, name: str) -> None:
     vm.check_lock()
-    snapshot = _snapshot(vm, name)
+    snapshot = find(vm, name)
+    volumes = disks(call.cluster, vm, snapshot.options)
+    refuse_older(vm, volumes, name)
     await power.stop_vm(call.cluster, vm)
-    for store, volume in disks(call.cluster, vm, snapshot.options):
-        directory = store.directory(volume.volid)
-        if (directory / "snapshots" / name).is_dir():
-            shutil.rmtree(directory / "data", ignore_errors=True)
-            shutil.copytree(directory / "snapshots" / name, directory / "data")
+    thaw(volumes, name)
     outside = {key: value for key, value in vm.options.items() if key in _OUTSIDE or key.startswith("unused")}
     vm.options.clear()
     vm.options.update({**snapshot.options, **outside, "vmgenid": str(uuid.uuid4())})
