@@ -1,0 +1,50 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start a task of a node and have its id, also when the answer that would have told it was lost."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .answers import AnswerLost
+from .session import Session, segment
+from .tasks import Tasks, Upid
+
+Start = t.Callable[[], object]
+
+
+class Starter:
+    """For writes that must not be done twice (a rollback, a backup, a restore).
+
+    What tasks of this kind there are is read before; after a lost answer the new one of ours is the one that was asked
+    for. Costs one read a write.
+    """
+
+    def __init__(self, session: Session, tasks: Tasks) -> None:
+        self.session = session
+        self.tasks = tasks
+
+    def start(self, node: str, kind: str, vmid: int, start: Start) -> Upid:
+        """Raises :class:`answers.AnswerLost` when no such task can be found: it was not begun, as far as anybody can tell."""
+        known = self._known(node, kind, vmid)
+        asked = f"start {kind} of {vmid} on node {node}"
+        try:
+            return Upid.parse(start(), asked=asked, of=self.session.of)
+        except AnswerLost as error:
+            found = self._known(node, kind, vmid) - known
+            if not found:
+                raise
+            self.session.progress(f"{error.message} Its task was begun all the same.")
+            return Upid.parse(max(found), asked=asked, of=self.session.of)
+
+    def do(self, node: str, kind: str, vmid: int, start: Start, *, asked: str) -> None:
+        """Until it has ended well; begun again when a lock was in its way."""
+        self.tasks.do(lambda: self.start(node, kind, vmid, start).text, asked=asked)
+
+    def _known(self, node: str, kind: str, vmid: int) -> set[str]:
+        query = {"vmid": vmid, "typefilter": kind, "source": "all", "limit": 50}
+        found = self.session.get(f"/nodes/{segment(node)}/tasks", query, asked=f"list the tasks of node {node}")
+        # Others may have begun one of the same kind meanwhile. Listed without the "!" of a token by some versions.
+        who = {self.session.connection.who, self.session.connection.user}
+        return {str(entry["upid"]) for entry in found if str(entry.get("user")) in who}
