@@ -128,6 +128,7 @@ def apply(cluster: Cluster, ct: Container) -> None:
     for name, value in sorted(ct.pending.items()):
         if name in ct.options and options.is_mount(name):
             mounts.detach(cluster, ct, ct.options[name], name)
-        ct.options[name] = value
+        # A volume may have grown since: its size is looked up again.
+        ct.options[name] = mounts.allocate(cluster, ct, name, value, []) if options.is_mount(name) else value
     ct.pending.clear()
     ct.tidy()
