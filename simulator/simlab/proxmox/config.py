@@ -100,5 +100,7 @@ class ProxmoxConfig:
     task_seconds: t.Mapping[str, float] = dataclasses.field(default_factory=lambda: dict(TASK_SECONDS))
     #: Seconds (of the lab) until the status daemon shows a new guest in ``cluster/resources``; 0: at once.
     status_delay: float = 0.0
+    #: Container templates of Proxmox's own list, as ``aplinfo`` shows them; ``location`` is where they are fetched.
+    appliances: tuple[t.Mapping[str, str], ...] = ()
     #: Whether an HA manager runs: without it a resource is only a definition.
     ha_manager: bool = True

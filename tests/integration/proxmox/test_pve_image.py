@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from pve_lab import DISK, ROLE, Outcome, PveLab
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import images as images_core
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import schematics
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import image_apply, schematics
 from ansible_collections.groundwork.homelab.plugins.modules import proxmox_image
 from simlab.mirror import schematic as played
 
@@ -254,7 +253,7 @@ def test_a_lost_answer_is_looked_after_in_the_same_run(pve: PveLab, fault: str) 
 def test_a_download_that_an_earlier_run_began_is_waited_for(pve: PveLab, monkeypatch: pytest.MonkeyPatch) -> None:
     pve.fault("drop-after", verb="POST", path="*download-url")
     with monkeypatch.context() as patch:
-        patch.setattr(images_core, "ATTEMPTS", 1)
+        patch.setattr(image_apply, "ATTEMPTS", 1)
         assert run(pve, image(pve)).result["failed"]
     again = run(pve, image(pve))
     assert not again.result.get("failed"), again.result

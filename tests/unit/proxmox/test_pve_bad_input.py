@@ -153,7 +153,7 @@ IMAGES = [
     ({**IMAGE, "url": "ftp://example.test/a.qcow2"}, "url 'ftp://example.test/a.qcow2' is no http or https address"),
     ({**IMAGE, "url": "https://example.test/a.iso"}, "filename 'a.iso' does not fit content import. It must end with .qcow2 or .raw or .vmdk or .ova."),
     ({**IMAGE, "content": "iso"}, "filename 'talos.qcow2' does not fit content iso. It must end with .iso or .img."),
-    ({**IMAGE, "content": "images"}, "value of content must be one of: import, iso, vztmpl, got: images"),
+    ({**IMAGE, "content": "images"}, "value of content must be one of: import, iso, vztmpl, snippets, got: images"),
     ({**IMAGE, "url": "https://example.test/"}, "filename is missing. It cannot be taken from the url."),
     ({**IMAGE, "filename": "a/b.qcow2"}, "filename 'a/b.qcow2' is not valid"),
     ({**IMAGE, "filename": "../b.qcow2"}, "filename '../b.qcow2' is not valid"),

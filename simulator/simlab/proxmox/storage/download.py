@@ -11,7 +11,7 @@ import re
 import tarfile
 import typing as t
 
-from .. import fetching, fixed
+from .. import fetching
 from ..api import Call, handles
 from ..errors import Failure, ParameterError
 from ..tasks import Task
@@ -49,10 +49,15 @@ def download(call: Call) -> str:
     return call.start("download", name, job.run)
 
 
+@handles("GET", "/nodes/{node}/aplinfo")
+def appliances(call: Call) -> list[dict[str, str]]:
+    return [dict(entry) for entry in call.cluster.config.appliances]
+
+
 @handles("POST", "/nodes/{node}/aplinfo")
 def appliance(call: Call) -> str:
     """A container template of the list that Proxmox maintains."""
-    offered = {entry["template"]: entry for entry in fixed.DATA["/nodes/{node}/aplinfo"]}
+    offered = {entry["template"]: entry for entry in call.cluster.config.appliances}
     entry = offered.get(call.text("template"))
     if entry is None:
         raise ParameterError({"template": "no such template"})
