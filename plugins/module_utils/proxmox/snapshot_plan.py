@@ -52,8 +52,8 @@ class Guest:
 
     @property
     def title(self) -> str:
-        name = f" ({self.name})" if self.name else ""
-        return f"{'VM' if self.kind == 'qemu' else 'CT'} {self.vmid}{name}"
+        plain = f"{'VM' if self.kind == 'qemu' else 'CT'} {self.vmid}"
+        return f"{plain} ({self.name})" if self.name not in ("", plain) else plain
 
     def children(self, name: str) -> list[str]:
         return sorted(one.name for one in self.snapshots.values() if one.parent == name)
