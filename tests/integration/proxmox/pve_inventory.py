@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import time
@@ -40,6 +41,11 @@ class Agents:
         return self.interfaces.get(vmid)
 
 
+def cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def interface(name: str, mac: str, *addresses: str) -> Json:
     """``10.0.0.5/24``."""
     told = [
@@ -62,6 +68,7 @@ class Seen:
     text: str
     requests: list[Entry]
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
     @property
     def paths(self) -> list[str]:
@@ -174,7 +181,7 @@ class InventoryLab(PveLab):
     ) -> Seen:
         """``environment``: an empty value takes a variable away."""
         path = file or self.file(options)
-        mark, started = self.ledger.mark(), time.monotonic()
+        mark, started, used = self.ledger.mark(), time.monotonic(), cpu_of_children()
         merged = {**self.environment(), **(environment or {})}
         command = [sys.executable, "-m", "ansible.cli.inventory", "-i", str(path), "--list", *arguments]
         done = subprocess.run(
@@ -185,9 +192,9 @@ class InventoryLab(PveLab):
             timeout=120,
             check=False,
         )
-        seconds = time.monotonic() - started
+        seconds, cpu = time.monotonic() - started, cpu_of_children() - used
         if "token-not-a-secret" in done.stdout + done.stderr or "root-not-a-secret" in done.stdout + done.stderr:
             raise AssertionError("a secret was printed")
         found = json.loads(done.stdout) if done.stdout.startswith("{") else {}
         text = " ".join((done.stderr + ("" if found else done.stdout)).split())
-        return Seen(done.returncode, found, text, self.ledger.entries(mark), seconds)
+        return Seen(done.returncode, found, text, self.ledger.entries(mark), seconds, cpu)
