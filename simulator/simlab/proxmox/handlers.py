@@ -28,6 +28,7 @@ MODULES = (
     "lxc.update",
     "lxc.volume_calls",
     "node_power",
+    "node_settings",
     "pool_calls",
     "statistics",
     "task_calls",

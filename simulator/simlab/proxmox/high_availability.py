@@ -143,7 +143,9 @@ def group_delete(call: Call) -> None:
 
 @handles("GET", "/cluster/ha/rules")
 def rules(call: Call) -> list[dict[str, t.Any]]:
-    return [{"rule": name, **rule} for name, rule in call.cluster.extra("ha_rules", dict).items()]
+    known = call.cluster.extra("ha_rules", dict)
+    digest = hashlib.sha1(json.dumps(known).encode(), usedforsecurity=False).hexdigest()
+    return [{"rule": name, **rule, "order": n, "digest": digest} for n, (name, rule) in enumerate(known.items(), 1)]
 
 
 def _rule(call: Call) -> dict[str, t.Any]:

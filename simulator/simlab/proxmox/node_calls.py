@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from . import fetching
@@ -56,17 +55,6 @@ def _disk(total: int, used: int) -> dict[str, int]:
 @handles("GET", "/nodes/{node}/version")
 def version(call: Call) -> dict[str, t.Any]:
     return VERSION
-
-
-@handles("GET", "/nodes/{node}/time")
-def clock(call: Call) -> dict[str, t.Any]:
-    now = int(time.time())
-    return {"localtime": now, "time": now, "timezone": "Etc/UTC"}
-
-
-@handles("GET", "/nodes/{node}/dns")
-def dns(call: Call) -> dict[str, t.Any]:
-    return {"dns1": "10.255.255.53"}
 
 
 @handles("GET", "/nodes/{node}/query-url-metadata")
