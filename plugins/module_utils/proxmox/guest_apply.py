@@ -10,13 +10,17 @@ import threading
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
-from ..errors import HomelabError, TaskFailed
+from ..errors import HomelabError, NotFound, TaskFailed
 from ..plan import Change, Plan
+from ..waiting import Pending, wait_for
 from .session import Session, segment
-from .tasks import Tasks
+from .tasks import Tasks, Upid
 
 #: Guests that are worked on at a time: more only queue at the node's storage and locks.
 WORKERS = 4
+
+#: Kinds of task that only ask the HA manager for something.
+_BY_HA = frozenset({"hastart", "hastop", "hashutdown"})
 
 
 class Guest(t.Protocol):
@@ -130,7 +134,36 @@ class GuestApplier:
         asked = f"{word} {guest.title}"
         path = f"{self._path(guest, node)}/status/{call}"
         self.session.progress(asked)
-        self.tasks.do(lambda: self.session.post(path, form, asked=asked), asked=asked)
+        started: list[str] = []
+
+        def start() -> object:
+            started.append(str(self.session.post(path, form, asked=asked)))
+            return started[-1]
+
+        self.tasks.do(start, asked=asked)
+        if Upid.parse(started[-1], asked=asked, of=self.session.of).kind in _BY_HA:
+            self._await_ha(guest, node, "running" if call == "start" else "stopped")
+
+    def _await_ha(self, guest: Guest, node: str, status: str) -> None:
+        """The HA manager's tasks end when the request is written down; what it does about it takes longer."""
+        asked = f"see {guest.title} {status}"
+
+        def look() -> bool | Pending:
+            try:
+                found = self.session.get(f"{self._path(guest, node)}/status/current", asked=asked)
+            except NotFound:
+                return Pending(f"it is not on node {node}")
+            is_ = str(found.get("status"))
+            return True if is_ == status else Pending(f"the HA manager is asked for it, it is {is_}")
+
+        wait_for(
+            f"{guest.title} {status}",
+            look,
+            deadline=self.session.deadline(),
+            of=self.session.of,
+            progress=self.session.progress,
+            hint="See the state of the HA manager. task_timeout is the limit.",
+        )
 
     def _delete(self, guest: Guest, node: str) -> None:
         """Purged: a new guest of this number must not inherit backup jobs or HA."""

@@ -74,8 +74,10 @@ class Planner(t.Generic[S, P]):
         return set(vmids)
 
     def look_and_plan(self) -> P:
+        """Before anything is changed, once more: a task may have ended between the first look and the list of tasks."""
         planned = self._once()
-        if planned.plan and self._let_tasks_end(planned):
+        if planned.plan:
+            self._let_tasks_end(planned)
             planned = self._once()
         return planned
 
@@ -100,17 +102,16 @@ class Planner(t.Generic[S, P]):
             )
         return current
 
-    def _let_tasks_end(self, planned: P) -> bool:
-        """True when there were any. A running task may be all that is left of an earlier run."""
+    def _let_tasks_end(self, planned: P) -> None:
+        """A running task may be all that is left of an earlier run."""
         operations = [change.operation for change in planned.plan]
-        return self._outlive({one.node for one in operations}, {self.about(one) for one in operations})
+        self._outlive({one.node for one in operations}, {self.about(one) for one in operations})
 
-    def _outlive(self, nodes: t.Collection[str], vmids: t.Collection[int]) -> bool:
+    def _outlive(self, nodes: t.Collection[str], vmids: t.Collection[int]) -> None:
         names = {str(vmid) for vmid in self.worked_on_as(vmids)}
         found = [one for running in together(self.tasks.running, sorted(nodes)) for one in running if one.id in names]
         for one in found:
             self.tasks.outlive(one)
-        return bool(found)
 
 
 def _half_made(current: t.Mapping[int, S]) -> list[S]:

@@ -28,31 +28,66 @@ PROPERTY_STRINGS = {
     "vga": "type",
     "boot": "legacy",
     "ipconfig": "",
+    "hostpci": "host",
+    "usb": "host",
+    "watchdog": "model",
+    "rng": "source",
+    "cicustom": "",
 }
+
+#: What an absent sub-key of a property string means. Their values are compared as flags, too.
+_SUB_DEFAULTS: dict[str, dict[str, str]] = {
+    "agent": {"fstrim_cloned_disks": "0", "freeze-fs": "1", "type": "virtio"},
+    "hostpci": {"pcie": "0", "x-vga": "0", "rombar": "1", "legacy-igd": "0"},
+    "usb": {"usb3": "0"},
+    "vga": {"type": "std"},
+    "watchdog": {"model": "i6300esb"},
+}
+
+#: Other names of sub-keys.
+_ALIASES = {"freeze-fs-on-backup": "freeze-fs", "guest-fsfreeze": "freeze-fs"}
 
 #: What an absent option means. An option without a default here is just absent.
 DEFAULTS: dict[str, Value] = {
+    "acpi": 1,
     "agent": "0",
     "bios": "seabios",
+    "ciupgrade": 1,
     "cores": 1,
+    "cpulimit": "0",
     "cpu": "kvm64",
+    "hotplug": "network,disk,usb",
+    "kvm": 1,
     "machine": "pc",
     "memory": "512",
+    "numa": 0,
     "onboot": 0,
     "ostype": "other",
     "protection": 0,
     "scsihw": "lsi",
     "sockets": 1,
+    "tablet": 1,
+    "vga": "std",
 }
 
-#: Sub-keys whose value is a boolean, which the server keeps in the spelling it was sent in.
-_FLAGS = {"discard": None, "ssd": "0", "iothread": "0", "firewall": "0", "enabled": "0", "pre-enrolled-keys": "0"}
+#: Sub-keys of disks and networks whose value is a boolean, which the server keeps in the spelling it was sent in.
+_FLAGS = {
+    "ssd": "0", "iothread": "0", "firewall": "0", "enabled": "0", "pre-enrolled-keys": "0", "link_down": "0",
+    "backup": "1", "replicate": "1",
+}  # fmt: skip
+
+#: Other sub-keys of disks and networks, and the value that says what their absence says.
+_MEANS_NOTHING = {"discard": "ignore", "cache": "none"}
 
 #: Options of a running VM that take effect at once; all others wait for a stop and start.
 _LIVE = re.compile(
     r"name|tags|description|onboot|protection|startup|balloon|ipconfig\d+|nameserver|searchdomain|ciuser|cipassword"
-    r"|sshkeys|citype|ciupgrade"
+    r"|sshkeys|citype|ciupgrade|cicustom|cpulimit|cpuunits|hotplug|hookscript|unused\d+"
 )
+
+#: Options that a running VM takes when this word is in its ``hotplug``.
+_HOTPLUG_WORDS = (("net", "network"), ("usb", "usb"), ("tablet", "usb"), ("vcpus", "cpu"))
+
 _HOT_DISK = re.compile(r"(scsi|virtio)\d+")
 
 #: ``hotplug`` of a VM that says nothing else.
@@ -67,6 +102,8 @@ def comparable(key: str, value: Value | None) -> Comparable:
             return None
     text = str(value)
     kind = re.sub(r"\d+$", "", key)
+    if key in ("cpulimit", "hotplug"):
+        return float(text) if key == "cpulimit" else hotplug_words(text)
     if key == "tags":
         return frozenset(tags(text))
     if key == "description":
@@ -97,14 +134,21 @@ def encode_ssh_keys(keys: t.Iterable[str]) -> str:
 
 def needs_restart(key: str, value: Value | None, hotplug: str | None, before: Value | None = None) -> bool:
     """Whether this option of a running VM waits for a stop and start. ``hotplug`` as in its configuration."""
-    allowed = _HOTPLUG if hotplug in (None, "1", 1) else str(hotplug)
+    allowed = hotplug_words(_HOTPLUG if hotplug is None else hotplug)
     if _LIVE.fullmatch(key):
         return False
-    if re.fullmatch(r"net\d+", key):
-        return "network" not in allowed
+    for kind, word in _HOTPLUG_WORDS:
+        if re.fullmatch(rf"{kind}\d*", key):
+            return word not in allowed
     if _HOT_DISK.fullmatch(key):
         return "disk" not in allowed or before is not None
     return True
+
+
+def hotplug_words(text: str) -> frozenset[str]:
+    """``1`` is the usual three, ``0`` is none."""
+    words = _HOTPLUG if text == "1" else "" if text == "0" else text
+    return frozenset(word for word in re.split(r"[,;\s]+", words) if word)
 
 
 def merge_flag(text: str | None, key: str, default_key: str, on: bool) -> str:
@@ -118,8 +162,8 @@ def without_defaults(properties: t.Mapping[str, str]) -> ps.Properties:
     """Flags normalised, and those left out that say what their absence says."""
     kept = {}
     for key, value in properties.items():
-        value = ps.flag(value) if key in _FLAGS and _FLAGS[key] is not None else value
-        if value != _FLAGS.get(key, ""):
+        value = ps.flag(value) if key in _FLAGS else value
+        if value != _FLAGS.get(key, _MEANS_NOTHING.get(key, "")):
             kept[key] = value
     return kept
 
@@ -130,4 +174,7 @@ def _properties(kind: str, text: str) -> Comparable:
         properties["enabled"] = ps.flag(properties.get("enabled", "0"))
     if kind == "boot":
         return tuple(part for part in properties.get("order", "").split(";") if part) or properties.get("legacy")
-    return frozenset(properties.items())
+    defaults = _SUB_DEFAULTS.get(kind, {})
+    named = ((_ALIASES.get(key, key), value) for key, value in properties.items())
+    flagged = ((key, ps.flag(value) if kind in _SUB_DEFAULTS else value) for key, value in named)
+    return frozenset((key, value) for key, value in flagged if value != defaults.get(key))

@@ -5,58 +5,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import typing as t
 
 from ..errors import InvalidInput
 from ..plan import HIDDEN
-from . import options
+from . import options, sha_crypt, vm_drives
 from . import propertystring as ps
-from .vm_form import (
-    Form,
-    allocation,
-    efi_allocation,
-    network,
-    shown,
-    shown_disk,
-    shown_efidisk,
-    shown_network,
-)
-from .vm_spec import Disk, EfiDisk, Network, Vm
+from .vm_change import Difference
+from .vm_form import agent, network, shown, shown_network
+from .vm_spec import Disk, Network, Vm
 from .vm_state import VmState
 
-
-@dataclasses.dataclass
-class Difference:
-    """What to send, and what a plan shows of it; false when nothing differs."""
-
-    put: Form = dataclasses.field(default_factory=dict)
-    delete: tuple[str, ...] = ()
-    allocate: Form = dataclasses.field(default_factory=dict)
-    resizes: dict[str, int] = dataclasses.field(default_factory=dict)
-    pool: str = ""
-    before: dict[str, t.Any] = dataclasses.field(default_factory=dict)
-    after: dict[str, t.Any] = dataclasses.field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.put or self.delete or self.allocate or self.resizes or self.pool)
-
-    def show(self, key: str, before: t.Any, after: t.Any) -> None:
-        for side, value in ((self.before, before), (self.after, after)):
-            if value is not None:
-                side[key] = value
+__all__ = ["Difference", "difference", "new_parts"]
 
 
 def new_parts(vm: Vm, state: VmState | None) -> tuple[tuple[Disk, ...], tuple[Network, ...]]:
-    """The disks that are to be made, and the networks that are new or come to another bridge."""
+    """The disks that are to be made or moved, and the networks that are new or come to another bridge."""
+    disks = tuple(disk for disk in vm.disks if disk.presence == "present")
+    networks = tuple(nic for nic in vm.networks if not nic.absent)
     if state is None:
-        return vm.disks, vm.networks
-    disks = tuple(disk for disk in vm.disks if disk.slot not in state.config)
-    networks = tuple(
-        nic for nic in vm.networks if ps.parse_network(str(state.config.get(nic.slot, ""))).get("bridge") != nic.bridge
+        return disks, networks
+    config = state.config
+    return (
+        tuple(disk for disk in disks if disk.slot not in config or vm_drives.elsewhere(disk, str(config[disk.slot]))),
+        tuple(nic for nic in networks if ps.parse_network(str(config.get(nic.slot, ""))).get("bridge") != nic.bridge),
     )
-    return disks, networks
 
 
 def difference(vm: Vm, state: VmState) -> Difference:
@@ -66,21 +40,28 @@ def difference(vm: Vm, state: VmState) -> Difference:
     _agent(vm, state, found)
     for nic in vm.networks:
         _network(nic, state, found)
-    for disk in vm.disks:
-        _disk(vm, disk, state, found)
-    if vm.efidisk:
-        _efidisk(vm, vm.efidisk, state, found)
-    _cloud_init(vm, state, found)
-    if vm.pool and vm.pool != state.pool:
-        found.pool = vm.pool
-        found.show("pool", state.pool or None, vm.pool)
+    vm_drives.drives(vm, state, found)
+    _password(vm, state, found)
+    if vm.cloud_init and vm.cloud_init.addresses is not None:
+        _superfluous_addresses(vm.cloud_init.addresses, state, found)
+    if vm.pool is not None and vm.pool != state.pool:
+        found.pool, found.leaves = vm.pool, state.pool if not vm.pool else ""
+        found.show("pool", state.pool or None, vm.pool or None)
+    if vm.template and not state.template:
+        found.template = True
+        found.show("template", 0, 1)
+    _boot_after(vm, state, found)
+    _possible(vm, state, found)
     return found
 
 
 def _options(vm: Vm, state: VmState, found: Difference) -> None:
     for key, value in vm.options.items():
         current = state.config.get(key)
-        if options.comparable(key, current) == options.comparable(key, value):
+        if value == "" and key not in _EMPTY_IS_DEFAULT:
+            if current is None or str(current).strip() == "":
+                continue
+        elif options.comparable(key, current) == options.comparable(key, value):
             continue
         found.show(key, _shown(key, current), None if value == "" else shown(key, value))
         if value == "":
@@ -89,17 +70,27 @@ def _options(vm: Vm, state: VmState, found: Difference) -> None:
             found.put[key] = value
 
 
+#: Options whose empty text says the same as their absence, in any spelling.
+_EMPTY_IS_DEFAULT = ("description", "tags", "nameserver", "searchdomain", "sshkeys", "ciuser", "cicustom")
+
+
 def _agent(vm: Vm, state: VmState, found: Difference) -> None:
-    current = state.config.get("agent")
-    enabled = ps.flag(ps.parse(str(current or ""), "enabled").get("enabled", "0")) == "1"
-    if vm.agent is None or vm.agent == enabled:
+    if not vm.agent or "agent" in vm.options:
         return
-    found.put["agent"] = options.merge_flag(None if current is None else str(current), "enabled", "enabled", vm.agent)
-    found.show("agent", current, found.put["agent"])
+    current = state.config.get("agent")
+    wanted = agent(vm, "" if current is None else str(current))
+    if options.comparable("agent", current) != options.comparable("agent", wanted):
+        found.put["agent"] = wanted
+        found.show("agent", current, wanted)
 
 
 def _network(nic: Network, state: VmState, found: Difference) -> None:
     text = state.config.get(nic.slot)
+    if nic.absent:
+        if text is not None:
+            found.delete += (nic.slot,)
+            found.show(nic.slot, text, None)
+        return
     if text is None:
         found.put[nic.slot] = ps.render_network(network(nic))
         found.show(nic.slot, None, shown_network(nic))
@@ -108,7 +99,7 @@ def _network(nic: Network, state: VmState, found: Difference) -> None:
     wanted = network(nic, current)
     if _comparable_network(current) != _comparable_network(wanted):
         found.put[nic.slot] = ps.render_network(wanted)
-        found.show(nic.slot, text, found.put[nic.slot])
+        found.show(nic.slot, text, shown_network(nic, current))
 
 
 def _comparable_network(properties: t.Mapping[str, str]) -> ps.Properties:
@@ -118,86 +109,16 @@ def _comparable_network(properties: t.Mapping[str, str]) -> ps.Properties:
     return comparable
 
 
-def _disk(vm: Vm, disk: Disk, state: VmState, found: Difference) -> None:
-    text = state.config.get(disk.slot)
-    if text is None:
-        found.allocate[disk.slot] = allocation(disk)
-        if disk.import_from and disk.size:
-            found.resizes[disk.slot] = disk.size
-        found.show(disk.slot, None, shown_disk(disk))
+def _password(vm: Vm, state: VmState, found: Difference) -> None:
+    """By the hash that the server keeps; where it did not tell, a password that is there is left alone."""
+    password = vm.cloud_init.password if vm.cloud_init else ""
+    if not password:
         return
-    current = ps.parse_disk(str(text))
-    _unmovable(vm, disk.slot, disk.storage, current)
-    wanted = {**current, **disk.settings}
-    wanted = {key: value for key, value in wanted.items() if value != ""}
-    size = _grown(vm, disk, current)
-    if options.without_defaults(current) != options.without_defaults(wanted):
-        found.put[disk.slot] = ps.render_disk(wanted)
-    if size:
-        found.resizes[disk.slot] = size
-        wanted["size"] = ps.size_text(size)
-    if size or disk.slot in found.put:
-        found.show(disk.slot, text, ps.render_disk(wanted))
-
-
-def _grown(vm: Vm, disk: Disk, current: t.Mapping[str, str]) -> int | None:
-    """The size that a disk must grow to, None when it has it."""
-    is_ = ps.size_in_bytes(current.get("size", "0"), option=f"size of {disk.slot} as the server has it")
-    if disk.size is None or disk.size == is_:
-        return None
-    if disk.size < is_:
-        raise InvalidInput(
-            f"Disk {disk.slot} of {vm.title} has {ps.size_text(is_)}, wanted are {ps.size_text(disk.size)}",
-            hint="Disks only grow: set the size that it has, or make a new disk.",
-        )
-    return disk.size
-
-
-def _unmovable(vm: Vm, slot: str, storage: str, current: t.Mapping[str, str]) -> None:
-    volume = current.get("file", "")
-    if current.get("media") == "cdrom" or volume == "none":
-        raise InvalidInput(f"The slot {slot} of {vm.title} holds a CD drive ({volume})", hint="Choose another slot.")
-    if ps.storage_of(volume) != storage:
-        raise InvalidInput(
-            f"Disk {slot} of {vm.title} lies on the storage {ps.storage_of(volume)!r}, wanted is {storage!r}",
-            hint="This module does not move disks: move it in Proxmox VE, or set the storage that it has.",
-        )
-
-
-def _efidisk(vm: Vm, efidisk: EfiDisk, state: VmState, found: Difference) -> None:
-    text = state.config.get("efidisk0")
-    if text is None:
-        found.allocate["efidisk0"] = efi_allocation(efidisk)
-        found.show("efidisk0", None, shown_efidisk(efidisk))
+    is_set, known = bool(state.config.get("cipassword")), state.password_hash
+    if is_set and (not known or known == password or sha_crypt.matches(password, known)):
         return
-    current = ps.parse_disk(str(text))
-    _unmovable(vm, "efidisk0", efidisk.storage, current)
-    is_ = (current.get("efitype", "2m"), ps.flag(current.get("pre-enrolled-keys", "0")))
-    if is_ != (efidisk.type, str(int(efidisk.pre_enrolled_keys))):
-        raise InvalidInput(
-            f"efidisk0 of {vm.title} has type {is_[0]} and pre_enrolled_keys {is_[1]}; this cannot be changed",
-            hint="Set what it has, or delete the EFI disk in Proxmox VE first, which loses its variables.",
-        )
-
-
-def _cloud_init(vm: Vm, state: VmState, found: Difference) -> None:
-    if vm.cloud_init is None:
-        return
-    drives = [key for key, value in state.config.items() if _is_cloud_init(key, value)]
-    slot = vm.cloud_init.slot
-    if not drives:
-        current = state.config.get(slot)
-        if current is not None and ps.parse_disk(str(current)).get("file") != "none":
-            raise InvalidInput(
-                f"The slot {slot} of {vm.title} is in use ({current})", hint="Choose another cloud_init slot."
-            )
-        found.allocate[slot] = f"{vm.cloud_init.storage}:cloudinit"
-        found.show(slot, current, found.allocate[slot])
-    if vm.cloud_init.password and not state.config.get("cipassword"):
-        found.put["cipassword"] = vm.cloud_init.password
-        found.show("cipassword", None, HIDDEN)
-    if vm.cloud_init.addresses is not None:
-        _superfluous_addresses(vm.cloud_init.addresses, state, found)
+    found.put["cipassword"] = password
+    found.show("cipassword", HIDDEN if is_set else None, HIDDEN if not is_set else f"{HIDDEN}, another one")
 
 
 def _superfluous_addresses(count: int, state: VmState, found: Difference) -> None:
@@ -208,8 +129,25 @@ def _superfluous_addresses(count: int, state: VmState, found: Difference) -> Non
             found.show(key, value, None)
 
 
-def _is_cloud_init(key: str, value: options.Value) -> bool:
-    return bool(re.fullmatch(r"(ide|sata|scsi)\d+", key)) and "cloudinit" in ps.parse_disk(str(value)).get("file", "")
+def _boot_after(vm: Vm, state: VmState, found: Difference) -> None:
+    """The server puts a CD drive into the boot order that comes to a VM: an order that is given is sent with it."""
+    comes = [cdrom.slot for cdrom in vm.cdroms if cdrom.slot in found.put and cdrom.slot not in state.config]
+    if comes and vm.options.get("boot"):
+        found.put["boot"] = vm.options["boot"]
+
+
+def _possible(vm: Vm, state: VmState, found: Difference) -> None:
+    goes = [key for key in (*found.delete, *found.destroy) if vm_drives.DRIVE.fullmatch(key)]
+    if goes and int(state.config.get("protection") or 0) and found.put.get("protection") != 0:
+        raise InvalidInput(
+            f"{vm.title} is protected, so {', '.join(goes)} cannot be removed", hint="Set protection to false."
+        )
+    disk_work = [*found.resizes, *found.moves, *found.allocate, *goes]
+    if state.template and disk_work:
+        raise InvalidInput(
+            f"{vm.title} is a template: its disks ({', '.join(sorted(set(disk_work)))}) cannot be changed",
+            hint="Clone it, change the clone, and make that a template.",
+        )
 
 
 def _shown(key: str, value: options.Value | None) -> t.Any:

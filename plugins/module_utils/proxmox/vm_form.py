@@ -10,7 +10,7 @@ import typing as t
 from ..plan import COMPUTED, HIDDEN
 from . import options
 from . import propertystring as ps
-from .vm_spec import Disk, EfiDisk, Network, Vm
+from .vm_spec import Cdrom, Disk, Firmware, Network, Vm
 
 Form = dict[str, options.Value]
 
@@ -21,18 +21,21 @@ _UNSHOWN = ("digest", "meta", "smbios1", "vmgenid")
 def creation(vm: Vm) -> tuple[Form, dict[str, t.Any], dict[str, int]]:
     """The form, what a plan shows of it, and the sizes that imported disks are to have after it."""
     form: Form = {"vmid": vm.vmid, **{key: value for key, value in vm.options.items() if value != ""}}
-    if vm.agent is not None:
-        form["agent"] = "enabled=1" if vm.agent else "enabled=0"
+    if vm.agent:
+        form["agent"] = agent(vm)
     shown = {"node": vm.node, **shown_config({key: value for key, value in form.items() if key != "vmid"})}
-    for nic in vm.networks:
+    for nic in (one for one in vm.networks if not one.absent):
         form[nic.slot] = ps.render_network(network(nic))
         shown[nic.slot] = shown_network(nic)
-    for disk in vm.disks:
+    disks = [disk for disk in vm.disks if disk.presence == "present"]
+    for disk in disks:
         form[disk.slot] = allocation(disk)
         shown[disk.slot] = shown_disk(disk)
-    if vm.efidisk:
-        form["efidisk0"] = efi_allocation(vm.efidisk)
-        shown["efidisk0"] = shown_efidisk(vm.efidisk)
+    for firmware in filter(None, (vm.efidisk, vm.tpm)):
+        form[firmware.slot] = firmware_allocation(firmware)
+        shown[firmware.slot] = shown_firmware(firmware)
+    for drive in (one for one in vm.cdroms if not one.absent):
+        form[drive.slot] = shown[drive.slot] = cdrom(drive)
     if vm.cloud_init:
         form[vm.cloud_init.slot] = shown[vm.cloud_init.slot] = f"{vm.cloud_init.storage}:cloudinit"
         if vm.cloud_init.password:
@@ -40,8 +43,17 @@ def creation(vm: Vm) -> tuple[Form, dict[str, t.Any], dict[str, int]]:
             shown["cipassword"] = HIDDEN
     if vm.pool:
         form["pool"] = shown["pool"] = vm.pool
-    resizes = {disk.slot: disk.size for disk in vm.disks if disk.import_from and disk.size}
-    return form, shown, resizes
+    return form, shown, {disk.slot: disk.size for disk in disks if disk.import_from and disk.size}
+
+
+def agent(vm: Vm, current: str | None = None) -> str:
+    """The wanted sub-keys, with what else there is."""
+    properties = {**ps.parse(current or "", "enabled"), **vm.agent}
+    return ps.render(properties, "enabled") if current is not None else ps.render(properties)
+
+
+def cdrom(drive: Cdrom) -> str:
+    return f"{drive.volume},media=cdrom"
 
 
 def allocation(disk: Disk) -> str:
@@ -55,9 +67,9 @@ def allocation(disk: Disk) -> str:
     return ps.render({"file": f"{disk.storage}:{size}", **properties}, "file")
 
 
-def efi_allocation(efidisk: EfiDisk) -> str:
+def firmware_allocation(firmware: Firmware) -> str:
     """The size does not matter: the server takes that of its template."""
-    return f"{efidisk.storage}:1,efitype={efidisk.type},pre-enrolled-keys={int(efidisk.pre_enrolled_keys)}"
+    return ps.render({"file": f"{firmware.storage}:1", **firmware.settings}, "file")
 
 
 def network(nic: Network, current: t.Mapping[str, str] | None = None) -> ps.Properties:
@@ -84,8 +96,8 @@ def shown_disk(disk: Disk) -> str:
     return ps.render({"file": disk.storage, **properties}, "file")
 
 
-def shown_efidisk(efidisk: EfiDisk) -> str:
-    return f"{efidisk.storage},efitype={efidisk.type},pre-enrolled-keys={int(efidisk.pre_enrolled_keys)}"
+def shown_firmware(firmware: Firmware) -> str:
+    return ps.render({"file": firmware.storage, **firmware.settings}, "file")
 
 
 def shown_config(config: t.Mapping[str, options.Value]) -> dict[str, t.Any]:

@@ -6,77 +6,49 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import re
 import typing as t
 
 from ..errors import InvalidInput
-from . import options
-from . import propertystring as ps
+from . import options, vm_devices
+from .vm_devices import Cdrom, CloudInit, Disk, Firmware, Network
+from .vm_options import agent_of, options_of
+from .vm_words import NODE, STORAGE, Params, matched
 
-State = t.Literal["started", "stopped", "present", "absent"]
-Params = t.Mapping[str, t.Any]
+__all__ = ["Cdrom", "CloneOf", "CloudInit", "Disk", "Firmware", "Network", "Vm", "wanted"]
 
-#: Buses and how many disks PVE allows on each.
-BUSES = {"scsi": 31, "virtio": 16, "sata": 6, "ide": 4}
+State = t.Literal["started", "stopped", "present", "absent", "restarted", "reset"]
+
+#: States after which a VM runs.
+RUNNING: tuple[State, ...] = ("started", "restarted", "reset")
 
 _NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-+.]*")
-_MAC = re.compile(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
-_STORAGE = re.compile(r"[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]")
-_NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
-_STARTUP = re.compile(r"(order=)?\d+(,(up|down)=\d+)*|(up|down)=\d+(,(up|down|order)=\d+)*")
-
-#: Parameters that are sent as they are, by their name there and in the API.
-_PLAIN = ("cores", "sockets", "cpu", "machine", "bios", "scsihw", "ostype", "startup", "balloon")
+_SNAPSHOT = re.compile(r"[A-Za-z][A-Za-z0-9_\-]{1,39}")
 
 
 @dataclasses.dataclass(frozen=True)
-class Disk:
-    """``size`` in bytes, None to take the image's. ``settings`` are the sub-keys that the module decides
-    (``ssd: "1"``; an empty value means: absent)."""
+class CloneOf:
+    """``vmid`` is 0 where the source is known by its ``name``. ``full`` is None for what the source allows."""
 
-    slot: str
-    storage: str
-    size: int | None
-    import_from: str
-    format: str
-    settings: t.Mapping[str, str]
+    vmid: int
+    name: str
+    full: bool | None = None
+    storage: str = ""
+    format: str = ""
+    snapshot: str = ""
 
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """``mac`` is empty when the server's own is kept. ``settings`` as for disks."""
-
-    slot: str
-    model: str
-    bridge: str
-    mac: str
-    settings: t.Mapping[str, str]
-
-
-@dataclasses.dataclass(frozen=True)
-class EfiDisk:
-    storage: str
-    type: str
-    pre_enrolled_keys: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class CloudInit:
-    """The drive, and the password, which cannot be compared. ``addresses`` says that ``ipconfigN`` are all given."""
-
-    storage: str
-    slot: str
-    password: str = dataclasses.field(repr=False)
-    addresses: int | None
+    @property
+    def title(self) -> str:
+        return f"VM {self.vmid}" if self.vmid else f"the VM {self.name!r}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Vm:
-    """``options`` are whole values; an empty text removes the option. ``agent`` is None when left alone."""
+    """``options`` are whole values; an empty text removes the option. ``vmid`` is 0 where it is to be found by the name.
+    ``agent`` holds the sub-keys that are wanted. ``pool`` and ``template`` are None when left alone.
+    """
 
     vmid: int
     name: str
@@ -85,15 +57,28 @@ class Vm:
     options: t.Mapping[str, options.Value]
     disks: tuple[Disk, ...] = ()
     networks: tuple[Network, ...] = ()
-    efidisk: EfiDisk | None = None
+    efidisk: Firmware | None = None
+    tpm: Firmware | None = None
+    cdroms: tuple[Cdrom, ...] = ()
     cloud_init: CloudInit | None = None
-    agent: bool | None = None
-    pool: str = ""
+    agent: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    pool: str | None = None
+    template: bool | None = None
+    clone: CloneOf | None = None
+    renamed_from: str = ""
     allow_restart: bool = False
+    migrate: bool = False
+    move_disks: bool = False
 
     @property
     def title(self) -> str:
+        if not self.vmid:
+            return f"the VM {self.name!r}"
         return f"VM {self.vmid} ({self.name})" if self.name else f"VM {self.vmid}"
+
+    @property
+    def runs(self) -> bool:
+        return self.state in RUNNING
 
 
 def wanted(entries: t.Iterable[Params]) -> list[Vm]:
@@ -114,7 +99,7 @@ def wanted(entries: t.Iterable[Params]) -> list[Vm]:
 def _doubles(vms: t.Sequence[Vm]) -> list[str]:
     """Two entries must not mean one guest, or claim one MAC."""
     macs = [(nic.mac, vm.title) for vm in vms for nic in vm.networks if nic.mac and vm.state != "absent"]
-    claims = [("vmid", str(vm.vmid), vm.title) for vm in vms]
+    claims = [("vmid", str(vm.vmid), vm.title) for vm in vms if vm.vmid]
     claims += [("name", vm.name.lower(), vm.title) for vm in vms if vm.name and vm.state != "absent"]
     claims += [("MAC", mac, title) for mac, title in macs]
     first: dict[tuple[str, str], str] = {}
@@ -127,214 +112,88 @@ def _doubles(vms: t.Sequence[Vm]) -> list[str]:
 
 
 def _vm(entry: Params) -> Vm:
-    vmid = int(entry["vmid"])
-    if not 100 <= vmid <= 999999999:
+    vmid, name = int(entry.get("vmid") or 0), entry.get("name") or ""
+    if entry.get("vmid") is not None and not 100 <= vmid <= 999999999:
         raise InvalidInput(f"vmid {vmid} is out of range", hint="Proxmox VE takes 100 to 999999999.")
     state: State = entry.get("state") or "started"
-    name = entry.get("name") or ""
     if name:
-        _match(_NAME, name, "name", "Use letters, digits, hyphens and dots, as in a DNS name.")
+        matched(_NAME, name, "name", "Use letters, digits, hyphens and dots, as in a DNS name.")
+    if not vmid and not name:
+        raise InvalidInput("vmid and name are missing", hint="One of them says which VM is meant.")
     if state == "absent":
         return Vm(vmid, name, entry.get("node") or "", state, {})
     if not name or not entry.get("node"):
-        raise InvalidInput(
-            f"{'node' if name else 'name'} is missing for vmid {vmid}", hint="Only absent VMs go without."
-        )
-    cloud_init = _cloud_init(entry.get("cloud_init"))
-    vm = Vm(
-        vmid=vmid,
-        name=name,
-        node=_match(_NODE, entry["node"], "node", "Give the name that the web interface shows."),
-        state=state,
-        options=_options(entry),
-        disks=tuple(_disk(disk, index) for index, disk in enumerate(entry.get("disks") or [])),
-        networks=tuple(_network(nic, index) for index, nic in enumerate(entry.get("networks") or [])),
-        efidisk=_efidisk(entry.get("efidisk")),
-        cloud_init=cloud_init,
-        agent=entry.get("agent"),
-        pool=entry.get("pool") or "",
-        allow_restart=bool(entry.get("allow_restart")),
-    )
+        raise InvalidInput(f"{'node' if name else 'name'} is missing for {f'vmid {vmid}' if vmid else name}",
+                           hint="Only absent VMs go without.")  # fmt: skip
+    vm = _described(entry, vmid, name, state)
     _consistent(vm)
     return vm
+
+
+def _described(entry: Params, vmid: int, name: str, state: State) -> Vm:
+    disks = tuple(vm_devices.disk(disk, index) for index, disk in enumerate(entry.get("disks") or []))
+    cloud_init = vm_devices.cloud_init(entry.get("cloud_init"))
+    taken = {disk.slot for disk in disks} | ({cloud_init.slot} if cloud_init else set())
+    return Vm(
+        vmid=vmid,
+        name=name,
+        node=matched(NODE, entry["node"], "node", "Give the name that the web interface shows."),
+        state=state,
+        options={**options_of(entry), **vm_devices.passed_through(entry)},
+        disks=disks,
+        networks=tuple(vm_devices.network(nic, index) for index, nic in enumerate(entry.get("networks") or [])),
+        efidisk=vm_devices.efidisk(entry.get("efidisk")),
+        tpm=vm_devices.tpm(entry.get("tpm")),
+        cdroms=vm_devices.cdroms(entry.get("cdroms") or [], taken),
+        cloud_init=cloud_init,
+        agent=agent_of(entry),
+        pool=entry.get("pool"),
+        template=entry.get("template"),
+        clone=_clone(entry.get("clone")),
+        renamed_from=entry.get("renamed_from") or "",
+        allow_restart=bool(entry.get("allow_restart")),
+        migrate=bool(entry.get("migrate")),
+        move_disks=bool(entry.get("move_disks")),
+    )
+
+
+def _clone(entry: Params | None) -> CloneOf | None:
+    if not entry:
+        return None
+    vmid, name = int(entry.get("vmid") or 0), entry.get("name") or ""
+    if bool(vmid) == bool(name):
+        raise InvalidInput("clone needs either vmid or name", hint="It says which VM or template is copied.")
+    full, storage = entry.get("full"), entry.get("storage") or ""
+    if storage:
+        matched(STORAGE, storage, "storage of clone", "Give the name of a storage.")
+    if full is False and (storage or entry.get("format")):
+        raise InvalidInput("A linked clone lies where its template does: it takes neither storage nor format")
+    if entry.get("snapshot"):
+        matched(_SNAPSHOT, entry["snapshot"], "snapshot of clone", "Give the name of a snapshot.")
+    return CloneOf(vmid, name, full, storage, entry.get("format") or "", entry.get("snapshot") or "")
 
 
 def _consistent(vm: Vm) -> None:
     """What no single option can know."""
     slots = [disk.slot for disk in vm.disks] + ([vm.cloud_init.slot] if vm.cloud_init else [])
-    slots += [nic.slot for nic in vm.networks]
+    slots += [nic.slot for nic in vm.networks] + [cdrom.slot for cdrom in vm.cdroms]
     twice = sorted({slot for slot in slots if slots.count(slot) > 1})
     if twice:
         raise InvalidInput(f"{vm.title} uses the slot {', '.join(twice)} twice")
     if vm.options.get("bios") == "seabios" and vm.efidisk:
         raise InvalidInput(f"{vm.title} has an efidisk, but bios is seabios", hint="Set bios to ovmf.")
     memory, balloon = vm.options.get("memory"), vm.options.get("balloon")
-    if memory is not None and balloon is not None and int(balloon) > int(memory):
+    if memory and balloon and int(balloon) > int(memory):
         raise InvalidInput(f"{vm.title}: balloon {balloon} is above memory {memory}")
+    if vm.template and vm.runs:
+        raise InvalidInput(f"{vm.title} is to be a template, which never runs", hint="Set state to stopped or present.")
+    _boots_from_what_goes(vm)
 
 
-def _options(entry: Params) -> dict[str, options.Value]:
-    found: dict[str, options.Value] = {"name": entry["name"]}
-    found.update({key: entry[key] for key in _PLAIN if entry.get(key) is not None})
-    found.update({key: int(entry[key]) for key in ("onboot", "protection") if entry.get(key) is not None})
-    for key, least in (("cores", 1), ("sockets", 1), ("memory", 16), ("balloon", 0)):
-        if entry.get(key) is not None and entry[key] < least:
-            raise InvalidInput(f"{key} is {entry[key]}", hint=f"It must be at least {least}.")
-    if entry.get("memory") is not None:
-        found["memory"] = str(entry["memory"])
-    if entry.get("description") is not None:
-        found["description"] = entry["description"].rstrip("\n")
-    if entry.get("tags") is not None:
-        found["tags"] = _tags(entry["tags"])
-    if entry.get("serial") is not None:
-        found["serial0"] = "socket" if entry["serial"] else ""
-    if entry.get("startup"):
-        _match(_STARTUP, entry["startup"], "startup", "Write for example order=2,up=30,down=60.")
-    if entry.get("boot_order") is not None:
-        found["boot"] = _boot(entry["boot_order"])
-    found.update(_cloud_init_options(entry.get("cloud_init") or {}))
-    return found
-
-
-def _boot(slots: t.Sequence[str]) -> str:
-    if not slots:
-        raise InvalidInput("boot_order is empty", hint="Leave it out to let the server choose.")
-    for slot in slots:
-        _slot(slot, {**BUSES, "net": 32}, "slot to boot from")
-    return "order=" + ";".join(slots)
-
-
-def _tags(tags: t.Sequence[str]) -> str:
-    for tag in tags:
-        _match(_TAG, tag, "tag", "Use letters, digits and _ - + . only.")
-    return ";".join(options.tags(";".join(tags)))
-
-
-def _disk(disk: Params, index: int) -> Disk:
-    slot = disk.get("slot") or f"scsi{index}"
-    _slot(slot, BUSES, "disk slot")
-    size = ps.size_in_bytes(disk["size"], option=f"size of {slot}") if disk.get("size") else None
-    if size is not None and (str(disk["size"]).strip().isdigit() or size < 1 << 20):
-        raise InvalidInput(f"size of {slot} is {disk['size']!r}", hint="Write a unit, for example 32G.")
-    if size is None and not disk.get("import_from"):
-        raise InvalidInput(f"Disk {slot} has neither size nor import_from")
-    if disk.get("format") and disk["format"] not in ("qcow2", "raw", "vmdk"):
-        raise InvalidInput(f"format of {slot} is {disk['format']!r}", hint="Known: qcow2, raw, vmdk.")
-    bus = slot.rstrip("0123456789")
-    if (disk.get("iothread") and bus in ("ide", "sata")) or (disk.get("ssd") and bus == "virtio"):
-        option = "ssd" if bus == "virtio" else "iothread"
-        raise InvalidInput(f"Disk {slot} cannot have {option}", hint=f"Proxmox VE knows no {option} on {bus}.")
-    _match(_STORAGE, disk["storage"], f"storage of {slot}", "Give the name of a storage.")
-    if disk.get("import_from"):
-        _volid(disk["import_from"], f"import_from of {slot}")
-    settings = {
-        "discard": "on" if disk.get("discard") else "",
-        "ssd": "1" if disk.get("ssd") else "",
-        "iothread": "1" if disk.get("iothread") else "",
-        "cache": disk.get("cache") or "",
-    }
-    settings = {key: "" if (key, value) == ("cache", "none") else value for key, value in settings.items()}
-    return Disk(slot, disk["storage"], size, disk.get("import_from") or "", disk.get("format") or "", settings)
-
-
-def _network(nic: Params, index: int) -> Network:
-    slot = nic.get("slot") or f"net{index}"
-    _slot(slot, {"net": 32}, "network slot")
-    vlan, mtu, rate = nic.get("vlan"), nic.get("mtu"), nic.get("rate")
-    if vlan is not None and not 1 <= vlan <= 4094:
-        raise InvalidInput(f"vlan of {slot} is {vlan}", hint="It must be 1 to 4094.")
-    if mtu is not None and mtu != 1 and not 576 <= mtu <= 65520:
-        raise InvalidInput(f"mtu of {slot} is {mtu}", hint="It must be 576 to 65520, or 1 for the bridge's own.")
-    if rate is not None and rate < 0:
-        raise InvalidInput(f"rate of {slot} is {rate:g}", hint="It is in MB/s.")
-    mac = (nic.get("mac") or "").upper()
-    if mac:
-        _match(_MAC, mac, f"mac of {slot}", "Write for example BC:24:11:00:00:50.")
-        if int(mac[:2], 16) & 1:
-            raise InvalidInput(f"mac of {slot} is the multicast address {mac}", hint="Its first byte must be even.")
-    settings = {
-        "tag": str(vlan or ""),
-        "firewall": "1" if nic.get("firewall") else "",
-        "mtu": str(mtu or ""),
-        "rate": f"{rate:g}" if rate else "",
-    }
-    return Network(slot, nic.get("model") or "virtio", nic.get("bridge") or "vmbr0", mac, settings)
-
-
-def _efidisk(efidisk: Params | None) -> EfiDisk | None:
-    if not efidisk:
-        return None
-    storage = _match(_STORAGE, efidisk["storage"], "storage of efidisk", "Give the name of a storage.")
-    return EfiDisk(storage, efidisk.get("type") or "4m", bool(efidisk.get("pre_enrolled_keys")))
-
-
-def _cloud_init(cloud_init: Params | None) -> CloudInit | None:
-    if not cloud_init:
-        return None
-    slot = cloud_init.get("slot") or "ide2"
-    _slot(slot, BUSES, "cloud_init slot")
-    _match(_STORAGE, cloud_init["storage"], "storage of cloud_init", "Give the name of a storage.")
-    addresses = cloud_init.get("ipconfig")
-    count = None if addresses is None else len(addresses)
-    return CloudInit(cloud_init["storage"], slot, cloud_init.get("password") or "", count)
-
-
-def _cloud_init_options(cloud_init: Params) -> dict[str, options.Value]:
-    found: dict[str, options.Value] = {}
-    for index, text in enumerate(cloud_init.get("ipconfig") or []):
-        found[f"ipconfig{index}"] = _ipconfig(text, f"ipconfig[{index}]")
-    if cloud_init.get("nameservers") is not None:
-        found["nameserver"] = " ".join(_address(server, "nameserver") for server in cloud_init["nameservers"])
-    for key, ours in (("searchdomain", "searchdomain"), ("ciuser", "user")):
-        if cloud_init.get(ours) is not None:
-            found[key] = cloud_init[ours]
-    if cloud_init.get("ssh_keys") is not None:
-        found["sshkeys"] = options.encode_ssh_keys(cloud_init["ssh_keys"])
-    return found
-
-
-def _ipconfig(text: str, place: str) -> str:
-    """``ip=192.168.30.50/24,gw=192.168.30.1``, ``ip=dhcp``, ``ip6=auto``."""
-    hint = "Write for example ip=192.168.30.50/24,gw=192.168.30.1, or ip=dhcp."
-    for key, value in ps.parse(text).items():
-        if key not in ("ip", "ip6", "gw", "gw6"):
-            raise InvalidInput(f"{place} has the unknown key {key!r}", hint=hint)
-        if value in ("dhcp", "auto", "manual") and key in ("ip", "ip6"):
-            continue
-        try:
-            if key in ("ip", "ip6"):
-                ipaddress.ip_interface(value if "/" in value else "no prefix")
-            else:
-                ipaddress.ip_address(value)
-        except ValueError:
-            raise InvalidInput(f"{place}: {key}={value} is no {'address with prefix' if key[:2] == 'ip' else 'address'}",
-                               hint=hint) from None  # fmt: skip
-    return text
-
-
-def _address(text: str, option: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise InvalidInput(f"{option} {text!r} is no IP address") from None
-
-
-def _slot(slot: str, buses: t.Mapping[str, int], what: str) -> None:
-    bus = slot.rstrip("0123456789")
-    number = slot[len(bus) :]
-    if bus not in buses or not number or int(number) >= buses[bus]:
-        known = ", ".join(f"{bus}0 to {bus}{count - 1}" for bus, count in buses.items())
-        raise InvalidInput(f"{slot!r} is no {what}", hint=f"Known: {known}.")
-
-
-def _volid(text: str, option: str) -> None:
-    if text.startswith("/"):
-        raise InvalidInput(f"{option} is the path {text}", hint="Only root@pam may use paths; name a volume.")
-    if not ps.storage_of(text) or not text.partition(":")[2]:
-        raise InvalidInput(f"{option} {text!r} is no volume", hint="Write for example local:import/talos.qcow2.")
-
-
-def _match(pattern: re.Pattern[str], text: str, option: str, hint: str) -> str:
-    if not pattern.fullmatch(text):
-        raise InvalidInput(f"{option} {text!r} is not valid", hint=hint)
-    return text
+def _boots_from_what_goes(vm: Vm) -> None:
+    gone = {disk.slot for disk in vm.disks if disk.presence != "present"}
+    gone |= {nic.slot for nic in vm.networks if nic.absent} | {cdrom.slot for cdrom in vm.cdroms if cdrom.absent}
+    order = str(vm.options.get("boot", "")).removeprefix("order=").split(";")
+    both = [slot for slot in order if slot in gone]
+    if both:
+        raise InvalidInput(f"{vm.title} is to boot from {', '.join(both)}, which it is not to have")

@@ -22,6 +22,9 @@ S = t.TypeVar("S")
 
 Kind = t.Literal["qemu", "lxc"]
 
+#: A guest in a list. ``now`` is there when ``status`` is that of this moment.
+Entry = t.Mapping[str, t.Any]
+
 #: What people call them, and the option that holds their name.
 WORDS: dict[Kind, str] = {"qemu": "VM", "lxc": "CT"}
 _NAMES: dict[Kind, str] = {"qemu": "name", "lxc": "hostname"}
@@ -44,6 +47,10 @@ class VmState:
     digest: str = ""
     config: t.Mapping[str, Value] = dataclasses.field(default_factory=dict)
     pending: tuple[str, ...] = ()
+    #: What high availability wants of it; empty when it does not care.
+    ha: str = ""
+    #: The hash of its cloud-init password, when somebody asked for it and the server told.
+    password_hash: str = dataclasses.field(default="", repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +66,7 @@ class Storage:
     name: str
     content: frozenset[str]
     active: bool
+    shared: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +78,8 @@ class Needs:
     images: frozenset[tuple[str, str]] = frozenset()  # (node, volume)
     rights: bool = False
     pools: bool = False
+    mappings: frozenset[str] = frozenset()  # "pci", "usb"
+    migrations: frozenset[tuple[int, str, str]] = frozenset()  # (vmid, from, to)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +92,12 @@ class Surroundings:
     images: t.Mapping[tuple[str, str], int | None] = dataclasses.field(default_factory=dict)
     rights: t.Mapping[str, t.Mapping[str, int]] | None = None
     pools: frozenset[str] = frozenset()
+    #: Names of resource mappings by kind (``pci``); a kind that nobody asked for, or that cannot be seen, is missing.
+    mappings: t.Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
+    #: What the server says of moving a guest: (vmid, from, to) -> its answer.
+    migrations: t.Mapping[tuple[int, str, str], t.Mapping[str, t.Any]] = dataclasses.field(default_factory=dict)
+    #: Whether root@pam has logged in with a password.
+    root: bool = False
 
 
 def together(what: t.Callable[[S], T], of: t.Sequence[S]) -> list[T]:
@@ -92,11 +108,14 @@ def together(what: t.Callable[[S], T], of: t.Sequence[S]) -> list[T]:
         return list(pool.map(what, of))
 
 
-def read(session: Session, vmids: t.Collection[int], kind: Kind = "qemu") -> dict[int, VmState]:
+def read(
+    session: Session, vmids: t.Collection[int], kind: Kind = "qemu", found: t.Sequence[Entry] | None = None
+) -> dict[int, VmState]:
     """The guests with these ids, by id; those that are not there (or may not be seen) are left out. Guests of another
-    kind are only named."""
-    resources = session.get("/cluster/resources", {"type": "vm"}, asked="list the guests of the cluster")
-    found = [entry for entry in resources if int(entry.get("vmid", 0)) in vmids]
+    kind are only named. ``found`` are their entries, from lists that were read already."""
+    if found is None:
+        resources = session.get("/cluster/resources", {"type": "vm"}, asked="list the guests of the cluster")
+        found = [entry for entry in resources if int(entry.get("vmid", 0)) in vmids]
     states = together(lambda entry: _state(session, entry, kind), found)
     return {state.vmid: state for state in states if state is not None}
 
@@ -106,6 +125,9 @@ def look_around(session: Session, needs: Needs) -> Surroundings:
     common: dict[str, t.Any] = {
         "rights": rights.read(session) if needs.rights else None,
         "pools": _pools(session) if needs.pools else frozenset(),
+        "mappings": {kind: names for kind in sorted(needs.mappings) if (names := _mappings(session, kind)) is not None},
+        "migrations": {move: _migration(session, *move) for move in sorted(needs.migrations)},
+        "root": session.connection.who == "root@pam",
     }
     if not needs.nodes:
         return Surroundings(**common)
@@ -138,7 +160,7 @@ def _state(session: Session, entry: t.Mapping[str, t.Any], wanted: Kind) -> VmSt
     path, asked = f"/nodes/{segment(node)}/{kind}/{vmid}", f"read {WORDS[wanted]} {vmid} on node {node}"
     try:
         pending = session.get(f"{path}/pending", asked=asked)
-        status = session.get(f"{path}/status/current", asked=asked)
+        status = entry if entry.get("now") else session.get(f"{path}/status/current", asked=asked)
     except NotFound:
         return None
     config, waiting = _effective(pending)
@@ -154,6 +176,7 @@ def _state(session: Session, entry: t.Mapping[str, t.Any], wanted: Kind) -> VmSt
         digest=str(config.pop("digest", "")),
         config=config,
         pending=waiting,
+        ha=str(entry.get("hastate") or ""),
     )
 
 
@@ -188,6 +211,7 @@ def _storages(session: Session, node: str) -> dict[str, Storage]:
             name=entry["storage"],
             content=frozenset(re.split(r"[,\s]+", entry.get("content") or "")),
             active=bool(entry.get("active", 1)) and bool(entry.get("enabled", 1)),
+            shared=bool(int(entry.get("shared") or 0)),
         )
         for entry in found
     }
@@ -215,3 +239,19 @@ def _image_size(session: Session, node: str, volume: str) -> int | None:
 
 def _pools(session: Session) -> frozenset[str]:
     return frozenset(entry["poolid"] for entry in session.get("/pools", asked="list the pools"))
+
+
+def _mappings(session: Session, kind: str) -> frozenset[str] | None:
+    """None when there are none that may be seen."""
+    found = session.get(f"/cluster/mapping/{kind}", asked=f"list the resource mappings for {kind}")
+    return frozenset(str(entry["id"]) for entry in found) or None
+
+
+def _migration(session: Session, vmid: int, node: str, target: str) -> dict[str, t.Any]:
+    """Empty when the rights do not suffice to ask: the check of rights says so."""
+    path = f"/nodes/{segment(node)}/qemu/{vmid}/migrate"
+    try:
+        found = session.get(path, {"target": target}, asked=f"ask whether VM {vmid} can move to node {target}")
+    except AccessDenied:
+        return {}
+    return dict(found or {})

@@ -50,7 +50,7 @@ def with_(**more: t.Any) -> dict[str, t.Any]:
 
 
 def vms(lab: PveLab, *wishes: dict[str, t.Any], check: bool = False, **more: t.Any) -> Outcome:
-    return lab.run(proxmox_vm, check=check, vms=list(wishes or [VM]), **more)
+    return lab.run(proxmox_vm, check=check, vms=[copy.deepcopy(wish) for wish in wishes or [VM]], **more)
 
 
 def made(lab: PveLab, *wishes: dict[str, t.Any], **more: t.Any) -> Outcome:
@@ -81,18 +81,42 @@ def test_a_vm_is_made_from_an_image_and_started_as_check_mode_said(pve: PveLab) 
     assert config["tags"] == "control-plane;talos"
     assert config["net0"].split("=")[0] == "virtio" and config["net0"].endswith(",bridge=vmbr0,tag=30")
     assert outcome.result["vms"] == [
-        {"vmid": 200, "node": "pve1", "name": "talos-cp01", "status": "running", "changed": True, "pending": []}
+        {
+            "vmid": 200,
+            "node": "pve1",
+            "name": "talos-cp01",
+            "status": "running",
+            "template": False,
+            "changed": True,
+            "pending": [],
+        }
     ]
 
 
-def test_a_run_with_nothing_to_do_costs_three_reads_a_vm_at_most(pve: PveLab) -> None:
-    made(pve)
-    again = made(pve)
-    assert [f"{entry.verb} {entry.path}" for entry in again.requests] == [
-        "GET /cluster/resources",
+def test_a_run_with_nothing_to_do_costs_one_list_and_a_read_a_vm(pve: PveLab) -> None:
+    without_password = {**VM["cloud_init"], "password": None}
+    more = with_(vmid=201, name="talos-cp02", networks=[{"vlan": 31}], cloud_init=without_password)
+    wishes = (with_(cloud_init=without_password), more)
+    made(pve, *wishes)
+    again = made(pve, *wishes)
+    assert sorted(f"{entry.verb} {entry.path}" for entry in again.requests) == [
+        "GET /nodes/pve1/qemu",
         "GET /nodes/pve1/qemu/200/pending",
-        "GET /nodes/pve1/qemu/200/status/current",
+        "GET /nodes/pve1/qemu/201/pending",
     ]
+
+
+def test_a_password_is_compared_with_the_hash_that_the_server_keeps(pve: PveLab) -> None:
+    made(pve, with_(state="stopped"))
+    again = made(pve, with_(state="stopped"))
+    assert again.changes == []
+    assert [entry.path for entry in again.requests].count("/nodes/pve1/qemu/200/cloudinit/dump") == 1
+    other = with_(state="stopped", cloud_init={**VM["cloud_init"], "password": "another-not-a-secret"})
+    assert truthful(pve, other).actions == ["vm/200 update"]
+    hashed = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"
+    truthful(pve, with_(state="stopped", cloud_init={**VM["cloud_init"], "password": hashed}))
+    same = with_(state="stopped", cloud_init={**VM["cloud_init"], "password": "Hello world!"})
+    assert made(pve, same).changes == []
 
 
 def test_an_image_that_an_earlier_task_makes_can_be_planned_with(pve: PveLab) -> None:

@@ -185,7 +185,7 @@ def test_a_restart_comes_after_the_update_that_needs_it() -> None:
 def test_a_vm_that_is_elsewhere_stays_there() -> None:
     made = planned({"node": "pve2"}, there())
     assert not made.plan
-    assert made.warnings == ("VM 200 (cp01) is on node pve1, not on pve2; it stays there.",)
+    assert made.warnings == ("VM 200 (cp01) is on node pve1, not on pve2; it stays there. migrate moves it.",)
 
 
 def test_an_offline_node_is_said_when_it_is_needed() -> None:
@@ -203,8 +203,8 @@ def test_more_cpus_than_the_node_has_are_said_before_the_vm_is_made() -> None:
 
 REFUSED = [
     ({"disks": [{"storage": "local", "size": "8G"}]}, {"scsi0": "none,media=cdrom"}, "The slot scsi0 of VM 200 (cp01) holds a CD drive (none)"),
-    ({"disks": [{"storage": "local", "size": "8G"}]}, {"scsi0": "lvm:vm-200-disk-0,size=8G"}, "lies on the storage 'lvm', wanted is 'local'. This module does not move disks"),
-    ({"efidisk": {"storage": "local"}}, {"efidisk0": "local:200/x.raw,efitype=4m,pre-enrolled-keys=1,size=528K"}, "efidisk0 of VM 200 (cp01) has type 4m and pre_enrolled_keys 1; this cannot be changed"),
+    ({"disks": [{"storage": "local", "size": "8G"}]}, {"scsi0": "lvm:vm-200-disk-0,size=8G"}, "lies on the storage 'lvm', wanted is 'local'. Set move_disks"),
+    ({"efidisk": {"storage": "local"}}, {"efidisk0": "local:200/x.raw,efitype=4m,pre-enrolled-keys=1,size=528K"}, "efidisk0 of VM 200 (cp01) has efitype 4m, pre-enrolled-keys 1; this cannot be changed"),
     ({"cloud_init": {"storage": "local"}}, {"ide2": "local:iso/x.iso,media=cdrom"}, "The slot ide2 of VM 200 (cp01) is in use (local:iso/x.iso,media=cdrom)"),
     ({}, {"template": 1}, "is a template"),
 ]  # fmt: skip
