@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import functools
 import typing as t
 
-from ansible.errors import AnsibleFilterError
-
-from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError
 from ansible_collections.groundwork.homelab.plugins.module_utils.lab import addresses
 from ansible_collections.groundwork.homelab.plugins.module_utils.lab.inputs import Lab, foresight
 from ansible_collections.groundwork.homelab.plugins.module_utils.lab.inventory import collect, plain, redacted
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import schematics
+from ansible_collections.groundwork.homelab.plugins.plugin_utils.template_errors import speaking
 
 Hostvars = t.Mapping[str, t.Any]
 Groups = t.Mapping[str, t.Sequence[str]]
@@ -90,7 +87,12 @@ def next_free_address(network: t.Mapping[str, t.Any], taken: t.Iterable[str] = (
     return addresses.next_free_address(plain(network), taken, within)
 
 
+def address_range(text: str) -> dict[str, t.Any]:
+    return addresses.address_range(text)
+
+
 _FILTERS = (
+    address_range,
     lab_foresight,
     lab_images,
     lab_inventory,
@@ -105,21 +107,8 @@ _FILTERS = (
 )
 
 
-def _speaking(function: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
-    """Errors of ours as Ansible shows errors of filters."""
-
-    @functools.wraps(function)
-    def wrapped(*arguments: t.Any, **keywords: t.Any) -> t.Any:
-        try:
-            return function(*arguments, **keywords)
-        except HomelabError as error:
-            raise AnsibleFilterError(f"{function.__name__}: {error.message}") from error
-
-    return wrapped
-
-
 class FilterModule:
     """The filters of this file; each has its documentation beside it."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {function.__name__: _speaking(function) for function in _FILTERS}
+        return {function.__name__: speaking(function) for function in _FILTERS}

@@ -47,3 +47,37 @@ def next_free_address(network: t.Mapping[str, t.Any], taken: t.Iterable[str], wi
         if found not in kept and not any(int(first) <= number <= int(last) for first, last in blocked):
             return found
     raise InvalidInput(f"No address of {subnet} is free" + (f" within {within}" if within else ""))
+
+
+def address_range(text: t.Any) -> dict[str, t.Any]:
+    """``first``, ``last`` and ``count`` of a range in a lab's networks. Raises :class:`InvalidInput`."""
+    found = kinds.address_range(text)
+    if found is None or found[0] > found[1]:
+        hint = "Write for example 192.168.30.60-192.168.30.80, or 192.168.30.60-80."
+        raise InvalidInput(f"{text!r} is no range of addresses", hint=hint)
+    first, last = found
+    return {"first": str(first), "last": str(last), "count": int(last) - int(first) + 1}
+
+
+def in_network(address: t.Any, network: t.Any, within: str | None = None) -> bool:
+    """Whether an address is in a network: a subnet as text, or an entry of a lab's networks; or in a range of this.
+
+    An address may have a prefix length (``192.168.30.5/24``). Raises :class:`InvalidInput` for what is neither.
+    """
+    try:
+        found = ipaddress.ip_interface(address).ip if isinstance(address, str) else None
+    except ValueError:
+        found = None
+    if found is None:
+        raise InvalidInput(f"{address!r} is no address", hint="Write for example 192.168.30.5.")
+    whole = isinstance(network, t.Mapping)
+    subnet = kinds.any_subnet(network.get("subnet") if whole else network)
+    if subnet is None:
+        raise InvalidInput(f"{network!r} is no network", hint="Give a subnet, or an entry of lab_networks.")
+    if within is None:
+        return found in subnet
+    ranges = dict(network.get("ranges") or {}) if whole else {}
+    if within not in ranges:
+        raise InvalidInput(f"The network has no range {within!r}", hint=f"It has: {', '.join(ranges) or 'none'}.")
+    span = address_range(ranges[within])
+    return found.version == 4 and ipaddress.IPv4Address(span["first"]) <= found <= ipaddress.IPv4Address(span["last"])
