@@ -10,6 +10,7 @@ between leaves nothing that only a person can mend.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -52,6 +53,7 @@ def converge(task: Task) -> Result:
             task.warn(warning)
         if not task.check_mode:
             guest_run.carry_out(planner, lambda some: carry_out(some, planner.apply), made)
+            _forget_notes(wishes)
         touched = {change.resource for change in made.plan}
         return task.result(made.plan, tokens=[_report(token, token.resource in touched) for token in wishes.tokens])
 
@@ -129,7 +131,6 @@ class _Planner:
         self.task.secret(secret)
         if operation.token.secret_file:
             private_files.replace(operation.token.secret_file, f"{secret}\n")
-            _note_file(operation.token.secret_file).unlink(missing_ok=True)
 
 
 # -- what there is -----------------------------------------------------------------------------------------------------
@@ -137,7 +138,9 @@ class _Planner:
 
 def read(session: Session, wishes: Wishes, warn: t.Callable[[str], None]) -> Current:
     """One list of each kind that matters."""
-    acls = bool(wishes.acls or wishes.exclusive)
+    files = {token.id: _file(token) for token in wishes.tokens if token.secret_file}
+    unfinished = any(file.pending is not None or not file.there for file in files.values())
+    acls = bool(wishes.acls or wishes.exclusive) or unfinished
     some = acls or bool(wishes.users or wishes.tokens)
     users = records.read(session, USERS) if some else {}
     new = [wish for wish in wishes.users if wish.present and wish.name not in users]
@@ -145,9 +148,9 @@ def read(session: Session, wishes: Wishes, warn: t.Callable[[str], None]) -> Cur
         users=users,
         groups=records.read(session, GROUPS) if some or wishes.groups else {},
         roles=records.read(session, ROLE_KIND) if acls or wishes.roles else {},
-        acls=_acls(session) if acls or any(token.replace_lost or token.secret_file for token in wishes.tokens) else {},
+        acls=_acls(session) if acls else {},
         realms=_realms(session) if new else None,
-        files={token.id: _file(token) for token in wishes.tokens if token.secret_file},
+        files=files,
         wrong=_wrong(session, wishes, users, warn),
         me=session.connection.who,
     )
@@ -220,8 +223,8 @@ def _file(token: Token) -> SecretFile:
             )
         if token.present:
             private_files.refuse_open(path)
-        return SecretFile(there=True)
-    return SecretFile(pending=_noted(token))
+        return SecretFile(True, _noted(token))
+    return SecretFile(False, _noted(token))
 
 
 def _note_file(path: pathlib.Path) -> pathlib.Path:
@@ -229,11 +232,22 @@ def _note_file(path: pathlib.Path) -> pathlib.Path:
 
 
 def _note(token: Token, acls: Acls) -> None:
-    """What the next run has to know when this one is cut off: that the token is ours, and which ACLs go with it."""
+    """What the next run has to know when this one is cut off: that the token is ours, and which ACLs go with it.
+
+    It stays until the ACLs are there again. A secret that the file still holds is that of a token that is gone.
+    """
     if token.secret_file is None:
         return
     lost = [[acl.path, acl.role, on] for acl, on in acls.items()]
     private_files.replace(_note_file(token.secret_file), json.dumps({"token": token.id, "acls": lost}) + "\n")
+    token.secret_file.unlink(missing_ok=True)
+
+
+def _forget_notes(wishes: Wishes) -> None:
+    for token in wishes.tokens:
+        if token.secret_file:
+            with contextlib.suppress(OSError):
+                _note_file(token.secret_file).unlink(missing_ok=True)
 
 
 def _noted(token: Token) -> Acls | None:

@@ -214,6 +214,7 @@ class _Planner:
             return self._new_token(token, wish, file)
         if token.secret_file and not file.there:
             return self._lost_token(token, wish, raw, file)
+        self.lost.update(file.pending or {})
         change = records.change(wish, raw)
         if change is None:
             return None
@@ -264,7 +265,7 @@ class _Planner:
 
     def acls(self) -> list[Change]:
         wished = {acl: propagate for acl, propagate in self.wishes.acls.items() if propagate is not None}
-        kept = {acl: on for acl, on in self.lost.items() if self._stays(acl)}
+        kept = {acl: on for acl, on in self.lost.items() if acl.role in self.privileges and self._stays(acl)}
         changes = []
         for acl, propagate in {**kept, **wished}.items():
             self._check_acl(acl)
