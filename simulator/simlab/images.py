@@ -19,18 +19,25 @@ _MARK = b"\nsimlab-image "
 _GIB = 1 << 30
 #: Enough for the headers and the identity of every image that is made here.
 _HEAD = 128 * 1024
+#: Behind a qcow2's header and its (empty) extensions.
+_TRAILER_AT = 4096
 
 
 def disk_image(identity: BootImage, virtual_size: int = 4 * _GIB) -> bytes:
-    """An empty qcow2 (version 3, 64 KiB clusters) of ``virtual_size`` bytes. Deterministic."""
-    cluster_bits, header = 16, 112
-    l1_entries = max(1, -(-virtual_size // (1 << (2 * cluster_bits - 3))))
+    """An empty qcow2 (version 3, 64 KiB clusters) of ``virtual_size`` bytes, as ``qemu-img create`` makes one: header,
+    refcount table, refcount block, L1 table. The identity stands behind the header. Deterministic."""
+    bits, header = 16, 112
+    cluster = 1 << bits
+    l1_entries = max(1, -(-virtual_size // (1 << (2 * bits - 3))))
     head = struct.pack(
         ">4sIQIIQIIQQIIQQQQII",
-        b"QFI\xfb", 3, 0, 0, cluster_bits, virtual_size, 0, l1_entries,
-        1 << cluster_bits, 2 << cluster_bits, 1, 0, 0, 0, 0, 0, 4, header,
+        b"QFI\xfb", 3, 0, 0, bits, virtual_size, 0, l1_entries,
+        3 * cluster, cluster, 1, 0, 0, 0, 0, 0, 4, header,
     )  # fmt: skip
-    return head.ljust(_HEAD // 2, b"\0") + _trailer(identity)
+    first = head.ljust(_TRAILER_AT, b"\0") + _trailer(identity)
+    refcounts = struct.pack(">4H", 1, 1, 1, 1)
+    parts = (first, struct.pack(">Q", 2 * cluster), refcounts)
+    return b"".join(part.ljust(cluster, b"\0") for part in parts) + bytes(8 * l1_entries)
 
 
 def iso_image(identity: BootImage) -> bytes:
