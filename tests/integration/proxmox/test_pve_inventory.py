@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import re
 import subprocess
@@ -185,12 +184,10 @@ def test_a_template_in_a_description_does_not_run(lab: InventoryLab) -> None:
     playbook.write_text(yaml.safe_dump([{"hosts": "web", "gather_facts": False, "tasks": tasks}]))
     done = subprocess.run(
         [sys.executable, "-m", "ansible.cli.playbook", "-i", str(inventory), str(playbook)],
-        env={**lab.environment(), "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
+        env={**lab.environment(), "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    report = json.loads(done.stdout[done.stdout.index("{") :])
-    shown = [task["hosts"]["web"]["msg"] for task in report["plays"][0]["tasks"]]
-    assert shown == ["<{{ lookup('pipe', 'echo pwned') }}>"] * 2
+    assert done.stdout.count("<{{ lookup('pipe', 'echo pwned') }}>") == 2, done.stdout + done.stderr
     assert "<pwned>" not in done.stdout
 
 

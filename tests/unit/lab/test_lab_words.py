@@ -145,23 +145,27 @@ def test_the_examples_of_filters_and_tests(tmp_path: pathlib.Path) -> None:
         for name, document in documents.items()
         for one in yaml.safe_load(document["EXAMPLES"])
     ]
+    for number, one in enumerate(tasks):
+        one["register"] = f"result_{number}"
+    names = ", ".join(f"result_{number}" for number in range(len(tasks)))
+    report = tmp_path / "report.json"
+    last = {"ansible.builtin.copy": {"content": "{{ [%s] | to_json }}" % names, "dest": str(report), "mode": "0600"}}
     playbook = tmp_path / "play.yml"
-    playbook.write_text(yaml.safe_dump([{"hosts": "web", "gather_facts": False, "tasks": tasks}]))
-    (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": {"web": None}, "vars": VARIABLES}}))
-    site = pathlib.Path(yaml.__file__).parents[1]
+    play = {"hosts": "web", "connection": "local", "gather_facts": False, "tasks": [*tasks, last]}
+    playbook.write_text(yaml.safe_dump([play]))
+    variables = {**VARIABLES, "ansible_python_interpreter": sys.executable}
+    (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": {"web": None}, "vars": variables}}))
     (tmp_path / "ansible.cfg").write_text("[defaults]\n")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON"))},
-        "ANSIBLE_COLLECTIONS_PATH": f"{COLLECTIONS}:{site}",
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
         "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
         "ANSIBLE_HOME": str(tmp_path / "home"),
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
     }
     command = [sys.executable, "-m", "ansible.cli.playbook", "-i", str(tmp_path / "inventory.yml"), str(playbook)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert "{" in done.stdout, done.stdout + done.stderr
-    report = json.loads(done.stdout[done.stdout.index("{") :])
-    results = [entry["hosts"]["web"] for entry in report["plays"][0]["tasks"]]
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads(report.read_text())
     assert [result.get("msg") for result in results if result.get("failed")] == [] and len(results) == len(tasks)
     shown = [result.get("msg") or result["ansible_facts"]["pool"]["spec"]["blocks"][0] for result in results]
     found = {task_["vars"]["of"]: value for task_, value in reversed(list(zip(tasks, shown, strict=True)))}
