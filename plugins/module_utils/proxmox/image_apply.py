@@ -14,10 +14,10 @@ from ..plan import Change, Plan
 from .answers import AnswerLost
 from .factory import register
 from .image_spec import Image
+from .lanes import side_by_side
 from .multipart import Multipart
 from .session import Session, segment
 from .tasks import Tasks, Upid
-from .vm_state import together
 
 #: Kinds of task that a download shows as.
 _DOWNLOADS = ("download", "imgdownload")
@@ -40,24 +40,7 @@ class Applier:
         self.tasks = tasks
 
     def carry_out(self, plan: Plan) -> None:
-        """If a node fails, the others finish what they are at; the error carries what was made anywhere."""
-        nodes = list(dict.fromkeys(change.operation.node for change in plan))
-        outcomes = together(lambda node: self._of_node([one for one in plan if one.operation.node == node]), nodes)
-        made = [change for done, _error in outcomes for change in done]
-        for _done, error in outcomes:
-            if error is not None:
-                error.made = [change.as_result() for change in made]
-                raise error
-
-    def _of_node(self, changes: t.Sequence[Change]) -> tuple[list[Change], HomelabError | None]:
-        done: list[Change] = []
-        for change in changes:
-            try:
-                self.apply(change)
-            except HomelabError as error:
-                return done, error
-            done.append(change)
-        return done, None
+        side_by_side(plan, lambda change: str(change.operation.node), self.apply)
 
     def apply(self, change: Change) -> None:
         image: Image = change.operation

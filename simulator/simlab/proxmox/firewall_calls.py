@@ -336,6 +336,7 @@ def group_add(call: Call) -> None:
         if old not in file.groups:
             raise Failure(f"no such security group '{old}'")
         file.groups[name] = file.groups.pop(old)
+        file.groups[name].comment = call.text("comment", file.groups[name].comment)
         of(call).rename_group(old, name)
         return
     if name in file.groups:
