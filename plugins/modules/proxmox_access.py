@@ -243,7 +243,7 @@ EXAMPLES = r"""
         role: CSI
         user: kubernetes-csi@pve
 
-- name: People who may look, and nobody else on this path
+- name: People who may look and restart, and nobody else on this path
   groundwork.homelab.proxmox_access:
     api_user: root@pam
     api_password: "{{ proxmox_root_password }}"
@@ -258,16 +258,10 @@ EXAMPLES = r"""
         groups: [friends]
         expire: "2035-01-01"
     acls:
-      - path: /pool/lab
+      - path: /pool/media
         role: Restart
         group: friends
-      - path: /pool/lab
-        role: AnsibleGuests
-        user: ansible@pve
-      - path: /pool/lab
-        role: AnsibleGuests
-        token: ansible@pve!groundwork
-    exclusive_acl_paths: [/pool/lab]
+    exclusive_acl_paths: [/pool/media]
 """
 
 RETURN = r"""
