@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A played Proxmox VE with guests and a storage for their backups."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import time
+import typing as t
+
+from pve_lab import PveLab
+
+from simlab.proxmox.config import StorageConfig
+
+
+def made(lab: PveLab, path: str, **form: t.Any) -> None:
+    """A task of root's, and its end."""
+    with lab.session() as session:
+        upid = session.post(path, form, asked="prepare a test")
+        for _look in range(200):
+            if session.get(f"/nodes/pve1/tasks/{upid}/status")["status"] == "stopped":
+                return
+            time.sleep(0.02)
+    raise AssertionError(f"{upid} does not end")
+
+
+def prepared(root: pathlib.Path, **more: t.Any) -> PveLab:
+    lab = PveLab(root, **more)
+    nas = StorageConfig("nas", content=("backup",), path="/mnt/nas", shared=True)
+    thin = StorageConfig("thin", "lvmthin", ("images", "rootdir"), options={"vgname": "pve", "thinpool": "data"})
+    lab.config = dataclasses.replace(lab.config, storages=(*lab.config.storages, nas, thin))
+    return lab
+
+
+def guests(lab: PveLab) -> None:
+    """VMs 200 (of the pool ``lab``, runs) and 201, container 310."""
+    with lab.session() as session:
+        session.post("/pools", {"poolid": "lab"}, asked="prepare a test")
+    made(lab, "/nodes/pve1/qemu", vmid=200, name="cp", memory=256, scsi0="local:1,format=qcow2", pool="lab")
+    made(lab, "/nodes/pve1/qemu", vmid=201, name="worker", memory=256, net0="virtio,bridge=vmbr0")
+    made(lab, "/nodes/pve1/qemu/200/status/start")
+    templates = lab.config.root / "pve1" / "local" / "template" / "cache"
+    templates.mkdir(parents=True, exist_ok=True)
+    (templates / "debian-13.tar.zst").write_bytes(b"0" * 100)
+    form = {"ostemplate": "local:vztmpl/debian-13.tar.zst", "rootfs": "local:1", "hostname": "dns"}
+    made(lab, "/nodes/pve1/lxc", vmid=310, **form)
+    time.sleep(0.3)  # until the status daemon has seen them
+
+
+def dumps(lab: PveLab) -> pathlib.Path:
+    """Where the files of the storage ``nas`` lie."""
+    store = lab.server.cluster.storages.get("pve1", "nas")
+    folder = store.file("backup/vzdump-qemu-1-2020_01_01-00_00_00.vma").parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def aged(lab: PveLab, vmid: int, *ages: float, kind: str = "qemu", size: int = 100, **more: t.Any) -> list[str]:
+    """Backups of so many seconds ago; their volume ids."""
+    import os
+
+    made_: list[str] = []
+    for age in ages:
+        moment = time.time() - age
+        stamp = time.strftime("%Y_%m_%d-%H_%M_%S", time.localtime(moment))
+        name = f"vzdump-{kind}-{vmid}-{stamp}.{'vma' if kind == 'qemu' else 'tar'}.zst"
+        path = dumps(lab) / name
+        path.write_bytes(b"0" * size)
+        os.utime(path, (moment, moment))
+        entry = {"subtype": kind, "vmid": vmid, **more}
+        lab.server.cluster.extra("backups", dict)[f"nas:backup/{name}"] = entry
+        made_.append(f"nas:backup/{name}")
+    return made_
+
+
+def backups(lab: PveLab, vmid: int | None = None) -> list[str]:
+    with lab.session() as session:
+        found = session.get("/nodes/pve1/storage/nas/content")
+    pattern = re.compile(rf"-{vmid}-") if vmid else re.compile("")
+    return sorted(one["volid"] for one in found if pattern.search(one["volid"]))
