@@ -93,18 +93,26 @@ options = {
     "pool": optional(st.sampled_from(["lab", "other"])),
     "state": st.sampled_from(["started", "stopped", "present", "absent"]),
     "allow_restart": st.booleans(),
-    "unset": st.just([]),
+    "unset": st.lists(
+        st.sampled_from(["swap", "cpulimit", "onboot", "console_mode", "nameservers", "tags", "description", "tty"])
+    ),
 }
+
+
+def without_what_is_unset(wish: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {key: value for key, value in wish.items() if key not in wish.get("unset", [])}
+
+
 named = {"vmid": st.just(310), "hostname": st.just("traefik"), "node": st.just("pve1")}
 from_template = st.fixed_dictionaries(
     {**named, "template": st.just("local:vztmpl/a.tar.zst"), "rootfs": rootfs}, optional=options
-)
+).map(without_what_is_unset)
 from_golden = st.fixed_dictionaries(
     {**named, "clone": st.fixed_dictionaries({"vmid": st.just(900)}, optional={"full": optional(st.just(True))})},
     optional={
         key: value for key, value in {**options, "rootfs": rootfs}.items() if key not in ("password", "ssh_keys")
     },
-)
+).map(without_what_is_unset)
 
 
 class Run:
