@@ -53,9 +53,7 @@ def with_(base: dict[str, t.Any] | None = None, **more: t.Any) -> dict[str, t.An
 
 
 def put_template(lab: PveLab, node: str = "pve1") -> None:
-    cache = lab.config.root / node / "local" / "template" / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    (cache / TEMPLATE.rpartition("/")[2]).write_bytes(b"a template\n")
+    lab.put_file("vztmpl", TEMPLATE.rpartition("/")[2], b"a template\n", node)
 
 
 def cts(lab: PveLab, *wishes: dict[str, t.Any], check: bool = False, **more: t.Any) -> Outcome:

@@ -13,9 +13,8 @@ from ansible_collections.groundwork.homelab.plugins.modules import proxmox_image
 @pytest.mark.parametrize("in_process", [True, False], ids=["here", "module"])
 def test_the_examples_run_and_are_idempotent(pve: PveLab, in_process: bool) -> None:
     pve.files["debian-13-amd64.qcow2"] = DISK
-    imports = pve.config.root / "pve1" / "local" / "import"
-    (imports / "talos.qcow2").write_bytes(DISK)
-    (imports / "debian-12-amd64.qcow2").write_bytes(DISK)
+    pve.put_file("import", "talos.qcow2", DISK)
+    pve.put_file("import", "debian-12-amd64.qcow2", DISK)
     tasks = tasks_of(pve, proxmox_image.EXAMPLES) + tasks_of(pve, proxmox_vm.EXAMPLES)
     results = play(pve, tasks, in_process=in_process)
     assert [result.get("msg") for result in results if result.get("failed")] == []

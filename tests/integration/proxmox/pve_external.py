@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tests' lab on a person's own Proxmox VE (``make conformance PVE=https://…``): the same as ``PveLab`` to a test.
+
+Environment: ``PVE`` (address), ``PROXMOX_USER`` and ``PROXMOX_PASSWORD`` or ``PROXMOX_TOKEN_ID`` (``user@realm!name``) and
+``PROXMOX_TOKEN_SECRET``, ``PROXMOX_VALIDATE_CERTS`` or ``PROXMOX_CA_PATH``; ``PVE_NODE`` (default: the first that is online),
+``PVE_STORAGE`` (default ``local``; its content must have images, rootdir, import, iso, vztmpl), ``PVE_ISO_STORAGE`` (one without
+images), ``PVE_BRIDGE`` (``vmbr0``), ``PVE_TEMPLATE`` (a container template that is there, a volume id), ``PVE_KVM=0`` (the node cannot virtualise), ``PVE_WEB`` (the address under which the node reaches this machine).
+
+Guests are 9001 to 9099 in pools ``groundwork-test-…``, files are called ``groundwork-test-…``. All of them go after each test, and
+before the first one what an earlier run may have left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import socket
+import ssl
+import time
+import typing as t
+import urllib.parse
+
+import pytest
+from pve_lab import DISK, ENVIRONMENT, ROLE, PveLab
+from pve_names import IDS, POOL, PREFIX, Names
+from pve_passage import Account, Passage
+
+from simlab.faults import PROXMOX, Fault
+
+_PLAYED = "needs the played Proxmox VE: "
+
+
+class _NotThere:
+    """What only the played server has: asking for it skips the test."""
+
+    def __init__(self, what: str) -> None:
+        object.__setattr__(self, "_what", what)
+
+    def __getattr__(self, name: str) -> t.Any:
+        pytest.skip(f"{_PLAYED}{self._what} is not to be had of a real one")
+
+    def __setattr__(self, name: str, value: t.Any) -> None:
+        self.__getattr__(name)
+
+
+class ExternalPve(PveLab):
+    def __init__(self, *given: t.Any, **more: t.Any) -> None:
+        super().__init__(*given, **more)
+        if set(self.rights) != set(ROLE):
+            pytest.skip(f"{_PLAYED}roles are not made on a real one")
+        self.config = t.cast("t.Any", _NotThere("its state"))
+        self.server = t.cast("t.Any", _NotThere("its inside"))
+
+    # -- start and end --------------------------------------------------------------------------------------------
+
+    async def serve(self, context: ssl.SSLContext) -> None:
+        base = ENVIRONMENT["PVE"]
+        user, password = ENVIRONMENT.get("PROXMOX_USER", ""), ENVIRONMENT.get("PROXMOX_PASSWORD", "")
+        token, secret = ENVIRONMENT.get("PROXMOX_TOKEN_ID", ""), ENVIRONMENT.get("PROXMOX_TOKEN_SECRET", "")
+        account = Account(user, password, f"{token}={secret}" if token else "")
+        host = urllib.parse.urlsplit(base)
+        address = ENVIRONMENT.get("PVE_WEB") or _own_address(host.hostname or "", host.port or 8006)
+        urls = (
+            {one: one.replace("127.0.0.1", address) for one in (self.web, self.factory)}
+            if address != "127.0.0.1"
+            else {}
+        )
+        storages = {"local": ENVIRONMENT.get("PVE_STORAGE", "local")}
+        if ENVIRONMENT.get("PVE_ISO_STORAGE"):
+            storages["isoonly"] = ENVIRONMENT["PVE_ISO_STORAGE"]
+        names = Names(ENVIRONMENT.get("PVE_NODE", "pve1"), storages, ENVIRONMENT.get("PVE_BRIDGE", "vmbr0"), urls)
+        names.template = ENVIRONMENT.get("PVE_TEMPLATE", "")
+        self.passage = Passage(base, names, account, _tls(), self.ledger, self.faults)
+        self.passage.kvm = ENVIRONMENT.get("PVE_KVM", "1") != "0"
+        await self.passage.start(self._sock, context)
+        await self._prepare()
+
+    async def _prepare(self) -> None:
+        ask, names = self.passage.ask, self.passage.names
+        if not ENVIRONMENT.get("PVE_NODE"):
+            names.node = next(one["node"] for one in await ask("GET", "/nodes") if one["status"] == "online")
+        await self._remove_all()
+        guests = await ask("GET", "/cluster/resources", {"type": "vm"})
+        names.taken = frozenset(one["vmid"] for one in guests)
+        await ask("POST", "/pools", {"poolid": POOL, "comment": "made by the tests of groundwork.homelab"})
+        self.passage.before = {one["volid"] for one in await self._files()}
+        self.files["there.qcow2"] = DISK
+        url = f"{self.web}/there.qcow2"
+        for here, there in names.urls.items():
+            url = url.replace(here, there)
+        wanted = {"content": "import", "filename": f"{PREFIX}there.qcow2", "url": url}
+        await self._task(
+            await ask("POST", f"/nodes/{names.node}/storage/{names.storages['local']}/download-url", wanted)
+        )
+
+    def __exit__(self, *_error: object) -> None:
+        """What cannot be removed is said."""
+        try:
+            self._in_loop(self._stop())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(5)
+
+    @property
+    def beyond(self) -> str:
+        """Why what a test saw says nothing: something that it asked for was not sent."""
+        return "; ".join(dict.fromkeys(self.passage.beyond)) if hasattr(self, "passage") else ""
+
+    async def unserve(self) -> None:
+        try:
+            await self._remove_all()
+        finally:
+            await self.passage.stop()
+
+    async def _files(self) -> list[dict[str, t.Any]]:
+        names = self.passage.names
+        found: list[dict[str, t.Any]] = []
+        for storage in names.storages.values():
+            found += await self.passage.ask("GET", f"/nodes/{names.node}/storage/{storage}/content")
+        return found
+
+    async def _remove_all(self) -> None:
+        """Everything in pools and files of the tests' own, of this run or an earlier one; nothing else."""
+        ask = self.passage.ask
+        pools = [one["poolid"] for one in await ask("GET", "/pools") if one["poolid"].startswith(PREFIX)]
+        owners: set[int] = set()
+        for pool in pools:
+            detail = (await ask("GET", "/pools", {"poolid": pool}))[0]
+            for member in detail.get("members", []):
+                if member.get("vmid") in IDS:
+                    owners.add(member["vmid"])
+                    await self._remove_guest(member)
+        for entry in await self._files():
+            ours = re.search(rf"/{PREFIX}", entry["volid"]) or (
+                entry["content"] == "backup" and entry.get("vmid") in owners
+            )
+            if ours:
+                storage = entry["volid"].partition(":")[0]
+                path = f"/nodes/{self.passage.names.node}/storage/{storage}/content/{entry['volid']}"
+                if entry.get("protected"):
+                    await ask("PUT", path, {"protected": 0})
+                await self._task(await ask("DELETE", path))
+        for pool in pools:
+            await self._empty_pool(pool)
+
+    async def _empty_pool(self, pool: str) -> None:
+        ask = self.passage.ask
+        storages = [
+            m["storage"] for m in (await ask("GET", "/pools", {"poolid": pool}))[0].get("members", []) if "storage" in m
+        ]
+        if storages:
+            await ask("PUT", "/pools", {"poolid": pool, "storage": ",".join(storages), "delete": 1})
+        await ask("DELETE", "/pools", {"poolid": pool})
+
+    async def _remove_guest(self, member: dict[str, t.Any]) -> None:
+        ask = self.passage.ask
+        path = f"/nodes/{member['node']}/{member['id']}"
+        with contextlib.suppress(RuntimeError):
+            await self._task(await ask("POST", f"{path}/status/stop"))
+        with contextlib.suppress(RuntimeError):
+            await ask("PUT", f"{path}/config", {"protection": 0})
+        await self._task(await ask("DELETE", path, {"purge": 1}))
+
+    async def _task(self, upid: str) -> None:
+        """Wait for a task of ours; how it ends shows in what is there afterwards."""
+        path = f"/nodes/{self.passage.names.node}/tasks/{upid}/status"
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            if (await self.passage.ask("GET", path))["status"] == "stopped":
+                return
+            await asyncio.sleep(0.1)
+        raise TimeoutError(f"the task {upid} does not end")
+
+    # -- what tests do --------------------------------------------------------------------------------------------
+
+    def connection(self, **more: t.Any) -> dict[str, t.Any]:
+        return super().connection(**{"task_timeout": 300.0, **more})
+
+    def fault(self, kind: str, **more: t.Any) -> Fault:
+        if kind in PROXMOX or kind.startswith("kill"):
+            pytest.skip(f"{_PLAYED}the fault {kind}")
+        return super().fault(kind, **more)
+
+    def needs_least_rights(self) -> None:
+        if not self.passage.account.token or "Sys.Modify" in self._in_loop(self._rights_of_root()):
+            pytest.skip(f"{_PLAYED}the token that was given may do more than the documentation asks for")
+
+    async def _rights_of_root(self) -> dict[str, t.Any]:
+        return dict((await self.passage.ask("GET", "/access/permissions", {"path": "/"})).get("/", {}))
+
+    def put_file(self, content: str, name: str, data: bytes, node: str = "pve1") -> None:
+        if node != "pve1":
+            pytest.skip(f"{_PLAYED}a second node")
+        names = self.passage.names
+        if content == "vztmpl":
+            if not names.template:
+                pytest.skip("needs a container template: PVE_TEMPLATE=STORAGE:vztmpl/NAME")
+            names.template_here = f"local:vztmpl/{name}"
+            return
+        self.files[name] = data
+        with self.session() as session:
+            upid = session.post(
+                "/nodes/pve1/storage/local/download-url",
+                {"content": content, "filename": name, "url": f"{self.web}/{name}"},
+                asked="put a file there",
+            )
+            self._in_loop(self._task(names.upids.get(upid, upid)))
+
+
+def _own_address(host: str, port: int) -> str:
+    """The address of this machine on the way to the node."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect((host, port))
+        return str(sock.getsockname()[0])
+
+
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ENVIRONMENT.get("PROXMOX_CA_PATH") or None)
+    if ENVIRONMENT.get("PROXMOX_VALIDATE_CERTS", "true").lower() in ("0", "no", "false", "off"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context

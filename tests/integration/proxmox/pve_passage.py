@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Between the tests and a person's own Proxmox VE: names are changed there and back, requests written down, faults played.
+
+Writes go only to guests, pools and files of the tests' own. Everything else that a test would write is not sent; the test is
+skipped with that reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import re
+import socket
+import ssl
+import typing as t
+import urllib.parse
+
+import aiohttp
+import aiohttp.web
+import yarl
+from pve_names import POOL, PREFIX, Names
+
+from simlab.faults import Fault, Faults
+from simlab.ledger import Ledger
+from simlab.proxmox import bodies
+
+_TOKEN = "PVEAPIToken=ansible@pve!groundwork=token-not-a-secret"
+#: What may be written over there, by method and path.
+_OURS = (
+    re.compile(r"(POST) /nodes/[^/]+/(qemu|lxc)"),
+    re.compile(r"(POST|PUT|DELETE) /nodes/[^/]+/(qemu|lxc)/90\d\d(/.*)?"),
+    re.compile(r"(POST|PUT|DELETE) /pools(/.+)?"),
+    re.compile(r"(POST) /nodes/[^/]+/storage/[^/]+/(upload|download-url|content)"),
+    re.compile(r"(POST|PUT|DELETE) /nodes/[^/]+/storage/[^/]+/content/.+"),
+    re.compile(r"(POST) /nodes/[^/]+/vzdump"),
+    re.compile(r"(DELETE) /nodes/[^/]+/tasks/.+"),
+    re.compile(r"(POST) /access/ticket"),
+)
+
+
+@dataclasses.dataclass
+class Account:
+    """Who the tests' token and the tests' root are over there. ``password`` empty: nothing that only root may do."""
+
+    user: str = ""
+    password: str = ""
+    token: str = ""  # USER@REALM!NAME=SECRET
+
+
+class Passage:
+    def __init__(self, base: str, names: Names, account: Account, tls: ssl.SSLContext, ledger: Ledger, faults: Faults):
+        self.base = base.rstrip("/")
+        self.names = names
+        self.account = account
+        self.ledger = ledger
+        self.faults = faults
+        #: Why a test cannot be judged over there.
+        self.beyond: list[str] = []
+        #: False: VMs are emulated, because the node cannot virtualise; the tests do not see the option.
+        self.kvm = True
+        #: What lay on the storages before.
+        self.before: set[str] = set()
+        self._tls = tls
+        self._ticket: dict[str, str] = {}
+        self._runner: aiohttp.web.ServerRunner | None = None
+
+    async def start(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls), auto_decompress=True)
+        self._runner = aiohttp.web.ServerRunner(aiohttp.web.Server(self._handle), handle_signals=False)
+        await self._runner.setup()
+        await aiohttp.web.SockSite(self._runner, sock, ssl_context=context).start()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self._http.close()
+
+    # -- the way there --------------------------------------------------------------------------------------------
+
+    async def ask(self, method: str, path: str, params: t.Mapping[str, t.Any] | None = None) -> t.Any:
+        """A request of the passage's own, with names as they are over there; the data, or RuntimeError."""
+        status, reason, body = await self._send(method, path, dict(params or {}), await self._login())
+        if status != 200:
+            raise RuntimeError(f"{method} {path}: {status} {reason}")
+        return json.loads(body)["data"]
+
+    async def _login(self) -> dict[str, str]:
+        if self.account.token:
+            return {"Authorization": f"PVEAPIToken={self.account.token}"}
+        if not self._ticket:
+            login = {"username": self.account.user, "password": self.account.password}
+            status, reason, body = await self._send("POST", "/access/ticket", login, {})
+            if status != 200:
+                raise RuntimeError(f"login as {self.account.user}: {status} {reason}")
+            data = json.loads(body)["data"]
+            cookie = urllib.parse.quote(data["ticket"], safe="")
+            self._ticket = {"Cookie": f"PVEAuthCookie={cookie}", "CSRFPreventionToken": data["CSRFPreventionToken"]}
+        return self._ticket
+
+    async def _send(
+        self, method: str, path: str, params: dict[str, t.Any], headers: t.Mapping[str, str], raw: bytes | None = None
+    ) -> tuple[int, str, bytes]:
+        url = f"{self.base}/api2/json{urllib.parse.quote(path, safe='/')}"
+        pairs = [
+            (name, one) for name, value in params.items() for one in (value if isinstance(value, list) else [value])
+        ]
+        text = urllib.parse.urlencode([(name, "" if one is None else str(one)) for name, one in pairs])
+        body = raw if raw is not None else text.encode() if method in ("POST", "PUT") else None
+        if body is None and text:
+            url += f"?{text}"
+        kept = dict(headers)
+        if raw is None and body is not None:
+            kept["Content-Type"] = "application/x-www-form-urlencoded"
+        async with self._http.request(method, yarl.URL(url, encoded=True), data=body, headers=kept) as answer:
+            return answer.status, answer.reason or "", await answer.read()
+
+    # -- one request ----------------------------------------------------------------------------------------------
+
+    async def _handle(self, request: aiohttp.web.BaseRequest) -> aiohttp.web.StreamResponse:
+        path = urllib.parse.unquote(request.path_qs.partition("?")[0]).removeprefix("/api2/json") or "/"
+        write = request.method != "GET"
+        fault = self.faults.meet(api="proxmox", verb=request.method, path=path, write=write, caller="")
+        if fault is not None and fault.kind == "delay":
+            await asyncio.sleep(float(fault.args.get("seconds", 1)))
+        if fault is not None and fault.kind in ("drop-before", "answer"):
+            self._record(request, path, fault.kind, True)
+            return _answered(fault) if fault.kind == "answer" else _drop(request)
+        status, reason, body = await self._pass(request, path)
+        self._record(request, path, str(status), status >= 400)
+        if fault is not None and fault.kind in ("drop-after", "cut"):
+            return _drop(request)
+        if fault is not None and fault.kind == "garbage":
+            return aiohttp.web.Response(body=b"\x00\xff<html>it works</html>", content_type="text/html")
+        line = reason.partition("\n")[0].replace("\r", " ")
+        return aiohttp.web.Response(status=status, reason=line, body=body, content_type="application/json")
+
+    def _record(self, request: aiohttp.web.BaseRequest, path: str, result: str, refused: bool) -> None:
+        self.ledger.record(
+            "proxmox", server="pve1", caller="", source="", verb=request.method, path=path,
+            write=request.method != "GET", result=result, refused=refused,
+        )  # fmt: skip
+
+    async def _pass(self, request: aiohttp.web.BaseRequest, path: str) -> tuple[int, str, bytes]:
+        try:
+            there = self.names.path_there(path)
+            headers = await self._headers(request, path)
+            raw = await request.read()
+            if request.headers.get("Content-Type", "").startswith("multipart/"):
+                kept = {**headers, "Content-Type": request.headers["Content-Type"]}
+                named = raw.replace(b'filename="', b'filename="' + PREFIX.encode(), 1)
+                return self._back(path, *await self._send(request.method, there, {}, kept, named))
+            params, _ = await bodies.read(request)
+            if path == "/cluster/nextid" and "vmid" not in params:
+                return 200, "OK", json.dumps({"data": str(self._next())}).encode()
+            return await self._pass_params(request, path, there, headers, params)
+        except LookupError as error:
+            return self._refuse(str(error))
+
+    def _next(self) -> int:
+        return next(vmid for vmid in range(100, 10000) if vmid not in self.names.ids)
+
+    async def _pass_params(
+        self, request: aiohttp.web.BaseRequest, path: str, there: str, headers: dict[str, str], params: dict[str, t.Any]
+    ) -> tuple[int, str, bytes]:
+        if path == "/access/ticket" and params.get("password") == "root-not-a-secret":
+            if not self.account.password:
+                return self._refuse("no password of root@pam was given (PROXMOX_USER, PROXMOX_PASSWORD)")
+            sent = {"username": self.account.user, "password": self.account.password}
+            return self._back(path, *await self._send(request.method, there, sent, headers))
+        sent = self.names.params_there(params)
+        if request.method == "POST" and re.fullmatch(r"/nodes/pve1/(qemu|lxc)(/\d+/clone)?", path):
+            sent.setdefault("pool", POOL)
+            if not self.kvm and path == "/nodes/pve1/qemu" and "archive" not in sent:
+                sent.setdefault("kvm", "0")
+        wanted = f"{request.method} {there}"
+        if request.method != "GET" and not any(one.fullmatch(wanted) for one in _OURS):
+            return self._refuse(
+                f"{request.method} {path} would change more than guests, pools and files of the tests' own"
+            )
+        return self._back(path, *await self._send(request.method, there, sent, headers))
+
+    def _refuse(self, why: str) -> tuple[int, str, bytes]:
+        self.beyond.append(why)
+        return 501, f"not sent: {why}", b'{"data":null}'
+
+    async def _headers(self, request: aiohttp.web.BaseRequest, path: str) -> dict[str, str]:
+        """The tests' token becomes the person's; what is wrong on purpose stays wrong."""
+        if request.headers.get("Authorization") == _TOKEN:
+            return dict(await self._login())
+        names = ("Authorization", "Cookie", "CSRFPreventionToken")
+        return {name: request.headers[name] for name in names if name in request.headers}
+
+    # -- the way back ---------------------------------------------------------------------------------------------
+
+    def _back(self, path: str, status: int, reason: str, body: bytes) -> tuple[int, str, bytes]:
+        reason = self.names.text_here(reason)
+        try:
+            decoded = json.loads(body)
+        except ValueError:
+            return status, reason, body
+        if isinstance(decoded, dict) and isinstance(decoded.get("data"), list):
+            decoded["data"] = [one for one in decoded["data"] if self._is_ours(path, one)]
+        if path == "/access/ticket":
+            return status, reason, body
+        if (
+            not self.kvm
+            and isinstance(decoded, dict)
+            and path.endswith("/config")
+            and isinstance(decoded["data"], dict)
+        ):
+            decoded["data"].pop("kvm", None)
+        return status, reason, json.dumps(self.names.data_here(decoded)).encode()
+
+    def _is_ours(self, path: str, entry: t.Any) -> bool:
+        """Whether a list's entry is shown to the tests: nothing of the person's guests, files, pools, other storages."""
+        if not isinstance(entry, dict):
+            return True
+        if "volid" in entry:
+            return entry["volid"] not in self.before or entry["volid"] == self.names.template
+        if "vmid" in entry and not path.endswith(("/tasks", "/config", "/pending")):
+            return int(entry["vmid"]) in self.names.ids.values()
+        if "poolid" in entry or entry.get("type") == "pool":
+            name = str(entry.get("poolid") or entry.get("pool"))
+            return name.startswith(PREFIX) and name != POOL
+        if "storage" in entry and (entry.get("type") == "storage" or path.endswith("/storage")):
+            return entry["storage"] in self.names.storages.values()
+        return True
+
+
+def _answered(fault: Fault) -> aiohttp.web.Response:
+    status, text = int(fault.args.get("status", 500)), str(fault.args.get("text", "fault"))
+    return bodies.respond({"data": None, "message": f"{text}\n"}, status, text)
+
+
+def _drop(request: aiohttp.web.BaseRequest) -> aiohttp.web.StreamResponse:
+    if request.transport is not None:
+        request.transport.abort()
+    return aiohttp.web.Response(status=500)
