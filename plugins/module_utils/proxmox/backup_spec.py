@@ -173,14 +173,15 @@ def _dump(params: t.Mapping[str, t.Any], storage: str) -> Dump:
         compress=params.get("compress") or "zstd",
         notes=params.get("notes_template") or "",
         protected=bool(params.get("protected")),
-        bandwidth=_bandwidth(params.get("bandwidth_limit")),
+        bandwidth=bandwidth(params.get("bandwidth_limit")),
         fleecing=fleecing,
         max_age=seconds("max_age", params.get("max_age")),
         retention=retention(params.get("retention")),
     )
 
 
-def _bandwidth(given: int | None) -> int:
+def bandwidth(given: int | None) -> int:
+    """KiB/s; 0 is no limit. Raises :class:`InvalidInput`."""
     if given is not None and given < 1:
         raise InvalidInput(f"bandwidth_limit is {given}", hint="Write KiB/s, 1 or more; leave it out for no limit.")
     return given or 0
@@ -232,5 +233,5 @@ def _restore(entry: t.Mapping[str, t.Any], storage: str) -> Restore:
         unique=bool(entry.get("unique")),
         force=bool(entry.get("force")),
         start=entry.get("start"),
-        bandwidth=_bandwidth(entry.get("bandwidth_limit")),
+        bandwidth=bandwidth(entry.get("bandwidth_limit")),
     )
