@@ -112,7 +112,9 @@ class Applier(GuestApplier):
         asked = f"update {vm.title}"
         self.session.progress(asked)
         changing = {*found.resizes, *found.moves}
-        waits = {*changing, "boot"} if found.allocate else changing
+        waits = {*changing, "boot"} if found.allocate else set(changing)
+        if found.put.get("protection") and (found.delete or found.destroy):
+            waits.add("protection")  # a protected VM lets nothing go
         now = {key: value for key, value in found.put.items() if key not in waits}
         self._put(operation, now, found.delete, asked, operation.digest)
         for slot in found.destroy:
@@ -124,6 +126,8 @@ class Applier(GuestApplier):
             self._move(vm, node, slot, storage)
         self._resize(vm, node, found.resizes)
         self._set_drives(operation, {key: str(value) for key, value in found.put.items() if key in changing})
+        if "protection" in waits:
+            self._put(operation, {"protection": 1}, (), asked, "")
         if found.pool or found.leaves:
             self._pool(vm, found.pool, found.leaves)
         if found.template:

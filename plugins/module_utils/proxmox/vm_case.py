@@ -142,7 +142,8 @@ def needs(
         pools = pools or bool(one.found.pool or (one.state is None and vm.pool))
         new = not one.goes and one.state is None
         if new or one.moves or one.storages() or one.volumes() or one.networks():
-            nodes |= {one.node} | ({one.source.node} if one.source else set())
+            beside = one.source or (one.state if one.moves else None)
+            nodes |= {one.node} | ({beside.node} if beside else set())
         bridges |= {one.node} if one.networks() and not one.goes else set()
         images |= {(one.node, volume) for volume in one.volumes()}
         mappings |= set(one.mappings())

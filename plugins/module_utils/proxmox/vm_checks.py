@@ -12,6 +12,7 @@ from ..errors import AccessDenied, InvalidInput
 from . import guest_checks, rights
 from . import propertystring as ps
 from .vm_case import Case
+from .vm_drives import DRIVE
 from .vm_spec import Vm
 from .vm_state import Surroundings, VmState
 
@@ -114,10 +115,11 @@ def _migration(vm: Vm, state: VmState, node: str, around: Surroundings) -> None:
     told = around.migrations.get((vm.vmid, state.node, node), {})
     runs = state.running and vm.state != "stopped"
     refused = (told.get("not_allowed_nodes") or {}).get(node) or {}
+    lacking = {*(refused.get("unavailable_storages") or []), *_storages_missing(state, node, around)}
     cds = [disk["volid"] for disk in told.get("local_disks") or [] if int(disk.get("cdrom") or 0)]
     devices = sorted({*(told.get("local_resources") or []), *((told.get("mapped-resources") or []) if runs else [])})
     obstacles = (
-        (refused.get("unavailable_storages"), "the node lacks the storages", "Define them there, or move the disks."),
+        (sorted(lacking), "the node lacks the storages", "Define them there, or move the disks."),
         (devices, "the VM uses devices of its node", "Stop the VM, or take them away first."),
         (cds, "the VM has CDs of its node in its drives", "Eject them first (a CD drive without iso)."),
     )
@@ -128,3 +130,11 @@ def _migration(vm: Vm, state: VmState, node: str, around: Surroundings) -> None:
     if allowed is not None and not runs and node not in allowed and not state.running:
         known = ", ".join(allowed) or "none"
         raise InvalidInput(f"{vm.title} cannot move to node {node}", hint=f"These nodes would take it: {known}.")
+
+
+def _storages_missing(state: VmState, node: str, around: Surroundings) -> set[str]:
+    """Storages of its drives that nobody sees on the node; the server itself only tells of VMs that do not run."""
+    drives = (str(value) for key, value in state.config.items() if DRIVE.fullmatch(key))
+    used = {ps.storage_of(ps.parse_disk(text).get("file", "")) for text in drives} - {""}
+    seen_here = around.storages.get(state.node, {})
+    return {name for name in used if name in seen_here} - set(around.storages.get(node, {}))

@@ -146,6 +146,8 @@ def _existing(one: Case, state: VmState, around: Surroundings) -> Planned:
     vm, found = one.vm, one.found
     runs_on = state.running and vm.state != "stopped" and not found.template
     waiting = _waiting(one, state) if runs_on else set()
+    if runs_on:
+        _disks_that_only_come(one, state, waiting)
     pending = tuple(sorted(waiting | (set(state.pending) if runs_on else set())))
     changes: list[Change] = []
     if state.running and not runs_on:
@@ -165,18 +167,31 @@ def _existing(one: Case, state: VmState, around: Surroundings) -> Planned:
 
 
 def _waiting(one: Case, state: VmState) -> set[str]:
-    """Options of a VM that goes on running which wait for a restart."""
-    found, hotplug = one.found, one.found.put.get("hotplug", state.config.get("hotplug"))
-    keys = (*found.put, *found.delete, *found.destroy, *found.allocate)
-    text = None if hotplug is None else str(hotplug)
-    before = {key: state.config.get(key) for key in keys}
+    """Options of a VM that goes on running which wait for a restart. A new ``hotplug`` counts for later requests only."""
+    found, config = one.found, state.config
     removed = {*found.delete, *found.destroy}
-    return {
-        key
-        for key in keys
-        if needs_restart(key, None, text, None if key in removed else before[key])
-        and not (_is_cd(before[key]) and _is_cd(found.put.get(key)))
-    }
+    waiting = set()
+    for key in (*found.put, *found.delete, *found.destroy, *found.allocate):
+        before = config.get(key)
+        if _is_cd(before) and _is_cd(found.put.get(key)):
+            continue
+        hotplug = config.get("hotplug")
+        if key in found.allocate or key in found.destroy:
+            hotplug = found.put.get("hotplug", None if "hotplug" in found.delete else hotplug)
+        if needs_restart(key, None, None if hotplug is None else str(hotplug), None if key in removed else before):
+            waiting.add(key)
+    return waiting
+
+
+def _disks_that_only_come(one: Case, state: VmState, waiting: set[str]) -> None:
+    """Raises :class:`InvalidInput` for work on disks that the VM only has from its next start on."""
+    work = {*one.found.resizes, *one.found.moves}
+    slots = sorted(work & (state.coming | (waiting & set(one.found.allocate))))
+    if slots:
+        raise InvalidInput(
+            f"{', '.join(slots)} of {one.vm.title} only come with its next start, so they can be neither grown nor moved",
+            hint="Stop the VM first; or make such a disk on scsi or virtio, which a running VM takes at once.",
+        )
 
 
 def _is_cd(value: t.Any) -> bool:

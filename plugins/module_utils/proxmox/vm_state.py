@@ -47,6 +47,8 @@ class VmState:
     digest: str = ""
     config: t.Mapping[str, Value] = dataclasses.field(default_factory=dict)
     pending: tuple[str, ...] = ()
+    #: Those of ``pending`` that are not there at all yet.
+    coming: frozenset[str] = frozenset()
     #: What high availability wants of it; empty when it does not care.
     ha: str = ""
     #: The hash of its cloud-init password, when somebody asked for it and the server told.
@@ -176,6 +178,7 @@ def _state(session: Session, entry: t.Mapping[str, t.Any], wanted: Kind) -> VmSt
         digest=str(config.pop("digest", "")),
         config=config,
         pending=waiting,
+        coming=frozenset(str(item["key"]) for item in pending if "pending" in item and "value" not in item),
         ha=str(entry.get("hastate") or ""),
     )
 

@@ -100,6 +100,7 @@ class _Planner(guest_run.Planner[VmState, Planned]):
         entries = self.lists.named(name)
         if len(entries) < 2:
             return entries[0] if entries else None
+        entries = sorted(entries, key=lambda entry: int(entry["vmid"]))
         known = ", ".join(f"{entry['vmid']} on node {entry['node']}" for entry in entries)
         raise InvalidInput(f"{what}, and {len(entries)} VMs have the name {name!r}: {known}", hint="Give the vmid.")
 

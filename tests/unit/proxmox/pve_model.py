@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node of Proxmox VE in memory, at the API's level, with the read-back rules that were measured on 9.1.8.
+"""Two nodes of Proxmox VE in memory, at the API's level, with the read-back rules that were measured on 9.1.8.
 
 It stands in for a session in tests of planning and applying. It is small on purpose: what it does not know is a KeyError.
 """
@@ -16,9 +16,18 @@ from ansible_collections.groundwork.homelab.plugins.module_utils import errors
 from ansible_collections.groundwork.homelab.plugins.module_utils.waiting import Clock, Deadline, no_progress
 
 GIB = 1 << 30
-INTEGERS = ("cores", "sockets", "balloon", "onboot", "protection")
-DRIVE = re.compile(r"(scsi|virtio|sata|ide)\d+|efidisk0")
-LIVE = ("name", "tags", "description", "onboot", "protection", "startup", "balloon")
+INTEGERS = (
+    "cores", "sockets", "vcpus", "cpuunits", "balloon", "onboot", "protection", "numa", "kvm", "tablet", "acpi", "ciupgrade",
+)  # fmt: skip
+DRIVE = re.compile(r"(scsi|virtio|sata|ide)\d+|efidisk0|tpmstate0")
+LIVE = re.compile(
+    r"name|tags|description|onboot|protection|startup|balloon|cpulimit|cpuunits|hotplug|ipconfig\d+"
+    r"|ci\w+|sshkeys|nameserver|searchdomain|unused\d+"
+)
+HOTPLUG = (("net", "network"), ("usb", "usb"), ("tablet", "usb"))
+TASK = "UPID:pve1:00000001:00000001:60000000:test:1:ansible@pve!test:"
+HASH = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"  # of PASSWORD
+PASSWORD = "Hello world!"
 
 
 @dataclasses.dataclass
@@ -26,6 +35,7 @@ class Guest:
     config: dict[str, t.Any]
     running: bool = False
     pool: str = ""
+    node: str = "pve1"
     pending: dict[str, t.Any] = dataclasses.field(default_factory=dict)  # None: to be deleted
 
     def effective(self) -> dict[str, t.Any]:
@@ -55,23 +65,34 @@ class Model:
     def get(self, path: str, query: t.Any = None, *, asked: str = "") -> t.Any:
         if path == "/cluster/resources":
             return [
-                {"vmid": vmid, "node": "pve1", "type": "qemu", "status": "unknown", "pool": guest.pool}
+                {"vmid": vmid, "type": "qemu", "status": "unknown", "pool": guest.pool, "node": guest.node}
                 for vmid, guest in self.guests.items()
             ]
+        if path == "/cluster/nextid":
+            return str(next(vmid for vmid in range(100, 1000) if vmid not in self.guests))
         if path == "/nodes":
-            return [{"node": "pve1", "status": "online"}]
+            return [{"node": "pve1", "status": "online"}, {"node": "pve2", "status": "online"}]
+        if re.fullmatch(r"/nodes/pve[12]/qemu", path):
+            return [
+                self._listed(vmid, guest) for vmid, guest in self.guests.items() if guest.node == path.split("/")[2]
+            ]
         if path == "/access/permissions":
             return {}
         if path == "/pools":
             return [{"poolid": "lab"}, {"poolid": "other"}]
+        if path.startswith("/cluster/mapping/"):
+            return [{"id": "mapped"}]
         if path.endswith("/tasks"):
             return []
         if path.endswith("/storage"):
-            return [{"storage": "local", "content": "import,images", "active": 1, "enabled": 1}]
+            return [
+                {"storage": name, "content": "import,images,iso", "active": 1, "enabled": 1}
+                for name in ("local", "fast")
+            ]
         if path.endswith("/network"):
             return [{"iface": "vmbr0"}, {"iface": "vmbr1"}]
         if "/content/" in path:
-            return {"size": self.images[path.rpartition("/")[2].replace("%2F", "/")]}
+            return {"size": self.images[path.rpartition("/content/")[2].replace("%2F", "/")]}
         if path.endswith("/status") and "UPID" in path:
             return {"status": "stopped", "exitstatus": "OK"}
         guest = self.guests[int(path.split("/")[4])]
@@ -81,7 +102,16 @@ class Model:
             return {"status": "running" if guest.running else "stopped"}
         if path.endswith("/pending"):
             return list(self._pending(guest))
+        if path.endswith("/cloudinit/dump"):
+            return f"#cloud-config\npassword: {HASH}\n"
+        if path.endswith("/migrate"):
+            return {"running": int(guest.running), "local_disks": [], "local_resources": []}
         raise KeyError(path)
+
+    @staticmethod
+    def _listed(vmid: int, guest: Guest) -> dict[str, t.Any]:
+        status = "running" if guest.running else "stopped"
+        return {"vmid": vmid, "name": guest.config.get("name"), "status": status}
 
     def _pending(self, guest: Guest) -> t.Iterator[dict[str, t.Any]]:
         for key in {**guest.config, **guest.pending}:
@@ -99,20 +129,28 @@ class Model:
         self.writes.append(("POST", path, dict(form or {})))
         parts = path.split("/")
         if parts[3:] == ["qemu"]:
-            self._create(dict(form))
+            self._create(dict(form), parts[2])
         elif parts[-1] == "config":
             self._put(int(parts[4]), dict(form))
         elif parts[-1] in ("start", "stop", "shutdown"):
             self._power(self.guests[int(parts[4])], parts[-1] == "start")
-        else:
+        elif parts[-1] == "clone":
+            self._clone(int(parts[4]), dict(form))
+        elif parts[-1] == "template":
+            self._to_template(self.guests[int(parts[4])])
+        elif parts[-1] == "move_disk":
+            self._move(int(parts[4]), form["disk"], form["storage"])
+        elif parts[-1] == "migrate":
+            self.guests[int(parts[4])].node = form["target"]
+        elif parts[-1] != "reset":
             raise KeyError(path)
-        return "UPID:pve1:00000001:00000001:60000000:test:1:ansible@pve!test:"
+        return TASK
 
     def put(self, path: str, form: t.Any, *, asked: str) -> t.Any:
         self.writes.append(("PUT", path, dict(form)))
         parts = path.split("/")
         if path == "/pools":
-            self.guests[int(form["vms"])].pool = form["poolid"]
+            self.guests[int(form["vms"])].pool = "" if form.get("delete") else form["poolid"]
         elif parts[-1] == "config":
             self._put(int(parts[4]), dict(form))
         elif parts[-1] == "resize":
@@ -131,7 +169,7 @@ class Model:
         del self.guests[vmid]
         return "UPID:pve1:00000001:00000001:60000000:qmdestroy:1:ansible@pve!test:"
 
-    def _create(self, form: dict[str, t.Any]) -> None:
+    def _create(self, form: dict[str, t.Any], node: str) -> None:
         vmid, pool = int(form.pop("vmid")), form.pop("pool", "")
         if vmid in self.guests:
             raise errors.Conflict(
@@ -140,14 +178,46 @@ class Model:
         config = {key: self._read_back(vmid, key, value) for key, value in form.items()}
         config.setdefault("boot", "order=" + ";".join(key for key in config if DRIVE.fullmatch(key)))
         config.update({"meta": "creation-qemu=10.0.13,ctime=1", "vmgenid": "61bdd948", "smbios1": "uuid=db4e89d1"})
-        self.guests[vmid] = Guest({key: value for key, value in config.items() if value != ""}, pool=pool)
+        self.guests[vmid] = Guest({key: value for key, value in config.items() if value != ""}, pool=pool, node=node)
+
+    def _clone(self, source: int, form: dict[str, t.Any]) -> None:
+        vmid, config = int(form["newid"]), dict(self.guests[source].effective())
+        if vmid in self.guests:
+            raise errors.Conflict("clone", answer=f"unable to create VM {vmid}: config file already exists")
+        config = {key: value for key, value in config.items() if key != "template" and not key.startswith("unused")}
+        for key, value in config.items():
+            if key.startswith("net"):
+                config[key] = self._net(re.sub(r"^(\w+)=[^,]*", r"\1", value))
+            elif DRIVE.fullmatch(key) and ("media=cdrom" not in value or "cloudinit" in value):
+                storage = form.get("storage") or value.partition(":")[0]
+                config[key] = re.sub(r"^[^,]*", f"{storage}:{vmid}/vm-{vmid}-{self._name(value)}", value)
+        config.update(name=form["name"], smbios1="uuid=other", vmgenid="other")
+        self.guests[vmid] = Guest(
+            config, pool=form.get("pool", ""), node=form.get("target") or self.guests[source].node
+        )
+
+    def _name(self, value: str) -> str:
+        return "cloudinit.qcow2" if "cloudinit" in value else f"disk-{next(self._disks)}.raw"
+
+    def _to_template(self, guest: Guest) -> None:
+        if guest.running:
+            raise errors.Refused("template", answer="you can't convert a VM to template if VM is running")
+        guest.config["template"] = 1
+
+    def _move(self, vmid: int, slot: str, storage: str) -> None:
+        for config in (self.guests[vmid].config, self.guests[vmid].pending):
+            if slot in config:
+                config[slot] = re.sub(r"^[^,]*", f"{storage}:{vmid}/vm-{vmid}-{self._name('')}", config[slot])
 
     def _put(self, vmid: int, form: dict[str, t.Any]) -> None:
         guest = self.guests[vmid]
         form.pop("digest", None)
+        forced = bool(form.pop("force", 0))
         changes: dict[str, t.Any] = dict.fromkeys(filter(None, form.pop("delete", "").split(",")))
         if not form and not changes:
             raise errors.Refused("put", answer="no options specified")
+        for key in changes:
+            self._removed(guest, key, forced)
         for key, value in form.items():
             if key == "tags":
                 value = ";".join(sorted({tag.lower() for tag in re.split(r"[;,\s]+", value) if tag}))
@@ -155,11 +225,45 @@ class Model:
             if DRIVE.fullmatch(key) and "size=" in str(guest.config.get(key)):
                 size = re.search(r"size=\w+", guest.config[key])
                 changes[key] = re.sub(r"size=\w+", size[0] if size else "", changes[key])
+        for key in [key for key, value in changes.items() if value is None and key not in guest.config]:
+            del changes[key]
+            guest.pending.pop(key, None)
+        at_once = {key for key, value in changes.items() if self._at_once(guest, key, value)}
         for key, value in changes.items():
-            live = not guest.running or key in LIVE or re.match(r"net|ipconfig|ci|ssh|nameserver|searchdomain", key)
-            live = live or (DRIVE.fullmatch(key) and key not in guest.config)
-            (guest.config if live else guest.pending)[key] = value
+            (guest.config if key in at_once else guest.pending)[key] = value
+            if key in at_once:
+                guest.pending.pop(key, None)
         guest.config = {key: value for key, value in guest.config.items() if value is not None}
+
+    @staticmethod
+    def _at_once(guest: Guest, key: str, value: str | None) -> bool:
+        if not guest.running or LIVE.fullmatch(key):
+            return True
+        text = str(guest.config.get("hotplug", "network,disk,usb"))
+        plug = next((word for kind, word in HOTPLUG if re.match(kind, key)), "disk")
+        if plug not in text:
+            return "media=cdrom" in str(guest.config.get(key)) and value is not None
+        if not DRIVE.fullmatch(key):
+            return plug != "disk"
+        before = guest.config.get(key)
+        if "media=cdrom" in str(before):
+            return value is not None
+        hot = key.startswith(("scsi", "virtio")) and "media=cdrom" not in str(value)
+        return hot and (before is None or value is None)
+
+    def _removed(self, guest: Guest, key: str, forced: bool) -> None:
+        """A disk that is only taken away is kept, and is not booted from any more."""
+        value = str(guest.config.get(key, ""))
+        if not DRIVE.fullmatch(key) or not value:
+            return
+        if guest.config.get("protection"):
+            raise errors.Refused("delete", answer=f"can't remove drive '{key}' - protection mode enabled")
+        order = str(guest.config.get("boot", "")).removeprefix("order=").split(";")
+        if key in order:
+            guest.config["boot"] = "order=" + ";".join(slot for slot in order if slot != key)
+        if not forced and "media=cdrom" not in value:
+            free = next(number for number in range(256) if f"unused{number}" not in guest.config)
+            guest.config[f"unused{free}"] = value.partition(",")[0]
 
     def _power(self, guest: Guest, on: bool) -> None:
         if not on:
@@ -192,6 +296,8 @@ class Model:
         storage, _, name = volume.partition(":")
         if name == "cloudinit":
             return f"{storage}:{vmid}/vm-{vmid}-cloudinit.qcow2,media=cdrom"
+        if key == "tpmstate0" and name == "1":
+            return f"{storage}:{vmid}/vm-{vmid}-disk-{next(self._disks)}.raw,size=4M,{','.join(rest)}"
         if re.fullmatch(r"[\d.]+", name):
             source = settings.pop("import-from", "")
             settings.pop("format", None)

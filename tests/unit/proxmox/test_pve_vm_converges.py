@@ -7,10 +7,11 @@ from __future__ import annotations
 import copy
 import typing as t
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from pve_model import GIB, Model
+from pve_model import GIB, PASSWORD, Guest, Model
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import guest_run, vms
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.tasks import Tasks
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_apply import Applier
@@ -23,9 +24,15 @@ def optional(strategy: st.SearchStrategy[t.Any]) -> st.SearchStrategy[t.Any]:
     return st.none() | strategy
 
 
+ISO = "local:iso/debian.iso"
+
 disks = st.fixed_dictionaries(
-    {"storage": st.just("local"), "size": st.sampled_from(["8G", "10G", "10240M"])},
+    {"storage": st.sampled_from(["local", "fast"]), "size": st.sampled_from(["8G", "10G", "10240M"])},
     optional={
+        "state": st.sampled_from(["present", "present", "detached", "absent"]),
+        "backup": st.booleans(),
+        "aio": optional(st.sampled_from(["native", "threads"])),
+        "serial": optional(st.just("S1")),
         "discard": st.booleans(),
         "ssd": st.booleans(),
         "cache": st.sampled_from(["none", "writeback"]),
@@ -35,6 +42,10 @@ disks = st.fixed_dictionaries(
 networks = st.fixed_dictionaries(
     {"bridge": st.sampled_from(["vmbr0", "vmbr1"])},
     optional={
+        "state": st.sampled_from(["present", "present", "present", "absent"]),
+        "link_down": optional(st.booleans()),
+        "trunks": optional(st.sampled_from([["10", "20-30"], []])),
+        "queues": optional(st.integers(0, 4)),
         "vlan": optional(st.integers(1, 4094)),
         "firewall": st.booleans(),
         "model": st.sampled_from(["virtio", "e1000"]),
@@ -50,7 +61,10 @@ cloud_inits = st.fixed_dictionaries(
         "nameservers": optional(st.lists(st.sampled_from(["1.1.1.1", "9.9.9.9"]), max_size=2, unique=True)),
         "searchdomain": optional(st.sampled_from(["lab.test", ""])),
         "user": optional(st.just("admin")),
-        "password": optional(st.just("not a real secret")),
+        "password": optional(st.just(PASSWORD)),
+        "type": optional(st.sampled_from(["nocloud", "configdrive2"])),
+        "upgrade": optional(st.booleans()),
+        "custom": optional(st.sampled_from([{"user": "local:snippets/u.yml"}, {"user": None}])),
         "ssh_keys": optional(st.lists(st.sampled_from(["ssh-ed25519 AAAA a@b", "ssh-rsa BBBB+/= c"]), max_size=2)),
     },
 )
@@ -75,12 +89,50 @@ options = {
     ),
     "cloud_init": optional(cloud_inits),
     "efidisk": optional(st.just({"storage": "local", "type": "4m", "pre_enrolled_keys": False})),
-    "pool": optional(st.sampled_from(["lab", "other"])),
+    "tpm": optional(st.just({"storage": "local", "version": "v2.0"})),
+    "cdroms": st.lists(
+        st.fixed_dictionaries(
+            {"slot": st.just("sata0")},
+            optional={"iso": optional(st.just(ISO)), "state": st.sampled_from(["present", "absent"])},
+        ),
+        max_size=1,
+    ),
+    "pci_devices": st.lists(
+        st.fixed_dictionaries(
+            {"mapping": st.just("mapped")},
+            optional={"rombar": st.booleans(), "mdev": optional(st.just("m-1")), "state": st.just("absent")},
+        ),
+        max_size=1,
+    ),
+    "usb_devices": st.lists(
+        st.sampled_from(
+            [{"mapping": "mapped"}, {"device": "spice", "usb3": True}, {"mapping": "m1", "state": "absent"}]
+        ),
+        max_size=1,
+    ).map(copy.deepcopy),
+    "agent_options": optional(
+        st.fixed_dictionaries({}, optional={"fstrim_cloned_disks": optional(st.booleans()), "type": st.just("isa")})
+    ),
+    "cpulimit": optional(st.sampled_from([0.0, 0.5, 2.0])),
+    "cpuunits": optional(st.just(200)),
+    "numa": optional(st.booleans()),
+    "tablet": optional(st.booleans()),
+    "hotplug": optional(st.sampled_from([[], ["disk", "network", "usb"], ["network", "disk", "usb", "cpu"]])),
+    "vga": optional(st.sampled_from(["std", "serial0", "type=virtio,memory=64"])),
+    "watchdog": optional(st.sampled_from(["i6300esb,action=reset", "action=reset"])),
+    "rng": optional(st.just("source=/dev/urandom")),
+    "unset": optional(st.just(["balloon", "localtime"])),
+    "protection": optional(st.booleans()),
+    "pool": optional(st.sampled_from(["lab", "other", ""])),
     "state": st.sampled_from(["started", "stopped", "present", "absent"]),
     "allow_restart": st.booleans(),
+    "migrate": st.booleans(),
+    "move_disks": st.just(True),
+    "clone": optional(st.sampled_from([{"vmid": 9000}, {"vmid": 9000, "full": True, "storage": "fast"}])),
 }
 wishes = st.fixed_dictionaries(
-    {"vmid": st.just(200), "name": st.just("talos-cp01"), "node": st.just("pve1")}, optional=options
+    {"vmid": st.just(200), "name": st.just("talos-cp01"), "node": st.sampled_from(["pve1", "pve1", "pve2"])},
+    optional=options,
 )
 
 
@@ -103,38 +155,65 @@ class Run:
         return self.planned.plan.as_result()
 
 
-def growing(first: dict[str, t.Any], second: dict[str, t.Any]) -> bool:
-    """A later wish with a smaller disk is refused, and tested elsewhere."""
-    sizes = [[{"8G": 8}.get(disk["size"], 10) for disk in wish.get("disks", [])] for wish in (first, second)]
-    return all(before <= after for before, after in zip(*sizes, strict=False))
+TEMPLATE = Guest(
+    {
+        "name": "debian",
+        "template": 1,
+        "memory": "1024",
+        "scsi0": "local:9000/base-9000-disk-0.qcow2,size=4G,discard=on",
+        "ide2": "local:9000/vm-9000-cloudinit.qcow2,media=cdrom",
+        "net0": "virtio=BC:24:11:00:90:00,bridge=vmbr0",
+        "boot": "order=scsi0;net0",
+        "smbios1": "uuid=1",
+    }
+)
 
 
-@settings(max_examples=200)
+def model() -> Model:
+    made = Model({IMAGE: 4 * GIB, ISO: 1 << 20, "local:snippets/u.yml": 100})
+    made.guests[9000] = copy.deepcopy(TEMPLATE)
+    return made
+
+
+def planned(played: Model, wish: dict[str, t.Any]) -> Run | None:
+    """None when the wish is refused, as a disk that should shrink is."""
+    try:
+        return Run(played, copy.deepcopy(wish))
+    except InvalidInput:
+        return None
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(st.data())
 def test_what_is_planned_is_made_and_then_nothing_is_left(data: st.DataObject) -> None:
-    model = Model({IMAGE: 4 * GIB})
-    first = data.draw(wishes, label="first wish")
-    second = data.draw(wishes.filter(lambda wish: growing(first, wish)), label="second wish")
-    for wish in (first, second):
-        before = copy.deepcopy(model.guests)
-        predicted = Run(model, wish)
-        assert model.guests == before
-        assert not model.writes
-
-        run = Run(model, wish)
+    """Whatever is refused is refused before anything is written."""
+    played = model()
+    for number in range(3):
+        wish = data.draw(wishes, label=f"wish {number}")
+        before = copy.deepcopy(played.guests)
+        predicted = planned(played, wish)
+        assert played.guests == before
+        assert not played.writes
+        if predicted is None:
+            event("refused")
+            continue
+        run = Run(played, copy.deepcopy(wish))
         assert run.changes == predicted.changes
         run.apply()
-        assert bool(model.writes) == bool(run.changes)
-        model.writes.clear()
+        assert bool(played.writes) == bool(run.changes)
+        played.writes.clear()
+        assert played.guests[9000] == TEMPLATE
 
-        again = Run(model, wish)
+        again = Run(played, copy.deepcopy(wish))
         assert again.changes == [], wish
-        _as_wished(model, wish, bool(run.planned.pending))
+        assert again.planned.pending == run.planned.pending
+        _as_wished(played, wish, bool(run.planned.pending))
+        event("done")
 
 
-def _as_wished(model: Model, wish: dict[str, t.Any], waits: bool) -> None:
+def _as_wished(played: Model, wish: dict[str, t.Any], waits: bool) -> None:
     """Looked at in the model itself, not through the code under test."""
-    guest = model.guests.get(200)
+    guest = played.guests.get(200)
     if wish.get("state") == "absent":
         assert guest is None
         return
@@ -143,19 +222,39 @@ def _as_wished(model: Model, wish: dict[str, t.Any], waits: bool) -> None:
         assert guest.running == (wish.get("state", "started") == "started")
     assert waits or not guest.pending
     config = guest.effective()
-    for key in ("cores", "sockets"):
+    for key, default in (("cores", 1), ("sockets", 1), ("numa", 0), ("tablet", 1), ("protection", 0)):
         if wish.get(key) is not None:
-            assert config.get(key, 1) == wish[key]
-    for index, disk in enumerate(wish.get("disks", [])):
-        settings = dict(part.split("=", 1) for part in config[f"scsi{index}"].split(",")[1:])
-        assert settings["size"] in (disk["size"], "10G" if disk["size"] == "10240M" else disk["size"])
-        assert (settings.get("ssd") == "1") == bool(disk.get("ssd"))
+            assert config.get(key, default) == wish[key]
+    _disks_as_wished(config, wish)
     for index, nic in enumerate(wish.get("networks", [])):
+        if nic.get("state") == "absent":
+            assert f"net{index}" not in config
+            continue
         parts = config[f"net{index}"].split(",")
         assert parts[0].split("=")[0] == nic.get("model", "virtio")
-        assert (
-            (f"tag={nic['vlan']}" in parts) if nic.get("vlan") else not any(part.startswith("tag=") for part in parts)
-        )
+        tags = [part for part in parts if part.startswith("tag=")]
+        assert tags == ([f"tag={nic['vlan']}"] if nic.get("vlan") else [])
         assert not nic.get("mac") or parts[0].split("=")[1].upper() == nic["mac"].upper()
-    if wish.get("pool"):
+    for drive in wish.get("cdroms", []):
+        wanted_ = None if drive.get("state") == "absent" else f"{drive.get('iso') or 'none'},media=cdrom"
+        assert config.get("sata0") == wanted_
+    assert bool(config.get("tpmstate0")) or not wish.get("tpm")
+    if wish.get("pool") is not None:
         assert guest.pool == wish["pool"]
+    if wish.get("migrate"):
+        assert guest.node == wish["node"]
+
+
+def _disks_as_wished(config: dict[str, t.Any], wish: dict[str, t.Any]) -> None:
+    for index, disk in enumerate(wish.get("disks", [])):
+        if disk.get("state", "present") != "present":
+            assert f"scsi{index}" not in config
+            continue
+        volume, *rest = config[f"scsi{index}"].split(",")
+        settings = dict(part.split("=", 1) for part in rest)
+        assert volume.startswith(f"{disk['storage']}:")
+        assert settings["size"] in (disk["size"], "10G" if disk["size"] == "10240M" else disk["size"])
+        assert (settings.get("ssd") == "1") == bool(disk.get("ssd"))
+        assert (settings.get("backup") == "0") == (disk.get("backup") is False)
+    kept = [value for key, value in config.items() if key.startswith("unused")]
+    assert len(kept) == len(set(kept))

@@ -85,6 +85,15 @@ def _check_request(call: Call, source: Vm, values: dict[str, str], full: bool) -
         if not full and not parsed.is_base and not drives.is_cloudinit(drive):
             raise Failure(f"Linked clone feature is not supported for '{drive['file']}' ({slot})")
     checks.check_bridges(call, {k: v for k, v in values.items() if re.fullmatch(r"net\d+", k)})
+    if call.text("target", source.node) != source.node:
+        _check_shared(call, source, values)
+
+
+def _check_shared(call: Call, source: Vm, values: dict[str, str]) -> None:
+    """``target`` is "only allowed if the original VM is on shared storage" (the API's description)."""
+    for slot, drive in source.volumes(values):
+        if ":" in drive["file"] and not call.cluster.storages.find(source.node, drive["file"])[0].shared:
+            raise Failure(f"can't clone VM to node '{call.text('target')}' (VM uses local storage: {slot})")
 
 
 class _Clone:
