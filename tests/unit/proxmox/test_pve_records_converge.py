@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import pathlib
+import re
 import tempfile
 import typing as t
 
@@ -143,7 +144,7 @@ def test_pools_become_what_was_wished_and_no_request_is_refused(
     carry_out(plan, planner.apply)
     assert not planner.look_and_plan().plan
     touched = {change.resource for change in plan}
-    moved = {name for change in plan for name in change.note.split() if name in NAMES}
+    moved = {name for change in plan for name in left(change)}
     for pool in wanted:
         found = model.pools.get(pool.name)
         assert (found is not None) == pool.present
@@ -163,7 +164,12 @@ def test_pools_become_what_was_wished_and_no_request_is_refused(
 def pool_is_last(plan: t.Any, change: t.Any, key: str) -> bool:
     """Whether no later change takes a guest out of this pool again."""
     later = list(plan)[list(plan).index(change) + 1 :]
-    return key == "storages" or not any(change.resource.removeprefix("pool/") in one.note.split() for one in later)
+    return key == "storages" or not any(change.resource.removeprefix("pool/") in left(one) for one in later)
+
+
+def left(change: t.Any) -> list[str]:
+    """The pools that guests leave by a change, as its note says."""
+    return re.findall(r"from the pool ([^;]+)", change.note)
 
 
 # -- access ----------------------------------------------------------------------------------------------------------
