@@ -1,180 +1,106 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``make bench``: requests, CPU and wall time, measured on a simulated lab of its own.
+"""``make bench [REPORT=bench.json] [ONLY=B2,B4]``: what we need for a piece of work, and what the peers need for the same.
 
-- the cold and the no-op bootstrap of ``inventories/solo``;
-- the no-op call of every module, in process and as an ordinary module: the cost of one more task in a play.
-
-CPU is user and system time of ``ansible-playbook`` and all its children, without the lab's own processes.
+Proxmox VE is played on this machine, in a process of its own; each request is answered after an injected delay of 0 and of
+20 ms. Ours and the peer's are ``ansible-playbook`` runs one after the other. ``docs/benchmarks.md`` is made of the report by
+``make docs``.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
+import importlib.util
 import json
 import os
 import pathlib
 import platform
-import resource
-import subprocess
 import sys
-import tempfile
 import time
 import typing as t
 
-from simlab.harness import SimulatedLab
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parents[1] / ".cache/collections"), str(HERE.parents[1] / "simulator")]
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOLO = ROOT / "inventories/solo"
-Json = dict[str, t.Any]
+from rows import Json, Row, Settings
 
-#: Each module's call on a lab that is as the inventory says, so it changes nothing.
-CALLS: dict[str, Json] = {
-    "preflight": {"inventory": "{{ hostvars | groundwork.homelab.lab_inventory(groups) }}"},
-    "proxmox_image": {"images": "{{ hostvars | groundwork.homelab.lab_images(groups) }}"},
-    "proxmox_vm": {"vms": "{{ hostvars | groundwork.homelab.lab_vms(groups) }}"},
-    "talos_secrets": {"secrets_path": "{{ settings.secrets_bundle }}"},
-    "talos_config": {"talosconfig_dest": "{{ settings.talosconfig }}"},
-    "talos_apply_config": {},
-    "talos_bootstrap": {
-        "node": "{{ settings.control_plane.address }}",
-        "node_name": "{{ settings.control_plane.name }}",
-        "cluster_name": "{{ settings.cluster_name }}",
-    },
-    "talos_kubeconfig": {
-        "node": "{{ settings.control_plane.address }}",
-        "node_name": "{{ settings.control_plane.name }}",
-        "dest": "{{ settings.kubeconfig }}",
-    },
-    "talos_health": {"nodes": "{{ talos.members }}"},
-    "manifests": {"definitions": "{{ cluster_manifests }}"},
+#: Benchmarks by name -> the module whose ``rows(settings, chosen)`` has them, and what they are.
+BENCHES: dict[str, tuple[str, str]] = {
+    "B1": ("bench_inventory", "Inventory of a cluster"),
+    "B2": ("bench_guests", "VMs that are as wanted, or nearly"),
+    "B3": ("bench_guests", "New VMs"),
+    "B4": ("bench_guests", "From a failed task to its error"),
+    "B7": ("bench_truth", "Truth of check mode"),
+    "bootstrap": ("bench_bootstrap", "A lab from nothing, and once more"),
+    "modules": ("bench_bootstrap", "One more task that changes nothing"),
 }
-_RENDERED = ("talos_config", "talos_apply_config")
-_INPUTS = ("cluster", "nodes", "patches", "control_plane_patches", "worker_patches")
-#: A call's cost is the difference between plays with so many calls, shared out among them.
-FEW, MANY = 1, 6
-#: Where the playbooks' requests come from: the gateway of the lab's network. All others are the lab's own.
-CONTROLLER = "192.168.30.1"
+PACKAGES = ("ansible-core", "ansible", "proxmoxer", "requests")
+PEERS = {"community.proxmox": "ansible_collections.community.proxmox"}
 
 
-def play(module: str, calls: int) -> list[Json]:
-    """A play that calls the module so often; the same settings as in the bootstrap."""
-    arguments = dict(CALLS[module])
-    if module in _RENDERED:
-        arguments |= {name: "{{ talos.%s }}" % name for name in _INPUTS}
-    task = {"name": f"Call {module}", f"groundwork.homelab.{module}": arguments}
-    (bootstrap,) = json.loads(json.dumps(_bootstrap()))
-    return [
-        {
-            "name": f"{calls} times {module}",
-            "hosts": "localhost",
-            "connection": "local",
-            "gather_facts": False,
-            "vars": {
-                **bootstrap["vars"],
-                "settings": "{{ hostvars | groundwork.homelab.lab_settings(groups) }}",
-                "talos": "{{ hostvars | groundwork.homelab.lab_talos(groups) }}",
-            },
-            "module_defaults": bootstrap["module_defaults"],
-            "tasks": [task] * calls,
-        }
-    ]
-
-
-def _bootstrap() -> t.Any:
-    import yaml
-
-    return yaml.safe_load((ROOT / "playbooks/bootstrap.yml").read_text())
-
-
-class Bench:
-    def __init__(self, lab: SimulatedLab, folder: pathlib.Path) -> None:
-        self.lab = lab
-        self.folder = folder
-
-    def run(self, playbook: str, *arguments: str) -> Json:
-        """One run of a playbook, measured from inside of the lab. Raises RuntimeError when it fails."""
-        mark = self.lab.mark()
-        command = ["ansible-playbook", "-i", str(SOLO), "-e", "@/run/simlab/variables.yml", *arguments, playbook]
-        done = self.lab.exec(sys.executable, str(pathlib.Path(__file__)), "--measure", *command)
-        if done.exit:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}\n{done.stderr[-2000:]}")
-        return {**json.loads(done.stdout.splitlines()[-1]), "requests": self._requests(mark)}
-
-    def _requests(self, mark: int) -> Json:
-        found: Json = {}
-        for entry in self.lab.ledger(mark):
-            if entry["source"] == CONTROLLER:
-                counts = found.setdefault(entry["api"], {"reads": 0, "writes": 0})
-                counts["writes" if entry["write"] else "reads"] += 1
-        return found
-
-    def module(self, name: str, *, in_process: bool) -> Json:
-        """What one more call costs, and what one call asks for."""
-        switch = json.dumps({"groundwork_in_process": in_process})
-        few, many = (self._calls(name, calls, switch) for calls in (FEW, MANY))
-        cost = {key: round((many[key] - few[key]) / (MANY - FEW), 3) for key in ("seconds", "cpu_seconds")}
-        return {**cost, "requests": few["requests"]}
-
-    def _calls(self, name: str, calls: int, switch: str) -> Json:
-        path = self.folder / f"{name}-{calls}.yml"
-        path.write_text(json.dumps(play(name, calls)))
-        run = self.run(str(path), "-e", switch)
-        if run["changed"]:
-            raise RuntimeError(f"{name} changed something on a lab that is as it should be")
-        return run
-
-
-def measure(command: list[str]) -> int:
-    """Run a program and print a line of JSON: seconds, CPU seconds, and whether the recap tells of changes."""
-    started = time.monotonic()
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    seconds = time.monotonic() - started
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        print(done.stdout)
-        return done.returncode
-    result = {
-        "seconds": round(seconds, 3),
-        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
-        "changed": "changed=0 " not in done.stdout,
+def report(settings: Settings, chosen: t.Collection[str]) -> Json:
+    started, before = time.monotonic(), os.getloadavg()[0]
+    found: list[Row] = []
+    for module in dict.fromkeys(module for name, (module, _) in BENCHES.items() if name in chosen):
+        if importlib.util.find_spec(module) is None:
+            print(f"bench: {module} is not here", file=sys.stderr)
+            continue
+        for row in importlib.import_module(module).rows(settings, chosen):
+            print(row, flush=True)
+            found.append(row)
+    return {
+        "machine": {**machine(), "load_before": round(before, 2), "seconds": round(time.monotonic() - started)},
+        "size": settings.size,
+        "titles": {name: title for name, (_, title) in BENCHES.items()},
+        "rows": [row.as_json() for row in found],
     }
-    print(json.dumps(result))
-    return 0
 
 
-def report() -> Json:
-    with tempfile.TemporaryDirectory() as folder, SimulatedLab(SOLO) as lab:
-        bench = Bench(lab, pathlib.Path(folder))
-        playbook = str(ROOT / "playbooks/bootstrap.yml")
-        found: Json = {"machine": _machine(), "bootstrap": {}, "modules": {}}
-        for name in ("cold", "no-op"):
-            found["bootstrap"][name] = run = bench.run(playbook)
-            say(f"bootstrap, {name}", run)
-        for name in CALLS:
-            found["modules"][name] = {}
-            for way, in_process in (("in process", True), ("as a module", False)):
-                found["modules"][name][way] = cost = bench.module(name, in_process=in_process)
-                say(f"{name}, {way}", cost)
-        return found
+def machine() -> Json:
+    cpuinfo = pathlib.Path("/proc/cpuinfo").read_text() if pathlib.Path("/proc/cpuinfo").exists() else ""
+    model = next((line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")), "")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    return {
+        "processors": os.cpu_count(),
+        "processor": model or platform.machine(),
+        "memory_gib": round(memory),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "peers": {name: _collection(package) for name, package in PEERS.items()},
+    }
 
 
-def _machine() -> Json:
-    return {"processors": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
-def say(what: str, run: Json) -> None:
-    requests = "; ".join(f"{api} {c['reads']} reads, {c['writes']} writes" for api, c in run["requests"].items())
-    print(f"{what:34} {run['seconds']:7.2f} s {run['cpu_seconds']:7.2f} s CPU  {requests or 'no requests'}", flush=True)
+def _collection(package: str) -> str:
+    spec = importlib.util.find_spec(package)
+    folder = next(iter(spec.submodule_search_locations or ()), "") if spec else ""
+    manifest = pathlib.Path(folder, "MANIFEST.json")
+    return str(json.loads(manifest.read_text())["collection_info"]["version"]) if manifest.exists() else "not installed"
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["--measure"]:
-        return measure(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--report", type=pathlib.Path, required=True, metavar="FILE", help="where the JSON goes")
-    path = parser.parse_args().report
-    path.write_text(json.dumps(report(), indent=2) + "\n")
-    print(f"written to {path}")
+    parser.add_argument("--only", default=",".join(BENCHES), help=f"some of {', '.join(BENCHES)}")
+    parser.add_argument("--size", type=int, default=100, metavar="PERCENT", help="fewer guests, for a busy machine")
+    parser.add_argument("--delays", default="0,20", metavar="MS,…", help="injected delays in milliseconds")
+    given = parser.parse_args()
+    chosen = [name for name in given.only.replace(",", " ").split() if name]
+    unknown = sorted(set(chosen) - BENCHES.keys())
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+    delays = tuple(int(part) for part in given.delays.split(","))
+    found = report(Settings(delays, given.size), chosen)
+    given.report.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    missed = [f"{row['bench']} {row['name']} ({row['delay']} ms)" for row in found["rows"] if row["met"] is False]
+    print(f"written to {given.report}" + (f"; aims missed: {'; '.join(missed)}" if missed else ""))
     return 0
 
 
