@@ -80,7 +80,8 @@ options:
     type: str
   retention:
     description:
-      - Which backups of these guests stay on O(storage); the others are deleted, after the new one is there. Protected ones always stay.
+      - Which backups of these guests stay on O(storage); the others are deleted, after the new one is there. Protected ones always stay,
+          and so does the latest that is whole.
       - What goes is computed by the node (a dry run), so it is known in check mode. When left out, all stay, whatever the storage's own settings say.
     type: dict
     suboptions:

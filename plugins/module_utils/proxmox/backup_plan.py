@@ -136,6 +136,9 @@ def _pruning(guest: Guest, dump: Dump, there: t.Sequence[Backup], seen: Seen, *,
         return []
     place = (guest.node, dump.storage)
     gone = seen.prunable.get(place, frozenset())
+    whole = latest(there)
+    if not new and whole:
+        gone -= {whole.volid}  # the node counts broken ones, too, and would sooner delete the last that is whole
     if new:
         times = {one.volid: one.time for one in there if not one.protected}
         moment = seen.clocks[guest.node]
