@@ -52,8 +52,8 @@ def with_(base: dict[str, t.Any] | None = None, **more: t.Any) -> dict[str, t.An
     return {**copy.deepcopy(base or CT), **more}
 
 
-def put_template(lab: PveLab, node: str = "pve1") -> None:
-    lab.put_file("vztmpl", TEMPLATE.rpartition("/")[2], b"a template\n", node)
+def put_template(lab: PveLab) -> None:
+    lab.put_file("vztmpl", TEMPLATE.rpartition("/")[2], b"a template\n")
 
 
 def cts(lab: PveLab, *wishes: dict[str, t.Any], check: bool = False, **more: t.Any) -> Outcome:

@@ -88,7 +88,7 @@ def test_a_lost_answer_at_any_write_is_looked_after_in_the_same_run(lab: PveLab,
     assert hit.seen >= nth
     assert outcome.actions == ["ct/310 create", "ct/310 start"]
     assert vmids(lab) == [310]
-    assert len(lab.volumes()) == 4, "image, template, root file system, mount"
+    assert len([volume for volume in lab.volumes() if "310" in volume]) == 2, "root file system and mount"
     lab.faults.clear()
     assert made(lab).changes == []
 

@@ -65,6 +65,7 @@ def test_the_role_of_the_documentation_is_enough_for_every_kind_of_change(lab: P
     ids=["keyctl", "nfs", "device", "bind", "privileged"],
 )  # fmt: skip
 def test_what_only_root_may_is_named_with_what_to_do(lab: PveLab, wish: dict[str, t.Any], named: list[str]) -> None:
+    lab.needs_least_rights()
     plain = {key: value for key, value in ROOTS.items() if key not in ("features", "devices", "mounts")}
     for check in (True, False):
         outcome = cts(lab, {**plain, **wish}, check=check)
@@ -94,6 +95,7 @@ def test_root_with_a_password_may(lab: PveLab) -> None:
 
 def test_what_is_there_already_needs_no_root(lab: PveLab) -> None:
     """Configured by hand, or by a task of root's: the token sees no difference and changes the rest."""
+    lab.needs_least_rights()
     made(lab, ROOTS, as_root=True)
     assert made(lab, ROOTS).changes == []
     outcome = truthful(lab, {**ROOTS, "memory": 1024, "cores": 2})
@@ -112,6 +114,7 @@ def test_nesting_alone_is_switched_off_by_a_token(lab: PveLab) -> None:
 
 
 def test_a_privileged_container_needs_a_right_on_everything(lab: PveLab) -> None:
+    lab.needs_least_rights()
     wish = with_(unprivileged=False, features=None)
     outcome = cts(lab, wish)
     assert "Sys.Modify on / (make CT 310 (traefik) privileged)" in outcome.result["msg"]
