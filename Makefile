@@ -76,8 +76,12 @@ molecule: setup ## The molecule scenario solo, verified by testinfra
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule test -s solo
 
 .PHONY: bench
-bench: setup ## Requests, CPU and wall time of bootstraps and of every module: REPORT=bench.json
-	@$(BIN)/python tests/benchmarks/bench.py --report "$(or $(REPORT),bench.json)"
+bench: setup ## Requests, CPU and wall time, ours and the peers': [ONLY=B2,B4] [REPORT=bench.json] [SIZE=100] [DELAYS=0,20]
+	@$(BIN)/python tests/benchmarks/bench.py --report "$(or $(REPORT),bench.json)" $(if $(ONLY),--only $(ONLY)) $(if $(SIZE),--size $(SIZE)) $(if $(DELAYS),--delays $(DELAYS))
+
+.PHONY: docs
+docs: setup ## Generate the tables of docs/: modules.md, and benchmarks.md from REPORT=bench.json if it is there
+	@$(BIN)/python scripts/docs.py $(if $(REPORT),--report $(REPORT))
 
 .PHONY: clean
 clean: ## Delete what was made here, but not the caches in the home directory
