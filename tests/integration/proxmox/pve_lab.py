@@ -15,6 +15,7 @@ import types
 import typing as t
 
 import aiohttp.web
+import calls_seen
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -217,7 +218,9 @@ class PveLab:
         )
         mark = self.ledger.mark()
         result = task.execute(module.run, given)
-        return Outcome(result, warnings, progress, self.ledger.entries(mark))
+        requests = self.ledger.entries(mark)
+        calls_seen.note(module, requests)
+        return Outcome(result, warnings, progress, requests)
 
     def fault(self, kind: str, **more: t.Any) -> Fault:
         args = {key: more.pop(key) for key in ("text", "status", "seconds") if key in more}
