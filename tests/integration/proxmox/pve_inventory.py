@@ -177,13 +177,14 @@ class InventoryLab(PveLab):
         *arguments: str,
         file: pathlib.Path | None = None,
         environment: t.Mapping[str, str] | None = None,
+        program: t.Sequence[str] = ("-m", "ansible.cli.inventory"),
         **options: t.Any,
     ) -> Seen:
-        """``environment``: an empty value takes a variable away."""
+        """``environment``: an empty value takes a variable away. ``program`` is what Python is given."""
         path = file or self.file(options)
         mark, started, used = self.ledger.mark(), time.monotonic(), cpu_of_children()
         merged = {**self.environment(), **(environment or {})}
-        command = [sys.executable, "-m", "ansible.cli.inventory", "-i", str(path), "--list", *arguments]
+        command = [sys.executable, *program, "-i", str(path), "--list", *arguments]
         done = subprocess.run(
             command,
             env={name: value for name, value in merged.items() if value},
