@@ -36,6 +36,7 @@ class CloneFrom:
     ct: Container
     clone: Clone
     node: str  # of the source, where the request goes
+    source_pool: str
     form: forms.Form
     predicted: VmState
     update: Update
@@ -190,7 +191,13 @@ def _clone(ct: Container, clone: Clone, sources: Sources) -> Change:
     predicted = cloned(ct, source)
     found = differ.difference(ct, predicted)
     operation = CloneFrom(
-        ct, clone, source.node, forms.cloning(ct, clone, source.node), predicted, _update(ct, predicted, found)
+        ct,
+        clone,
+        source.node,
+        source.pool,
+        forms.cloning(ct, clone, source.node),
+        predicted,
+        _update(ct, predicted, found),
     )
     how = "linked" if clone.full is False or (clone.full is None and source.template) else "full"
     after = {"node": ct.node, "clone": f"{clone.source} ({how})", "hostname": ct.hostname, **found.after}

@@ -123,9 +123,9 @@ def _created(paths: tuple[str, ...], operation: t.Any) -> list[Need]:
 def _cloned(paths: tuple[str, ...], operation: t.Any) -> list[Need]:
     """A clone's volumes lie on the storage that is asked for, or on those of its source."""
     ct, clone, config = operation.ct, operation.clone, operation.predicted.config
-    source = f"/vms/{clone.source}"
+    source = (f"/vms/{clone.source}", *((f"/pool/{operation.source_pool}",) if operation.source_pool else ()))
     needs = [
-        Need((source,), ("VM.Clone",), f"clone CT {clone.source}"),
+        Need(source, ("VM.Clone",), f"clone CT {clone.source}"),
         Need(paths, ("VM.Allocate",), f"create {ct.title}"),
     ]
     volumes = {ps.storage_of(options.parse_mount(value)["volume"]) for key, value in config.items() if _is_volume(key)}
@@ -137,8 +137,11 @@ def _cloned(paths: tuple[str, ...], operation: t.Any) -> list[Need]:
 
 
 def _updated(paths: tuple[str, ...], operation: t.Any, config: t.Mapping[str, t.Any]) -> list[Need]:
+    """A card that leaves a bridge needs what one needs that comes to it."""
     title = operation.ct.title
     needs = _configured(paths, title, {**operation.put, **dict.fromkeys(operation.delete, "")})
+    for key in {**operation.put, **dict.fromkeys(operation.delete)}:
+        needs += _bridge(title, key, str(config.get(key, "")))
     if "features" in operation.put or "features" in operation.delete:
         needs.append(Need(paths, ("VM.Allocate",), f"set features of {title}"))
     for slot in operation.resizes:

@@ -14,6 +14,7 @@ from .connection import Connection
 from .ct_apply import Applier
 from .ct_plan import Planned, needs, plan
 from .ct_spec import Clone, Container, wanted
+from .guest_lists import GuestLists
 from .session import Session, segment
 from .tasks import Tasks
 from .vm_state import VmState, look_around, read
@@ -31,12 +32,13 @@ def converge(task: Task) -> Result:
         tasks = Tasks(session, task.warn)
         planner = Planner(session, tasks, containers, task.params.get("planned_images") or ())
         planned = planner.look_and_plan()
+        report = _report(containers, planner.current, planned)
         for warning in planned.warnings:
             task.warn(warning)
         if not task.check_mode:
             applier = Applier(session, tasks, shutdown_timeout=task.params.get("shutdown_timeout") or 180)
             guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
-        return task.result(planned.plan, containers=_report(containers, planner.current, planned))
+        return task.result(planned.plan, containers=report)
 
 
 class Planner(guest_run.Planner[VmState, Planned]):
@@ -50,13 +52,17 @@ class Planner(guest_run.Planner[VmState, Planned]):
         self.containers = containers
         self.planned_images = planned_images
         self.sources: dict[tuple[int, str], VmState] = {}
+        self.lists = GuestLists(session, "lxc")
 
     def read(self) -> dict[int, VmState]:
         """The containers; the sources of clones only where there is something to clone."""
-        found = read(self.session, self.vmids, "lxc")
+        self.lists = GuestLists(self.session, "lxc")
+        nodes = {ct.node for ct in self.containers if ct.node}
+        whole = any(ct.pool for ct in self.containers)
+        found = read(self.session, self.vmids, "lxc", self.lists.find(self.vmids, nodes, whole=whole))
         clones = [ct.clone for ct in self.containers if ct.clone and ct.state != "absent" and ct.vmid not in found]
         more = {clone.source for clone in clones} - set(found)
-        sources = {**found, **(read(self.session, more, "lxc") if more else {})}
+        sources = {**found, **read(self.session, more, "lxc", self.lists.find(more, (), whole=True) if more else ())}
         self.sources = {
             (clone.source, clone.snapshot): self._at_snapshot(sources[clone.source], clone)
             for clone in clones
@@ -72,7 +78,10 @@ class Planner(guest_run.Planner[VmState, Planned]):
         return dataclasses.replace(source, config=self.session.get(path, {"snapshot": clone.snapshot}, asked=asked))
 
     def plan(self) -> Planned:
-        around = look_around(self.session, needs(self.containers, self.current))
+        need = needs(self.containers, self.current)
+        if need.rights:
+            self.current = {vmid: self.lists.completed(state) for vmid, state in self.current.items()}
+        around = look_around(self.session, need)
         who = self.session.connection.who
         return plan(self.containers, self.current, around, self.planned_images, sources=self.sources, who=who)
 

@@ -3,19 +3,28 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
 from playing import play, tasks_of, without_ways
-from pve_lab import DISK, PveLab
+from pve_lab import DISK, PATHS, PveLab
 
-from ansible_collections.groundwork.homelab.plugins.modules import proxmox_image, proxmox_vm
+from ansible_collections.groundwork.homelab.plugins.modules import proxmox_vm
 
 
 @pytest.mark.parametrize("in_process", [True, False], ids=["here", "module"])
-def test_the_examples_run_and_are_idempotent(pve: PveLab, in_process: bool) -> None:
-    pve.files["debian-13-amd64.qcow2"] = DISK
+def test_the_examples_run_and_are_idempotent(tmp_path: pathlib.Path, in_process: bool) -> None:
+    with PveLab(tmp_path, also={"AnsibleGuests": [*PATHS, "/mapping"]}) as lab:
+        _examples(lab, in_process)
+
+
+def _examples(pve: PveLab, in_process: bool) -> None:
+    with pve.session() as session:
+        gpu = {"id": "gpu", "map": "node=pve1,path=0000:01:00.0,id=10de:1b80"}
+        session.post("/cluster/mapping/pci", gpu, asked="map")
+    pve.put_file("iso", "debian-13.iso", b"\0" * 40000)
     pve.put_file("import", "talos.qcow2", DISK)
-    pve.put_file("import", "debian-12-amd64.qcow2", DISK)
-    tasks = tasks_of(pve, proxmox_image.EXAMPLES) + tasks_of(pve, proxmox_vm.EXAMPLES)
+    tasks = tasks_of(pve, proxmox_vm.EXAMPLES)
     results = play(pve, tasks, in_process=in_process)
     assert [result.get("msg") for result in results if result.get("failed")] == []
     assert len(results) == len(tasks)

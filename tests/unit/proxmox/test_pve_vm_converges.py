@@ -183,7 +183,7 @@ def planned(played: Model, wish: dict[str, t.Any]) -> Run | None:
         return None
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(st.data())
 def test_what_is_planned_is_made_and_then_nothing_is_left(data: st.DataObject) -> None:
     """Whatever is refused is refused before anything is written."""
