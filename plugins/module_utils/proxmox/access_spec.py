@@ -69,7 +69,7 @@ ROLE_KIND = Kind(
     word="role",
     path="/access/roles",
     key="roleid",
-    fields=(Field("privs", SET, default=[]),),
+    fields=(Field("privs", SET, default=[], option="privileges"),),
     deletes=False,
     digest=False,
     needs=_needs("/access", "Sys.Modify"),

@@ -62,8 +62,11 @@ def _needs(operation: Operation) -> list[rights.Need]:
 
 
 def _kind(name: str) -> Kind:
-    flags = (Field("mdev", FLAG, default=False), Field("live-migration-capable", FLAG, default=False))
-    fields = (Field("map", DEVICES), Field("description", TEXT), *(flags if name == "pci" else ()))
+    flags = (
+        Field("mdev", FLAG, default=False, option="mediated"),
+        Field("live-migration-capable", FLAG, default=False, option="live_migration"),
+    )
+    fields = (Field("map", DEVICES, option="devices"), Field("description", TEXT), *(flags if name == "pci" else ()))
     return Kind(
         word=f"mapping/{name}",
         path=f"/cluster/mapping/{name}",

@@ -93,6 +93,13 @@ class Field:
     default: Value = None
     fixed: bool = False
     secret: bool = False
+    #: What the module calls it, where that is not the API's name with ``_`` for ``-``.
+    option: str = ""
+
+    @property
+    def called(self) -> str:
+        """The name that people see: in changes and messages."""
+        return self.option or self.name.replace("-", "_")
 
     def of(self, raw: Raw) -> Value:
         """The value of a listed record, its default where it has none."""
@@ -212,8 +219,8 @@ def change(wish: Wish, raw: Raw | None) -> Change | None:
 
 def shown(kind: Kind, raw: Raw) -> dict[str, Value]:
     """A listed record as people see it: what differs from the defaults."""
-    found = {field.name: field.of(raw) for field in kind.fields if not field.secret}
-    return {name: value for name, value in found.items() if value != kind.field(name).default}
+    found = [(field, field.of(raw)) for field in kind.fields if not field.secret]
+    return {field.called: value for field, value in found if value != field.default}
 
 
 def after(wish: Wish, raw: Raw | None) -> dict[str, t.Any] | None:
@@ -237,7 +244,7 @@ def _deletion(wish: Wish, raw: Raw) -> Change:
 
 
 def _creation(wish: Wish) -> Change:
-    missing = [name for name in wish.required if is_empty(wish.values.get(name))]
+    missing = [wish.kind.field(name).called for name in wish.required if is_empty(wish.values.get(name))]
     if missing:
         raise InvalidInput(
             f"{wish.kind.says(wish.name)} does not exist, and to create it {' and '.join(missing)} must be given"
@@ -248,7 +255,7 @@ def _creation(wish: Wish) -> Change:
         if is_empty(given):
             continue
         value = field.clean(given)
-        show[field.name] = HIDDEN if field.secret else value
+        show[field.called] = HIDDEN if field.secret else value
         send[field.name] = field.form.wire(value)
     return Change(
         wish.resource, "create", after=show, operation=Operation("create", wish.kind, wish.name, send, wish=wish)
@@ -262,7 +269,7 @@ def _update(wish: Wish, raw: Raw) -> Change | None:
         if given is None or (field.secret and (not wish.renew or is_empty(given))):
             continue
         if field.secret:
-            new[field.name], send[field.name] = HIDDEN, field.form.wire(field.clean(given))
+            new[field.called], send[field.name] = HIDDEN, field.form.wire(field.clean(given))
             continue
         was, value = field.of(raw), field.clean(given)
         if was == value:
@@ -270,13 +277,13 @@ def _update(wish: Wish, raw: Raw) -> Change | None:
         if field.fixed:
             raise _cannot_change(wish, field, was, value)
         if not is_empty(was):
-            before[field.name] = was
+            before[field.called] = was
         if is_empty(given) and wish.kind.deletes:
             delete.append(field.name)
         else:
             send[field.name] = "" if is_empty(given) else field.form.wire(value)
         if not is_empty(value):
-            new[field.name] = value
+            new[field.called] = value
     if not send and not delete:
         return None
     send = {**_carried(wish, raw), **send}
@@ -292,7 +299,7 @@ def _carried(wish: Wish, raw: Raw) -> dict[str, t.Any]:
 
 def _cannot_change(wish: Wish, field: Field, was: Value, value: Value) -> InvalidInput:
     return InvalidInput(
-        f"{field.name} of {wish.kind.says(wish.name)} is {was!r} and cannot become {value!r}: it is fixed when the "
+        f"{field.called} of {wish.kind.says(wish.name)} is {was!r} and cannot become {value!r}: it is fixed when the "
         f"{wish.kind.label or wish.kind.word} is created",
         hint="Give it the value that it has, or choose another name; or make it absent first, if nothing uses it.",
     )

@@ -24,7 +24,7 @@ MOUNTPOINT = Form(lambda raw: _MOUNTED.get(ps.flag(str(raw)), str(raw)))
 #: Hexadecimal, in any case.
 FINGERPRINT = Form(lambda raw: str(raw).strip().lower())
 
-#: Every option, by the API's name; the module's option has ``_`` for ``-``, but for those in :data:`OPTIONS`.
+#: Every option, by the API's name.
 FIELDS: dict[str, Field] = {
     field.name: field
     for field in (
@@ -41,14 +41,14 @@ FIELDS: dict[str, Field] = {
         Field("preallocation", default="metadata"),
         Field("snapshot-as-volume-chain", FLAG, default=False),
         Field("nocow", FLAG, default=False),
-        Field("prune-backups", PROPERTIES),
+        Field("prune-backups", PROPERTIES, option="retention"),
         Field("max-protected-backups", NUMBER),
-        Field("bwlimit", PROPERTIES),
+        Field("bwlimit", PROPERTIES, option="bandwidth_limits"),
         Field("server", fixed=True),
         Field("export", fixed=True),
         Field("share", fixed=True),
         Field("subdir"),
-        Field("options"),
+        Field("options", option="mount_options"),
         Field("username"),
         Field("password", secret=True),
         Field("domain"),
@@ -79,13 +79,10 @@ FIELDS: dict[str, Field] = {
     )
 }
 
-#: Options of the module that have a clearer name than the API's.
-OPTIONS = {"prune-backups": "retention", "bwlimit": "bandwidth_limits", "options": "mount_options"}
-
 
 def option_of(name: str) -> str:
     """What the module calls an option of the API."""
-    return OPTIONS.get(name, name.replace("-", "_"))
+    return FIELDS[name].called
 
 
 @dataclasses.dataclass(frozen=True)

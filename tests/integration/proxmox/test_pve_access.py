@@ -98,7 +98,7 @@ def test_only_what_differs_is_written_and_what_is_left_out_stays(lab: PveLab) ->
 def test_a_role_has_what_is_listed_or_that_besides_what_it_has(lab: PveLab) -> None:
     run(lab, roles=[{"name": "Mine", "privileges": ["VM.Audit"]}])
     added = truthful(lab, roles=[{"name": "Mine", "privileges": ["VM.Console"], "append": True}])
-    assert added.changes[0]["after"] == {"privs": ["VM.Audit", "VM.Console"]}
+    assert added.changes[0]["after"] == {"privileges": ["VM.Audit", "VM.Console"]}
     truthful(lab, roles=[{"name": "Mine", "privileges": ["VM.Console"]}])
     truthful(lab, roles=[{"name": "Mine", "privileges": []}])
     assert lab.server.cluster.access.roles["Mine"] == frozenset()
@@ -123,7 +123,7 @@ def test_an_older_version_gets_what_it_knows_of_a_role(lab: PveLab) -> None:
     older = (played["Administrator"] | {"VM.Monitor"}) - {"VM.GuestAgent.Audit"}
     played["Administrator"] = older
     outcome = run(lab, check=True, roles=[{"name": "AnsibleGuests"}])
-    assert "VM.Monitor" in outcome.changes[0]["after"]["privs"]
+    assert "VM.Monitor" in outcome.changes[0]["after"]["privileges"]
     assert outcome.warnings == ["role AnsibleGuests: this version of Proxmox VE does not know VM.GuestAgent.Audit"]
 
 

@@ -52,7 +52,7 @@ def test_mappings_of_all_kinds_are_made(lab: PveLab) -> None:
     usb = {"name": "gpu", "type": "usb", "description": "stick", "devices": [{"node": "pve1", "id": "10c4:ea60"}]}
     outcome = truthful(lab, GPU, usb, FILMS, writes=3)
     assert outcome.actions == ["mapping/pci/gpu create", "mapping/usb/gpu create", "mapping/dir/films create"]
-    assert outcome.changes[0]["after"] == {"map": [{"id": "8086:46d1", "node": "pve1", "path": "0000:00:02.0"}]}
+    assert outcome.changes[0]["after"] == {"devices": [{"id": "8086:46d1", "node": "pve1", "path": "0000:00:02.0"}]}
     assert of(lab, "pci", "gpu")["map"] == ["node=pve1,id=8086:46d1,path=0000:00:02.0"]
 
 
@@ -98,14 +98,14 @@ def test_devices_of_other_nodes_stay_when_the_list_is_not_exclusive(lab: PveLab)
 def test_absent_removes_what_is_named_and_nothing_else(lab: PveLab) -> None:
     run(lab, GPU, FILMS)
     outcome = truthful(lab, {"name": "gpu", "type": "pci", "state": "absent"})
-    assert outcome.changes[0]["before"]["map"][0]["path"] == "0000:00:02.0"
+    assert outcome.changes[0]["before"]["devices"][0]["path"] == "0000:00:02.0"
     assert of(lab, "dir", "films")
 
 
 BAD: dict[str, tuple[dict[str, t.Any], str]] = {
     "name": ({**GPU, "name": "1x"}, "'1x' is no name of a mapping."),
     "no devices": ({**GPU, "name": "new", "devices": []}, "pci mapping new: devices is empty."),
-    "nothing given": ({"name": "new", "type": "usb"}, "usb mapping new does not exist, and to create it map must be given."),
+    "nothing given": ({"name": "new", "type": "usb"}, "usb mapping new does not exist, and to create it devices must be given."),
     "no id": ({**GPU, "devices": [{"node": "pve1", "path": "0000:00:02.0"}]}, "pci mapping gpu: the device of node pve1 has no id."),
     "no path": ({**FILMS, "devices": [{"node": "pve1"}]}, "dir mapping films: the device of node pve1 has no path."),
     "id of a directory": ({**FILMS, "devices": [{"node": "pve1", "path": "/x", "id": "1:2"}]}, "dir mapping films: a device of this kind has no id."),

@@ -67,7 +67,7 @@ def test_storages_of_several_types_are_defined_as_check_mode_said(lab: PveLab) -
         "path": "/srv/tank",
         "content": ["images", "iso"],
         "nodes": ["pve1"],
-        "prune-backups": {"keep-daily": "7", "keep-last": "3"},
+        "retention": {"keep-daily": "7", "keep-last": "3"},
     }
     assert definition(lab, "tank")["prune-backups"] == "keep-daily=7,keep-last=3"
     assert definition(lab, "nas")["disable"] == 1
@@ -105,7 +105,7 @@ def test_an_empty_value_takes_an_option_away(lab: PveLab) -> None:
     outcome = truthful(lab, {**wish, "nodes": [], "retention": {}, "preallocation": "metadata"})
     assert outcome.changes[0]["before"] == {
         "nodes": ["pve1"],
-        "prune-backups": {"keep-last": "3"},
+        "retention": {"keep-last": "3"},
         "preallocation": "off",
     }
     assert {"nodes", "prune-backups"} & definition(lab, "tank").keys() == set()
