@@ -81,6 +81,7 @@ class Planner(guest_run.Planner[VmState, Planned]):
         need = needs(self.containers, self.current)
         if need.rights:
             self.current = {vmid: self.lists.completed(state) for vmid, state in self.current.items()}
+            self.sources = {key: self.lists.completed(state) for key, state in self.sources.items()}
         around = look_around(self.session, need)
         who = self.session.connection.who
         return plan(self.containers, self.current, around, self.planned_images, sources=self.sources, who=who)

@@ -35,13 +35,12 @@ def test_a_container_is_made_and_started_as_check_mode_said(lab: PveLab) -> None
     assert outcome.changes[0]["after"]["ssh_keys"] == [KEY]
 
 
-def test_a_run_with_nothing_to_do_costs_three_reads_a_container_at_most(lab: PveLab) -> None:
+def test_a_run_with_nothing_to_do_costs_one_list_and_a_read_a_container(lab: PveLab) -> None:
     made(lab)
     again = made(lab)
     assert [f"{entry.verb} {entry.path}" for entry in again.requests] == [
-        "GET /cluster/resources",
+        "GET /nodes/pve1/lxc",
         "GET /nodes/pve1/lxc/310/pending",
-        "GET /nodes/pve1/lxc/310/status/current",
     ]
 
 
