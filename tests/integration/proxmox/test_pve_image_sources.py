@@ -146,6 +146,34 @@ def test_an_upload_whose_answer_is_lost_is_looked_after(pve: PveLab, iso: pathli
     assert (pve.config.root / "pve1" / "local" / "template" / "iso" / "rescue.iso").read_bytes() == ISO
 
 
+@pytest.mark.parametrize("fault", [{"status": 429, "text": "slow down"}, {"status": 500, "text": "got no worker upid"}])
+def test_a_busy_server_gets_the_whole_file_again(pve: PveLab, iso: pathlib.Path, fault: dict[str, t.Any]) -> None:
+    pve.fault("answer", verb="POST", path="*/upload", **fault)
+    outcome = run(pve, {"node": "pve1", "content": "iso", "src": str(iso)})
+    assert outcome.result["changed"], outcome.result
+    assert (pve.config.root / "pve1" / "local" / "template" / "iso" / "rescue.iso").read_bytes() == ISO
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            {"status": 401, "text": "Authentication failed!"},
+            "401 Authentication failed!, asked as ansible@pve!groundwork",
+        ),
+        ({"status": 302, "text": "Found"}, "the answer is a redirect"),
+        ({"status": 400, "text": "Bad Request"}, "Could not upload local:iso/rescue.iso to node pve1"),
+    ],
+)
+def test_an_upload_that_is_refused_is_told(
+    pve: PveLab, iso: pathlib.Path, fault: dict[str, t.Any], message: str
+) -> None:
+    pve.fault("answer", verb="POST", path="*/upload", times=0, **fault)
+    outcome = run(pve, {"node": "pve1", "content": "iso", "src": str(iso)})
+    assert message in outcome.result["msg"]
+    assert outcome.result["changes"] == []
+
+
 def test_an_upload_is_not_read_into_memory(tmp_path: pathlib.Path) -> None:
     big = tmp_path / "big.iso"
     with big.open("wb") as file:
