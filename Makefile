@@ -19,6 +19,9 @@ REPORT ?=
 # What `make simulated-proxmox` is given.
 LISTEN ?= 127.0.0.1:8006
 PASSWORD ?=
+# What `make conformance` is given: a person's own Proxmox VE and Talos nodes.
+PVE ?=
+TALOS ?=
 # What `make test` gives pytest, such as TESTS=tests/unit; without it all tests, on so many workers.
 TESTS ?=
 WORKERS ?= 2
@@ -74,6 +77,10 @@ lint: setup ## ruff, mypy, yamllint, ansible-lint, ansible-test sanity, document
 .PHONY: molecule
 molecule: setup ## The molecule scenario solo, verified by testinfra
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule test -s solo
+
+.PHONY: conformance
+conformance: setup ## Let real things judge: [PVE=https://HOST:8006] [TALOS=…] [REPORT=docs/conformance.md]
+	@PVE="$(PVE)" TALOS="$(TALOS)" $(BIN)/python tests/conformance/run.py --report "$(or $(REPORT),docs/conformance.md)"
 
 .PHONY: bench
 bench: setup ## Requests, CPU and wall time, ours and the peers': [ONLY=B2,B4] [REPORT=bench.json] [SIZE=100] [DELAYS=0,20]

@@ -21,6 +21,9 @@ import pytest
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[2] / "simulator"))
+sys.path.append(str(HERE.parent))
+
+import judgement
 
 from simlab.proxmox import standalone
 
@@ -66,6 +69,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[str]:
 #: Which lines of allow.txt hid something, and which sections have run.
 _used: set[str] = set()
 _ran: set[str] = set()
+_failed: list[str] = []
+_RECORDED = "pve-manager 9.1.8, qemu-server 9.1.6, pve-storage 9.1.1, pve-access-control 9.0.6, pve-container 6.1.2"
 
 
 def _replay(address: str, section: str) -> str:
@@ -89,6 +94,8 @@ def _replay(address: str, section: str) -> str:
     )
     with contextlib.redirect_stdout(io.StringIO()) as text:
         same = replay.compare(recorded, runner.records, arguments)
+    if not same:
+        _failed.append(f"section {section}: {text.getvalue().splitlines()[0]}")
     return "" if same else text.getvalue()
 
 
@@ -97,9 +104,46 @@ def test_every_answer_is_the_recorded_one(address: str, section: str) -> None:
     assert _replay(address, section) == ""
 
 
+def _reasons() -> t.Iterator[tuple[str, str]]:
+    """The lines of the allow lists, each with the comment above it."""
+    for name in ("allow.txt", "artefacts.txt"):
+        why: list[str] = []
+        fresh = True
+        for line in HERE.joinpath(name).read_text("utf-8").splitlines():
+            if line.startswith("#"):
+                why = [*([] if fresh else why), line.lstrip("# ")]
+                fresh = False
+            elif line.strip():
+                fresh = True
+                yield line.strip(), " ".join(why)
+
+
+def _write_judgement() -> None:
+    recorded = [json.loads(line) for line in HERE.joinpath("answers.jsonl").read_text("utf-8").splitlines()]
+    original = HERE.parents[3] / "shared" / "recordings" / "proxmox" / "answers.jsonl"
+    if not original.exists():
+        missing = "the original of the recordings (../shared); their copy in this checkout was replayed"
+    elif original.read_bytes() != HERE.joinpath("answers.jsonl").read_bytes():
+        missing = "an up to date copy of the recordings: ../shared has others"
+    else:
+        missing = ""
+    judgement.Judgement(
+        name="proxmox-recordings",
+        judge="Proxmox VE, recorded",
+        version=_RECORDED,
+        judged="the simulated Proxmox VE: its answers to the recorded requests",
+        cases=len(recorded),
+        explained=[(pattern, why) for pattern, why in _reasons() if pattern in _used],
+        unexplained=list(_failed),
+        missing=missing,
+        notes=[f"{len(SECTIONS)} sections, each request with its status, texts, errors, body and task."],
+    ).write()
+
+
 def test_every_allowed_difference_still_is_one() -> None:
     if _ran != set(SECTIONS):
         pytest.skip("needs a run of all sections")
+    _write_judgement()
     blocks = HERE.joinpath("allow.txt").read_text("utf-8").split("\n\n")
     lines = [line for block in blocks if "runs alone" not in block for line in block.splitlines()]
     stale = [line for line in lines if line.strip() and not line.startswith("#") and line.strip() not in _used]

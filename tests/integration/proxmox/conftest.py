@@ -7,15 +7,17 @@ import typing as t
 
 import pytest
 import requests_judge
-from pve_lab import ROLE, PveLab
+from pve_lab import ENVIRONMENT, ROLE, PveLab
 
 _LABS = pytest.StashKey[list[PveLab]]()
+_OUTCOMES = pytest.StashKey[dict[str, tuple[str, str]]]()
 _SESSION = pytest.StashKey[requests_judge.RequestsJudge]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "sends_bad_requests(why): requests that the API refuses are sent on purpose")
     config.stash[_SESSION] = requests_judge.RequestsJudge()
+    config.stash[_OUTCOMES] = {}
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -27,11 +29,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.failed and call.when == "call" and beyond:
         report.outcome = "skipped"
         report.longrepr = (str(item.path), 0, f"Skipped: needs the played Proxmox VE: {beyond}")
+    if call.when == "call" or report.outcome != "passed":
+        item.config.stash[_OUTCOMES][item.nodeid] = (report.outcome, report.longreprtext)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     judge = session.config.stash[_SESSION]
-    if judge.cases:
+    if ENVIRONMENT.get("PVE"):
+        requests_judge.of_a_real_one(ENVIRONMENT["PVE"], session.config.stash[_OUTCOMES]).write()
+    elif judge.cases:
         judge.judgement().write()
 
 

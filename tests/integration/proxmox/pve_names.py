@@ -92,9 +92,10 @@ class Names:
             return value
         for here, there in self.urls.items():
             value = value.replace(here, there)
-        if self.template and re.fullmatch(r"local:vztmpl/\S+", value):
-            self.template_here = value
-            return self.template
+        named = re.search(r"local:vztmpl/[^\s,/]+", value) if self.template else None
+        if named:
+            self.template_here = named[0]
+            return value.replace(named[0], self.template)
         for here, there in self.storages.items():
             value = re.sub(rf"(?<![\w.-]){re.escape(here)}:(?=\S)", f"{there}:", value)
         value = re.sub(rf"(?<=[:/]){_FILES}/(?=[^/,\s]+)", lambda m: f"{m[0]}{PREFIX}", value)
@@ -138,8 +139,8 @@ class Names:
 
     def _text_here(self, text: str) -> str:
         ids = self._ids_here
-        if self.template and text == self.template:
-            return self.template_here or text
+        if self.template and self.template_here:
+            text = text.replace(self.template, self.template_here)
         text = re.sub(r"(?<!\d)(90\d\d)(?!\d)", lambda m: str(ids.get(int(m[1]), m[1])), text)
         text = text.replace(PREFIX, "")
         for there, here in self._storages_here.items():

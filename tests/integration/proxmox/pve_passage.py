@@ -174,6 +174,8 @@ class Passage:
             if not self.kvm and path == "/nodes/pve1/qemu" and "archive" not in sent:
                 sent.setdefault("kvm", "0")
         wanted = f"{request.method} {there}"
+        if self.names.template and wanted.endswith(f"/content/{self.names.template}") and request.method != "GET":
+            return self._refuse("the container template is not the tests' own")
         if request.method != "GET" and not any(one.fullmatch(wanted) for one in _OURS):
             return self._refuse(
                 f"{request.method} {path} would change more than guests, pools and files of the tests' own"
