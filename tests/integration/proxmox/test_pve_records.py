@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules of named records have in common: examples, both ways, faults. One table for all of them."""
+"""What the modules of named records and containers have in common: examples, both ways, faults. One table for all."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import dataclasses
 import pathlib
 import typing as t
 
+import pve_containers as containers
 import pytest
 from playing import play, tasks_of, without_ways
 from pve_lab import Outcome, PveLab
 
 from ansible_collections.groundwork.homelab.plugins.modules import (
     proxmox_access,
+    proxmox_backup_job,
+    proxmox_lxc,
     proxmox_mapping,
     proxmox_pool,
     proxmox_storage,
@@ -45,12 +48,20 @@ def _one(
 
 
 DIR = {"type": "dir", "path": "/srv/new"}
+CT = {
+    "hostname": "new", "node": "pve1", "state": "stopped", "template": containers.TEMPLATE,
+    "rootfs": {"storage": "local", "size": "1G"},
+}  # fmt: skip
 PCI = {"devices": [{"node": "pve1", "path": "0000:00:02.0", "id": "8086:46d1"}]}
 CASES = {
     "storage": _one(proxmox_storage, "storages", {"name": "new"}, DIR, {**DIR, "content": ["iso"]}, "/storage"),
     "pool": _one(proxmox_pool, "pools", {"name": "new"}, {"comment": "a"}, {"comment": "b"}, "/pools"),
     "mapping": _one(
         proxmox_mapping, "mappings", {"name": "new", "type": "pci"}, PCI, {"description": "b"}, "/cluster/mapping/pci"
+    ),
+    "backup job": _one(
+        proxmox_backup_job, "jobs", {"id": "new"}, {"schedule": "02:30", "storage": "local", "all": True}, {"enabled": False},
+        "/cluster/backup",
     ),
     "user": _one(proxmox_access, "users", {"name": "new@pve"}, {"comment": "a"}, {"comment": "b"}, "/access/users"),
     "group": _one(proxmox_access, "groups", {"name": "new"}, {"comment": "a"}, {"comment": "b"}, "/access/groups"),
@@ -61,12 +72,14 @@ CASES = {
         proxmox_access, "acls", {"path": "/vms", "role": "PVEVMUser", "user": "ansible@pve"}, {}, {"propagate": False},
         "/access/acl",
     ),
+    "container": _one(proxmox_lxc, "containers", {"vmid": 310}, CT, {**CT, "memory": 1024}, "/nodes/pve1/lxc"),
 }  # fmt: skip
 
 
 @pytest.fixture
 def lab(tmp_path: pathlib.Path) -> t.Iterator[PveLab]:
     with PveLab(tmp_path, also=ROLES) as made:
+        containers.put_template(made)
         yield made
 
 
