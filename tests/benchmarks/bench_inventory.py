@@ -27,6 +27,8 @@ SIZES = (10, 50, 200, 1000)
 OURS, PEER = "groundwork.homelab.proxmox", "community.proxmox.proxmox"
 #: From so many guests on, each is run once; smaller ones three times, and the median counts.
 LARGE = 500
+#: Seconds; the peer asks for a thousand guests one after the other.
+PATIENCE = 1200.0
 
 #: ``ansible-inventory`` that says on its last line how long it was busy with inventories.
 TIMED = """
@@ -105,7 +107,9 @@ def measured(lab: InventoryLab, tool: str, work: Work, runs: int) -> Cost:
 def once(lab: InventoryLab, tool: str, work: Work) -> Seen:
     """Raises RuntimeError when not every guest became a host."""
     file = lab.file(json.dumps(source(lab, tool, work)), f"{tool}.proxmox.yml")
-    seen = lab.inventory(file=file, environment={"REQUESTS_CA_BUNDLE": lab.ca_path}, program=("-c", TIMED))
+    seen = lab.inventory(
+        file=file, environment={"REQUESTS_CA_BUNDLE": lab.ca_path}, program=("-c", TIMED), patience=PATIENCE
+    )
     guests = [host for host in seen.inventory.get("_meta", {}).get("hostvars", {}) if host.startswith("vm")]
     if len(guests) != len(lab.cluster.guests):
         raise RuntimeError(f"{tool} found {len(guests)} of {len(lab.cluster.guests)} guests: {seen.text[:2000]}")

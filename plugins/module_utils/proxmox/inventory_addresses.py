@@ -13,8 +13,8 @@ import typing as t
 from ..errors import InvalidInput
 from . import propertystring as ps
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 #: ``config``: static addresses of cloud-init and of containers' networks; ``agent``: what the guest itself tells.
 SOURCES = ("config", "agent")

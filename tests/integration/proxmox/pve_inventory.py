@@ -178,9 +178,10 @@ class InventoryLab(PveLab):
         file: pathlib.Path | None = None,
         environment: t.Mapping[str, str] | None = None,
         program: t.Sequence[str] = ("-m", "ansible.cli.inventory"),
+        patience: float = 120.0,
         **options: t.Any,
     ) -> Seen:
-        """``environment``: an empty value takes a variable away. ``program`` is what Python is given."""
+        """``environment``: an empty value takes a variable away. ``program`` is what Python is given, ``patience`` in seconds."""
         path = file or self.file(options)
         mark, started, used = self.ledger.mark(), time.monotonic(), cpu_of_children()
         merged = {**self.environment(), **(environment or {})}
@@ -190,7 +191,7 @@ class InventoryLab(PveLab):
             env={name: value for name, value in merged.items() if value},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=patience,
             check=False,
         )
         seconds, cpu = time.monotonic() - started, cpu_of_children() - used
