@@ -93,13 +93,13 @@ class Field:
     default: Value = None
     fixed: bool = False
     secret: bool = False
-    #: What the module calls it, where that is not the API's name with ``_`` for ``-``.
+    #: What the module calls it, where that is not the API's name.
     option: str = ""
 
     @property
     def called(self) -> str:
         """The name that people see: in changes and messages."""
-        return self.option or self.name.replace("-", "_")
+        return self.option or self.name
 
     def of(self, raw: Raw) -> Value:
         """The value of a listed record, its default where it has none."""

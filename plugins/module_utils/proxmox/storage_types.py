@@ -26,7 +26,7 @@ FINGERPRINT = Form(lambda raw: str(raw).strip().lower())
 
 #: Every option, by the API's name.
 FIELDS: dict[str, Field] = {
-    field.name: field
+    field.name: dataclasses.replace(field, option=field.option or field.name.replace("-", "_"))
     for field in (
         Field("content", SET),
         Field("nodes", SET),
