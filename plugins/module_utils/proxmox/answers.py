@@ -72,7 +72,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[HomelabError], str], ...] = tuple(
         (r"got no worker upid|start worker failed", NoWorker, ""),
         (r"checksum mismatch \(file change|detected modified configuration", Conflict, "Run the task again."),
         (r"hostname lookup .* failed", NotFound, "Is the name of the node right? See the list of nodes in the web interface."),
-        (r"unable to create (VM|CT) \d+ - .*already exists", Conflict, "If it cannot be seen, the right VM.Audit on it is missing."),
+        (r"unable to create (VM|CT) \d+ - .*already exists|(VM|CT) \d+ already exists", Conflict, "If it cannot be seen, the right VM.Audit on it is missing."),
         (r"does not exist|no such ", NotFound, ""),
         (r"no route to host|connection refused|connection timed out|proxy error", Unreachable, "The node may be offline."),
         (r"only root can|only root may", AccessDenied, "Only root@pam with a password may do this, no API token."),

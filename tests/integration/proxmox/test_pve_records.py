@@ -202,7 +202,8 @@ def test_what_somebody_else_has_made_meanwhile_is_taken_as_it_is(lab: PveLab, na
     case = CASES[name]
     real = lab.run(case.module, check=True, **case.create)
     assert real.result["changed"]
-    text = "create failed: 'new' already exists"
+    guest = "CT 310 already exists on node 'pve1'"
+    text = guest if name == "container" else "create failed: 'new' already exists"
     lab.fault("answer", verb="POST", path=f"{case.path}*", status=500, text=text)
     settled(lab, case, case.create, lab.run(case.module, **case.create))
 
