@@ -169,5 +169,8 @@ class OperatingSystem(t.Protocol):
     async def shut_down(self) -> None:
         """Orderly; returns when down."""
 
+    async def links_changed(self) -> None:
+        """NICs were plugged in while it runs: a new one under an old name gets what that name is configured for."""
+
     def describe(self) -> dict[str, t.Any]:
         """For ``rehearse status``: stage, version, hostname, addresses, services, problems."""

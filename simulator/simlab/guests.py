@@ -181,11 +181,14 @@ class Guests:
             for slot, nic in before.items():
                 if slot not in after or after[slot].mac != nic.mac:
                     await self._network.pull_out([machine.plugs.pop(slot)])
+            plugged = [slot for slot in after if slot not in machine.plugs]
             for slot, nic in after.items():
-                if slot not in machine.plugs:
+                if slot in plugged:
                     machine.plugs[slot] = await self._network.plug_in(machine.inside, machine.device(nic), nic)
                 elif before[slot] != nic:
                     await self._network.move(machine.plugs[slot], nic)
+            if plugged and machine.system is not None:
+                await machine.system.links_changed()
 
     async def gone(self, vmid: int) -> None:
         await self.power_off(vmid)

@@ -78,6 +78,10 @@ class TalosNode:
                 await sequences.stop_everything(self._runtime, "shutdown")
         await self.power_off()
 
+    async def links_changed(self) -> None:
+        if self._runtime is not None and self._runtime.network.links:  # before that, booting will see the new ones
+            await sequences.bring_up_network(self._runtime)
+
     def describe(self) -> dict[str, t.Any]:
         runtime = self._runtime
         if runtime is None:

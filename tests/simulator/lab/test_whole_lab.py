@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import typing as t
 
@@ -11,7 +12,7 @@ import pytest
 from simlab import client, harness
 
 SOLO = pathlib.Path(__file__).parents[3] / "inventories" / "solo"
-VMID, ADDRESS = 200, "192.168.30.50"
+VMID, ADDRESS, HYPERVISOR = 200, "192.168.30.50", "192.168.30.10"
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +68,23 @@ def test_the_kubeconfig_works_for_whoever_enters_the_lab(lab: harness.SimulatedL
     )
     said = lab.exec("python3", "-c", script)
     assert said.stdout.strip() == "['talos-cp01']", said.stderr
+
+
+def test_a_nic_that_is_exchanged_gets_the_addresses_of_its_name(lab: harness.SimulatedLab) -> None:
+    """Another card on another VLAN: nobody hears it. A card on the right VLAN again: it has its address again."""
+    ask = ("curl", "-sSk", "-m", "1", f"https://{ADDRESS}:6443/livez")
+    lab.wait_for(lambda: lab.exec(*ask).exit == 0, 90, "the API server answers")
+    known = set_network(lab, "virtio=02:00:00:00:00:01,bridge=vmbr0,tag=31")
+    assert lab.exec(*ask).exit in (7, 28)  # curl's numbers for no route and for a time-out
+    set_network(lab, known)
+    lab.wait_for(lambda: lab.exec(*ask).exit == 0, 30, "the API server answers on the card of before")
+
+
+def set_network(lab: harness.SimulatedLab, value: str) -> str:
+    """Set net0 with curl and the playbooks' token; what it was before."""
+    url = f"https://{HYPERVISOR}:8006/api2/json/nodes/pve1/qemu/{VMID}/config"
+    shell = 'curl -sSk -m 20 -H "Authorization: PVEAPIToken=ansible@pve!groundwork=$PROXMOX_TOKEN_SECRET"'
+    before = json.loads(lab.exec("bash", "-c", f"{shell} {url}").stdout)["data"]["net0"]
+    done = lab.exec("bash", "-c", f"{shell} -X PUT --data-urlencode net0={value} {url}")
+    assert done.stdout.strip() == '{"data":null}', done
+    return str(before)
