@@ -12,8 +12,8 @@ import typing as t
 import urllib.parse
 
 from . import compare, config_schema, pki, versions
+from .identity import MAIN, Document, describe
 from .inputs import LABEL
-from .merge import MAIN, Document, describe
 
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")

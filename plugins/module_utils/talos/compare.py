@@ -10,7 +10,7 @@ import re
 import typing as t
 
 from ..plan import HIDDEN
-from .merge import Document, describe, document_id
+from .identity import Document, describe, document_id
 
 #: Keys whose value is a secret wherever they stand.
 _SECRET_KEY = re.compile(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import typing as t
 
-from .merge import MAIN, Document, describe
+from .identity import MAIN, Document, describe
 
 _PEM = {"crt": "base64", "key": "base64"}
 _WORDS: dict[str, t.Any] = {"*": "text"}
@@ -296,6 +296,24 @@ def problems(document: Document) -> t.Iterator[str]:
         table = {"apiVersion": "text", "kind": "text", **_OTHER_DOCUMENTS[kind]}
         for problem in _check(document, table, ""):
             yield f"{describe(document)}: {problem}"
+
+
+def is_field(document: Document, path: t.Sequence[str]) -> bool:
+    """Whether this is one of a document's own keys, set or not, rather than a key of a free mapping such as sysctls."""
+    table: t.Any = MAIN_DOCUMENT if (document.get("kind") or MAIN) == MAIN else None
+    for key in path:
+        if not isinstance(table, dict) or key not in table:
+            return False
+        table = table[key]
+    return True
+
+
+def is_whole(document: Document, path: t.Sequence[str]) -> bool:
+    """Whether this is a part of what Talos keeps as one: a key with its certificate."""
+    table: t.Any = MAIN_DOCUMENT if (document.get("kind") or MAIN) == MAIN else None
+    for key in path[:-1]:
+        table = table.get(key) if isinstance(table, dict) else None
+    return isinstance(table, dict) and table.get(path[-1]) == "base64" and set(table) <= {"crt", "key"}
 
 
 def _check(value: t.Any, table: t.Any, path: str) -> t.Iterator[str]:

@@ -13,6 +13,7 @@ import urllib.parse
 
 from ..errors import InvalidInput
 from . import merge, versions
+from .identity import Document
 
 MachineType = t.Literal["controlplane", "worker"]
 Params = t.Mapping[str, t.Any]
@@ -29,7 +30,7 @@ class Node:
     name: str
     address: str
     type: MachineType
-    patches: tuple[merge.Document, ...] = ()
+    patches: tuple[Document, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +51,10 @@ class Cluster:
     cni: str
     allow_scheduling_on_control_planes: bool
     inline_manifests: tuple[t.Mapping[str, str], ...]
-    patches: tuple[merge.Document, ...] = ()
-    type_patches: t.Mapping[str, tuple[merge.Document, ...]] = dataclasses.field(default_factory=dict)
+    patches: tuple[Document, ...] = ()
+    type_patches: t.Mapping[str, tuple[Document, ...]] = dataclasses.field(default_factory=dict)
 
-    def patches_for(self, node: Node) -> list[merge.Document]:
+    def patches_for(self, node: Node) -> list[Document]:
         """For all nodes, then for the node's type, then its own."""
         return [*self.patches, *self.type_patches.get(node.type, ()), *node.patches]
 

@@ -16,16 +16,13 @@ import re
 import typing as t
 
 from ..errors import InvalidInput
+from . import config_schema
+from .identity import MAIN, Document, describe, document_id
 
 try:
     import yaml
 except ImportError:  # only where the collection is imported without being used, as by ansible-test sanity
     yaml = t.cast("t.Any", None)
-
-Document = dict[str, t.Any]
-DocumentId = tuple[str, str, str]
-
-MAIN = "v1alpha1"
 
 #: Replaced as a whole: (kind, path).
 REPLACED = frozenset(
@@ -57,26 +54,20 @@ KEYED: dict[tuple[str, str], tuple[str, ...]] = {
 #: The same, but the whole item is replaced.
 KEYED_REPLACED: dict[tuple[str, str], tuple[str, ...]] = {("ImageVerificationConfig", "rules"): ("image",)}
 
+_PROVISIONED = ("provisioning.diskSelector.match", "provisioning.minSize")
+#: Taken over from every patch of such a document, also when the patch leaves them out: they are gone then.
+FORGOTTEN: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("VolumeConfig", "UserVolumeConfig", "RawVolumeConfig", "SwapVolumeConfig"), _PROVISIONED),
+    "ExistingVolumeConfig": ("discovery.volumeSelector.match",),
+    "OOMConfig": ("triggerExpression", "cgroupRankingExpression"),
+    "LinkAliasConfig": ("selector.match",),
+}
+
 _ARGUMENTS = re.compile(r"(^|\.)extraArgs$")
 _NO_JSON_PATCH = (
     "Talos refuses JSON patches on configs of several documents, which all configs since 1.12 are: "
     "write it as a strategic merge patch, the part of the config that shall be different."
 )
-
-
-def document_id(document: t.Mapping[str, t.Any]) -> DocumentId:
-    """(apiVersion, kind, name); the main document's kind is ``v1alpha1``."""
-    return (
-        str(document.get("apiVersion") or MAIN),
-        str(document.get("kind") or MAIN),
-        str(document.get("name") or ""),
-    )
-
-
-def describe(document: t.Mapping[str, t.Any]) -> str:
-    """A document's name in messages and diffs: ``v1alpha1``, ``HostnameConfig``, ``VolumeConfig/EPHEMERAL``."""
-    _version, kind, name = document_id(document)
-    return f"{kind}/{name}" if name else kind
 
 
 def patches_from(given: t.Sequence[t.Any], where: str) -> list[Document]:
@@ -139,13 +130,26 @@ def _merge_document(documents: list[Document], patch: Document) -> None:
         return
     for deletion in deletions:
         _delete(documents[index], deletion, describe(patch))
+    if body and not deletions:
+        for path in FORGOTTEN.get(identifier[1], ()):
+            documents[index] = _without(documents[index], path.split("."))
     if body:
         documents[index] = _merge(documents[index], body, identifier[1], "")
+
+
+def _without(document: Document, path: list[str]) -> Document:
+    if path[0] not in document:
+        return document
+    rest = {key: value for key, value in document.items() if key != path[0]}
+    inner = document[path[0]]
+    return {**rest, path[0]: _without(inner, path[1:])} if len(path) > 1 and isinstance(inner, dict) else rest
 
 
 def _merge(left: t.Any, right: t.Any, kind: str, path: str) -> t.Any:
     if right is None or (right in ("", 0) and not isinstance(right, bool) and left is not None):
         return left
+    if left is None and isinstance(right, list):
+        return _merge_list([], right, kind, path)  # its own items may have the same key
     if left is None:
         return copy.deepcopy(right)
     if isinstance(left, dict) and isinstance(right, dict):
@@ -217,6 +221,9 @@ def _split(node: t.Any, path: tuple[str, ...]) -> tuple[t.Any, list[_Deletion]]:
 def _delete(document: Document, deletion: _Deletion, name: str) -> None:
     path, key, value = deletion
     where = ".".join(path).replace(f".{_ITEM}", _ITEM)
+    if config_schema.is_whole(document, path):
+        hint = "Talos deletes only the whole of it: write the new value in its place."
+        raise InvalidInput(f"A patch deletes {where} of {name}, which is a part of a key or certificate", hint=hint)
     missing = InvalidInput(f"A patch deletes {where} of {name}, which is not there")
     current: t.Any = document
     for part in path[:-1]:
@@ -230,5 +237,5 @@ def _delete(document: Document, deletion: _Deletion, name: str) -> None:
         del current[found[0]]
     elif isinstance(current, dict) and path[-1] in current:
         del current[path[-1]]
-    else:
+    elif not isinstance(current, dict) or not config_schema.is_field(document, path):
         raise missing

@@ -11,7 +11,7 @@ import typing as t
 
 from ..errors import InvalidInput
 from . import checks, config_schema
-from .merge import Document
+from .identity import Document
 from .versions import Version
 
 

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Talos's own machinery judges what we generate and merge, over random input. A failure prints the seed of its case."""
+
+from __future__ import annotations
+
+import pathlib
+import random
+import sys
+import typing as t
+
+import pytest
+import yaml
+
+HERE = pathlib.Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import patch_words
+from judgement import Judgement
+from oracle import Oracle, version
+
+from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos import documents, inputs, merge, secrets_bundle
+
+Json = dict[str, t.Any]
+CASES = 1000
+#: What the machinery fails at, and we do as it was meant: text of its error -> why.
+MEANT = {
+    "InstallDiskSizeMatcher.condition: merge not possible": "two patches that set install.diskSelector.size",
+    "merge type mismatch": "a free mapping's value of another type than before: the later patch counts",
+}
+#: The same as yaml.safe_load, eight times as fast.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MACHINERY = version(HERE / "oracle", "github.com/siderolabs/talos/pkg/machinery")
+CONTRACTS = ("v1.12", "v1.13")
+TYPES = ("controlplane", "worker")
+
+
+@pytest.fixture(scope="module")
+def bundle() -> secrets_bundle.Bundle:
+    return secrets_bundle.generate()
+
+
+def cluster_of(chance: random.Random) -> Json:
+    """The option ``cluster``, in all its values."""
+    return {
+        "name": chance.choice(["homelab", "x", "a-b.c"]),
+        "endpoint": chance.choice(["https://192.168.30.50:6443", "https://k8s.example.org:6443", "https://[fd00::1]:6443"]),
+        "talos_version": "v1.13.9",
+        "kubernetes_version": chance.choice(["v1.36.3", "v1.35.0", "v1.34.8"]),
+        "contract": chance.choice(CONTRACTS),
+        "installer_image": chance.choice([None, "factory.talos.dev/installer/abc:v1.13.9"]),
+        "install_disk": chance.choice(["/dev/sda", "/dev/nvme0n1"]),
+        "pod_subnets": ["10.244.0.0/16"],
+        "service_subnets": ["10.96.0.0/12"],
+        "dns_domain": chance.choice(["cluster.local", "lab.internal"]),
+        "cert_sans": chance.sample(["10.0.0.1", "a.example.org", "fd00::5", "x"], chance.randint(0, 3)),
+        "cni": chance.choice(["flannel", "none"]),
+        "allow_scheduling_on_control_planes": chance.random() < 0.5,
+        "inline_manifests": [],
+    }  # fmt: skip
+
+
+def cluster(options: Json) -> inputs.Cluster:
+    no_patches: Json = {"patches": [], "control_plane_patches": [], "worker_patches": []}
+    return inputs.cluster_from({"cluster": options, **no_patches})
+
+
+def ask_to_generate(bundle: secrets_bundle.Bundle, options: Json, machine_type: str) -> Json:
+    wanted = {
+        "cluster": options["name"],
+        "endpoint": options["endpoint"],
+        "kubernetes": options["kubernetes_version"],
+        "contract": options["contract"],
+        "install_disk": options["install_disk"],
+        "install_image": cluster(options).installer_image,
+        "dns_domain": options["dns_domain"],
+        "sans": options["cert_sans"],
+        "scheduling": options["allow_scheduling_on_control_planes"],
+        "cni": "none" if options["cni"] == "none" else "",
+    }
+    return {"op": "generate", "secrets": secrets_bundle.dump(bundle), "type": machine_type, "input": wanted}
+
+
+def parsed(answer: Json) -> t.Any:
+    """Documents, or the error."""
+    if answer.get("error"):
+        return f"error: {answer['error']}"
+    return [document for document in yaml.load_all(answer["config"], LOADER) if document is not None]
+
+
+def in_words(cases: dict[int, tuple[t.Any, t.Any, t.Any]]) -> list[str]:
+    return [
+        f"case {seed}: given {given}\n" + "\n".join(f"  {line}" for line in differences(theirs, ours))
+        for seed, (given, theirs, ours) in cases.items()
+    ]
+
+
+def differences(theirs: t.Any, ours: t.Any, path: str = "") -> t.Iterator[str]:
+    """Only what differs: a config is long."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in [*theirs, *(key for key in ours if key not in theirs)]:
+            yield from differences(theirs.get(key), ours.get(key), f"{path}.{key}")
+    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        for number, (left, right) in enumerate(zip(theirs, ours, strict=True)):
+            yield from differences(left, right, f"{path}[{number}]")
+    elif theirs != ours:
+        yield f"{path}: theirs {str(theirs)[:300]}, ours {str(ours)[:300]}"
+
+
+def test_what_is_generated_is_what_talosctl_generates(machinery: Oracle, bundle: secrets_bundle.Bundle) -> None:
+    wrong = {}
+    for seed in range(CASES // 2):
+        chance = random.Random(seed)
+        options, machine_type = cluster_of(chance), chance.choice(TYPES)
+        ours = documents.render(documents.generated(bundle, cluster(options), machine_type))
+        theirs = parsed(machinery.ask(**ask_to_generate(bundle, options, machine_type)))
+        same = parsed(machinery.ask(op="decode", config=ours))
+        if same != theirs:
+            wrong[seed] = (options, theirs, same)
+    judged("talos-generate", "configs generated for contracts 1.12 and 1.13", CASES // 2, wrong)
+
+
+def test_what_is_merged_is_what_the_machinery_merges(machinery: Oracle, bundle: secrets_bundle.Bundle) -> None:
+    wrong, explained = {}, []
+    for seed in range(CASES):
+        chance = random.Random(seed)
+        options, machine_type = cluster_of(chance), chance.choice(TYPES)
+        config = documents.generated(bundle, cluster(options), machine_type)
+        patches = [patch_of(chance, machine_type, config) for _ in range(chance.randint(1, 4))]
+        texts = [documents.render([patch]) for patch in patches]
+        theirs = without_marks(parsed(machinery.ask(op="patch", config=documents.render(config), patches=texts)))
+        ours = merged(machinery, config, patches)
+        meant = next((why for what, why in MEANT.items() if isinstance(theirs, str) and what in theirs), "")
+        if meant and not isinstance(ours, str):
+            explained.append((f"case {seed}", meant))
+        elif theirs != ours and not (isinstance(theirs, str) and isinstance(ours, str)):
+            wrong[seed] = (patches, theirs, ours)
+    judged("talos-merge", "strategic merge patches", CASES, wrong, explained)
+
+
+def without_marks(documents: t.Any) -> t.Any:
+    """A mark that deletes a document that is not there becomes a document of its own in theirs: ``{}``."""
+    return documents if isinstance(documents, str) else [document for document in documents if document != {}]
+
+
+def patch_of(chance: random.Random, machine_type: str, config: t.Sequence[Json]) -> Json:
+    kind = chance.random()
+    if kind < 0.2:
+        return patch_words.deletion(chance, config)
+    return patch_words.document_patch(chance) if kind < 0.4 else patch_words.main_patch(chance, machine_type)
+
+
+def merged(machinery: Oracle, config: list[Json], patches: list[Json]) -> t.Any:
+    try:
+        result = merge.merged(config, merge.patches_from(patches, "patches"))
+    except InvalidInput as error:
+        return f"error: {error}"
+    return parsed(machinery.ask(op="decode", config=documents.render(result)))
+
+
+def judged(
+    name: str,
+    what: str,
+    cases: int,
+    wrong: dict[int, tuple[t.Any, t.Any, t.Any]],
+    explained: t.Sequence[tuple[str, str]] = (),
+) -> None:
+    unexplained = in_words(wrong)[:5]
+    Judgement(name, "Talos pkg/machinery", MACHINERY, what, cases, list(explained), unexplained).write()
+    assert not wrong, f"{len(wrong)} of {cases} differ\n" + "\n".join(in_words(wrong)[:3])
