@@ -41,6 +41,7 @@ from ..plan import HIDDEN, Change, Plan, carry_out
 from . import guest_run, rights
 from . import propertystring as ps
 from .session import Session, segment
+from .vm_state import together
 
 Value = t.Any
 #: Option -> value as the server lists it.
@@ -419,7 +420,8 @@ class Records:
 
     def look_and_plan(self) -> Planned:
         kinds = {wish.kind.path: wish.kind for wish in self.wishes}
-        self.current = {path: read(self.session, kind) for path, kind in kinds.items()}
+        lists = together(lambda kind: read(self.session, kind), list(kinds.values()))
+        self.current = dict(zip(kinds, lists, strict=True))
         self.refuse(self.current)
         made: list[Change] = []
         for path in kinds:

@@ -99,6 +99,39 @@ def test_only_what_differs_is_written_and_the_rest_stays(lab: PveLab) -> None:
     }
 
 
+def test_each_of_several_changes_of_the_file_is_guarded_by_its_digest(lab: PveLab) -> None:
+    """The first write makes the digest of the list old: the second one looks again."""
+    wishes = [{"name": name, "type": "dir", "path": f"/srv/{name}"} for name in ("one", "two")]
+    run(lab, *wishes)
+    outcome = truthful(lab, *({**wish, "disable": True} for wish in wishes), writes=2)
+    asked = [f"{entry.verb} {entry.path}" for entry in outcome.requests if entry.path.startswith("/storage")]
+    assert asked == ["GET /storage", "PUT /storage/one", "GET /storage", "PUT /storage/two"]
+
+
+def test_what_somebody_else_changes_between_two_writes_is_not_overwritten_unseen(lab: PveLab) -> None:
+    wishes = [{"name": name, "type": "dir", "path": f"/srv/{name}", "content": ["images"]} for name in ("one", "two")]
+    run(lab, *wishes)
+    definitions = lab.server.cluster.storages.definitions
+    wishes[1]["content"] = wishes[0]["content"] = ["iso"]
+    change = dict(definitions["two"])
+    lab.server.cluster.storages.define("two", change)
+
+    class Meddling(dict[str, t.Any]):
+        """Changes the second storage as soon as the first one is written."""
+
+        def __setitem__(self, name: str, options: t.Any) -> None:
+            super().__setitem__(name, options)
+            if name == "one" and "preallocation" not in change:
+                change["preallocation"] = "off"
+
+    lab.server.cluster.storages.definitions = Meddling(definitions)
+    outcome = run(lab, *wishes)
+    assert not outcome.result.get("failed"), outcome.result
+    assert any("somebody else has changed it meanwhile" in line for line in outcome.progress)
+    assert definition(lab, "two")["content"] == "iso"
+    assert definition(lab, "two")["preallocation"] == "off"
+
+
 def test_an_empty_value_takes_an_option_away(lab: PveLab) -> None:
     wish = {"name": "tank", "type": "dir", "path": "/srv/tank"}
     run(lab, {**wish, "nodes": ["pve1"], "retention": {"keep_last": 3}, "preallocation": "off"})
