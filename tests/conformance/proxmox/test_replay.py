@@ -113,7 +113,9 @@ def _reasons() -> t.Iterator[tuple[str, str]]:
             if line.startswith("#"):
                 why = [*([] if fresh else why), line.lstrip("# ")]
                 fresh = False
-            elif line.strip():
+            elif not line.strip():
+                fresh = True
+            else:
                 fresh = True
                 yield line.strip(), " ".join(why)
 
