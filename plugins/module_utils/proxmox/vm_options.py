@@ -67,7 +67,7 @@ def options_of(entry: Params) -> dict[str, options.Value]:
     if entry.get("boot_order") is not None:
         found["boot"] = _boot(entry["boot_order"])
     found.update(_cloud_init(entry.get("cloud_init") or {}))
-    _unset(entry.get("unset") or (), found)
+    _unset(entry, found)
     return found
 
 
@@ -97,11 +97,11 @@ def _numbers(entry: Params) -> dict[str, options.Value]:
     return found
 
 
-def _unset(names: t.Sequence[str], found: dict[str, options.Value]) -> None:
-    for name in names:
+def _unset(entry: Params, found: dict[str, options.Value]) -> None:
+    for name in entry.get("unset") or ():
         if name not in UNSETTABLE:
             raise InvalidInput(f"unset names {name!r}", hint=f"Known: {', '.join(sorted(UNSETTABLE))}.")
-        if found.get(UNSETTABLE[name], "") != "":
+        if entry.get(name) is not None or (name == "agent" and entry.get("agent_options")):
             raise InvalidInput(f"{name} is set and listed in unset", hint="Do one of them.")
         found[UNSETTABLE[name]] = ""
 

@@ -9,7 +9,7 @@ import dataclasses
 import re
 import typing as t
 
-from ..errors import AccessDenied, InvalidInput, Refused
+from ..errors import AccessDenied, Conflict, InvalidInput, Refused
 from ..task import Result, Task
 from . import guest_run, vm_clone
 from .connection import Connection
@@ -124,7 +124,7 @@ class _Planner(guest_run.Planner[VmState, Planned]):
                 return vmid
             try:
                 self.session.get("/cluster/nextid", {"vmid": vmid}, asked=f"ask whether the vmid {vmid} is free")
-            except Refused:
+            except (Conflict, Refused):
                 continue
             return vmid
         raise Refused("find a free vmid", of=self.session.of, answer=f"{_NUMBERS} in a row are taken", hint="Give one.")

@@ -441,3 +441,33 @@ def test_snippets_of_cloud_init_must_be_there(pve: PveLab) -> None:
     assert pve.config_of(300)["cicustom"] == "user=local:snippets/user.yml"
     truthful(pve, small(cloud_init={"storage": "local", "custom": {}}))
     assert not str(pve.config_of(300).get("cicustom", "")).strip()
+
+
+def test_a_copy_without_a_number_is_made_once(pve: PveLab) -> None:
+    made(pve, TEMPLATE)
+    wish = {key: value for key, value in clone(1, state="stopped").items() if key != "vmid"}
+    outcome = truthful(pve, wish)
+    assert outcome.result["vms"][0]["vmid"] == 100
+    assert pve.vmids() == [100, 9000]
+
+
+UPDATE_WRITES = 5  # options, a disk that goes, one that comes, one that grows, settings of that
+
+
+@pytest.mark.parametrize("fault", ["drop-before", "drop-after", "garbage"])
+@pytest.mark.parametrize("nth", range(1, UPDATE_WRITES + 1))
+def test_an_update_with_a_lost_answer_ends_well(pve: PveLab, fault: str, nth: int) -> None:
+    one = {"storage": "local", "size": "1G"}
+    made(pve, small(disks=[one, dict(one)]))
+    grown = {"storage": "local", "size": "2G", "ssd": True}
+    new = {"slot": "scsi2", "storage": "local", "size": "1G"}
+    wish = small(memory=1024, disks=[grown, {"state": "absent"}, new])
+    hit = pve.fault(fault, writes=True, nth=nth, verb="P*")
+    made(pve, wish)
+    assert hit.seen >= nth
+    pve.faults.clear()
+    assert made(pve, wish).changes == []
+    config = pve.config_of(300)
+    assert config["scsi0"].endswith("size=2G,ssd=1")
+    assert "scsi1" not in config and not any(key.startswith("unused") for key in config)
+    assert len(pve.volumes()) == 3, "the image and two disks"
