@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import json
 import pathlib
 import re
@@ -36,6 +37,8 @@ class Run:
     requests: dict[str, dict[str, int]]
     layers: list[Json]
     out: str
+    #: When it was over, in seconds since the epoch, as the ledger counts.
+    ended: float
 
     def joined(self) -> str:
         """The output as one line: callbacks fold long texts."""
@@ -51,6 +54,7 @@ class Lab:
 
     def run(self, playbook: str, *arguments: str, env: t.Mapping[str, str] | None = None) -> Run:
         done = self.simulated.run_playbook(playbook, *arguments, env=env)
+        ended = time.time()
         report = dict(done.run or {})
         return Run(
             rc=done.exit,
@@ -61,7 +65,13 @@ class Lab:
             requests=dict(report.get("requests", {})),
             layers=list(report.get("layers", [])),
             out=done.stdout + done.stderr,
+            ended=ended,
         )
+
+    def seconds_after(self, run: Run, verb: str, path: str) -> float:
+        """How long the run went on after its last request of this kind."""
+        asked = [one for one in self.ledger() if one["verb"] == verb and fnmatch.fnmatchcase(one["path"], path)]
+        return run.ended - float(asked[-1]["at"])
 
     def ledger(self, since: int = 0) -> list[Json]:
         return self.simulated.ledger(since)
