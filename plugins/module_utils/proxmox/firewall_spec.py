@@ -197,6 +197,8 @@ def _option(scope: Scope, name: str, value: t.Any) -> str | None:
         )
     if value is None or value == "":
         return None
+    if isinstance(value, (dict, list)):
+        raise InvalidInput(f"{name} is a {type(value).__name__}, not one value", hint="Write it as the API does.")
     return clean(option, value, name)
 
 

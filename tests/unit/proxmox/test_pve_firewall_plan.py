@@ -288,6 +288,7 @@ BAD: list[tuple[dict[str, t.Any], str]] = [
     ({"options": {"policy_in": "ALLOW"}}, "policy_in is 'ALLOW'. It can be ACCEPT, REJECT, DROP."),
     ({"options": {"enable": "perhaps"}}, "enable is 'perhaps', not true or false."),
     ({"scope": "node", "node": "pve1", "options": {"nf_conntrack_max": "many"}}, "nf_conntrack_max is 'many', no number."),
+    ({"options": {"log_ratelimit": {"rate": "1/second"}}}, "log_ratelimit is a dict, not one value. Write it as the API does."),
     ({"rules": [{**R, "dport": "80"}]}, "rules[0] has dport without proto. Ports belong to tcp or udp."),
     ({"rules": [R, {**R, "proto": "tcp", "dport": "99999"}]}, "rules[1]: dport '99999' is no port. Write 443, 80,443 or 8000:8010."),
     ({"rules": [{**R, "action": "ALLOW"}]}, "rules[0]: action is 'ALLOW'. It can be ACCEPT, REJECT, DROP."),
