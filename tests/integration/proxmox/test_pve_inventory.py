@@ -132,6 +132,14 @@ def test_the_preferred_network_goes_before_all_else(lab: InventoryLab) -> None:
     assert plain(seen.hosts["web"])["proxmox_addresses"] == ["10.9.0.4", "192.168.30.11", "10.244.0.1"]
 
 
+def test_an_old_agent_on_windows_that_does_not_know_the_question_is_a_silent_one(lab: InventoryLab) -> None:
+    lab.vm(101, "win", ostype="win11", running=True, agent="enabled=1,type=isa")
+    lab.agents.interfaces[101] = t.cast("t.Any", {"error": {"class": "CommandNotFound", "desc": "not found"}})
+    seen = lab.inventory(facts=["agent"])
+    assert seen.exit == 0 and seen.text == "" and sorted(seen.hosts) == ["win"]
+    assert "ansible_host" not in seen.hosts["win"] and seen.group("proxmox_os_windows") == ["win"]
+
+
 def test_an_agent_that_may_not_be_asked_is_said_once_for_all_guests(tmp_path: pathlib.Path) -> None:
     # A right of the role is missing besides, so that the judge of all requests knows that a refusal is meant.
     fewer = [right for right in ROLE if right not in ("VM.GuestAgent.Audit", "Datastore.Allocate")]
