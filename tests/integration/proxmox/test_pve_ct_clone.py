@@ -171,3 +171,35 @@ def test_a_move_that_goes_wrong_is_told_or_made_good(cluster: PveLab, fault: str
     made(cluster, wish)
     assert config_of(cluster, 310, "pve2")
     assert made(cluster, wish).changes == []
+
+
+# -- high availability, nodes that are off -------------------------------------------------------------------------------
+
+
+def under_ha(cluster: PveLab, vmid: int = 310) -> None:
+    with cluster.session() as session:
+        session.post("/cluster/ha/resources", {"sid": f"ct:{vmid}", "state": "started"}, asked="put it under HA")
+
+
+def test_a_container_under_high_availability_is_waited_for(cluster: PveLab) -> None:
+    """Its tasks end when the request is written down; what the manager does about it takes longer."""
+    made(cluster)
+    under_ha(cluster)
+    outcome = truthful(cluster, with_(state="stopped"))
+    assert outcome.actions == ["ct/310 stop"]
+    assert status_of(cluster) == "stopped"
+    assert truthful(cluster).actions == ["ct/310 start"]
+    moved = truthful(cluster, with_(node="pve2", migrate=True, allow_restart=True))
+    assert moved.actions == ["ct/310 update"]
+    assert status_of(cluster, 310, "pve2") == "running"
+    gone = truthful(cluster, {"vmid": 310, "state": "absent"})
+    assert gone.actions == ["ct/310 stop", "ct/310 delete"]
+    with cluster.session() as session:
+        assert session.get("/cluster/ha/resources") == []
+
+
+def test_a_node_that_is_off_is_said_and_nothing_is_written(cluster: PveLab) -> None:
+    cluster.server.cluster.nodes["pve2"].online = False
+    outcome = cts(cluster, with_(node="pve2"))
+    assert "pve2" in outcome.result["msg"] and "offline" in outcome.result["msg"]
+    assert outcome.writes == []
