@@ -157,7 +157,7 @@ def read(session: Session, wishes: Wishes, warn: t.Callable[[str], None]) -> Cur
 
 
 def _acls(session: Session) -> dict[Acl, bool]:
-    listed = session.get("/access/acl", asked="list the ACLs")
+    listed = records.listing(session, "/access/acl", "ugid", asked="list the ACLs")
     return {
         Acl(str(one["path"]), str(one["type"]), str(one["ugid"]), str(one["roleid"])): str(one.get("propagate", 1))
         == "1"
@@ -166,7 +166,9 @@ def _acls(session: Session) -> dict[Acl, bool]:
 
 
 def _realms(session: Session) -> frozenset[str]:
-    return frozenset(str(one["realm"]) for one in session.get("/access/domains", asked="list the realms"))
+    return frozenset(
+        str(one["realm"]) for one in records.listing(session, "/access/domains", "realm", asked="list the realms")
+    )
 
 
 def _wrong(session: Session, wishes: Wishes, users: records.Current, warn: t.Callable[[str], None]) -> frozenset[str]:

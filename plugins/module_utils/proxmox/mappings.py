@@ -13,7 +13,7 @@ from ..task import Result, Task
 from . import propertystring as ps
 from . import rights
 from .connection import Connection
-from .records import FLAG, TEXT, Field, Form, Kind, Operation, Raw, Records, Wish
+from .records import FLAG, TEXT, Field, Form, Kind, Operation, Raw, Records, Wish, listing
 from .session import Session
 
 #: What a device is described by, by kind: what is required first.
@@ -184,7 +184,7 @@ def check_nodes(session: Session, operations: t.Sequence[Operation]) -> None:
     named = {device["node"]: one for one in operations for device in _devices(one.send.get("map", ()))}
     if not named:
         return
-    there = {str(entry["node"]) for entry in session.get("/nodes", asked="list the nodes")}
+    there = {str(entry["node"]) for entry in listing(session, "/nodes", "node", asked="list the nodes")}
     for node, operation in sorted(named.items()):
         if node not in there:
             raise InvalidInput(

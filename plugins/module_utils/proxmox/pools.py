@@ -15,6 +15,7 @@ from ..task import Result, Task
 from . import guest_run, rights
 from .connection import Connection
 from .pool_plan import Current, Members, Operation, Pool, State, additions, needs, plan, wanted
+from .records import listing
 from .session import Session
 from .vm_state import together
 
@@ -85,7 +86,7 @@ class _Planner:
 
 def read(session: Session, pools: t.Sequence[Pool], planned: Members) -> Current:
     """One list, one request for each pool that is there, and what there is to put into pools when something is."""
-    listed = session.get("/pools", asked="list the pools")
+    listed = listing(session, "/pools", "poolid", asked="list the pools")
     names = frozenset(str(entry["poolid"]) for entry in listed)
     there = [pool.name for pool in pools if pool.name in names]
     states = dict(zip(there, together(lambda name: _state(session, name), there), strict=True))
@@ -99,7 +100,7 @@ def read(session: Session, pools: t.Sequence[Pool], planned: Members) -> Current
 
 
 def _state(session: Session, name: str) -> State:
-    found = session.get("/pools", {"poolid": name}, asked=f"read the pool {name}")
+    found = listing(session, "/pools", "members", {"poolid": name}, asked=f"read the pool {name}")
     entry = found[0] if found else {}
     members = entry.get("members") or []
     return State(
@@ -112,12 +113,12 @@ def _state(session: Session, name: str) -> State:
 
 
 def _guests(session: Session, planned: t.Iterable[int]) -> dict[int, str]:
-    found = session.get("/cluster/resources", {"type": "vm"}, asked="list the guests of the cluster")
+    found = listing(session, "/cluster/resources", "vmid", {"type": "vm"}, asked="list the guests of the cluster")
     return {**dict.fromkeys(planned, ""), **{int(one["vmid"]): str(one.get("pool") or "") for one in found}}
 
 
 def _storages(session: Session, planned: frozenset[str]) -> frozenset[str]:
-    return planned | {str(one["storage"]) for one in session.get("/storage", asked="list the storages")}
+    return planned | {str(one["storage"]) for one in listing(session, "/storage", "storage", asked="list the storages")}
 
 
 def _report(pools: t.Sequence[Pool], made: Plan) -> list[dict[str, t.Any]]:

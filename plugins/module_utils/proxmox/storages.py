@@ -10,7 +10,7 @@ import typing as t
 from ..errors import InvalidInput
 from ..task import Result, Task
 from .connection import Connection
-from .records import Current, Operation, Records, Wish
+from .records import Current, Operation, Records, Wish, listing
 from .session import Session
 from .storage_types import ANY, FIELDS, NAME, TYPES, StorageType, option_of
 
@@ -23,7 +23,7 @@ def converge(task: Task) -> Result:
     with Session(connection, progress=task.progress) as session:
         records = Storages(session, wishes, check=check_nodes)
         plan = records.look_and_plan().plan
-        report = _report(wishes, records.current["/storage"], {change.resource for change in plan})
+        report = _report(wishes, records.current.get("/storage", {}), {change.resource for change in plan})
         if not task.check_mode:
             records.carry_out()
         return task.result(plan, storages=report)
@@ -51,7 +51,7 @@ def check_nodes(session: Session, operations: t.Sequence[Operation]) -> None:
     named = {node: one.name for one in operations for node in str(one.send.get("nodes", "")).split(",") if node}
     if not named:
         return
-    there = {str(entry["node"]) for entry in session.get("/nodes", asked="list the nodes")}
+    there = {str(entry["node"]) for entry in listing(session, "/nodes", "node", asked="list the nodes")}
     for node, storage in sorted(named.items()):
         if node not in there:
             raise InvalidInput(

@@ -12,6 +12,7 @@ import pytest
 from playing import play, tasks_of, without_ways
 from pve_lab import Outcome, PveLab
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.session import Session
 from ansible_collections.groundwork.homelab.plugins.modules import (
     proxmox_access,
     proxmox_backup_job,
@@ -167,6 +168,31 @@ def test_a_server_that_is_busy_is_asked_again(lab: PveLab, name: str, status: in
     case = CASES[name]
     lab.fault("answer", writes=True, path=f"{case.path}*", status=status, text=text)
     settled(lab, case, case.create, lab.run(case.module, **case.create))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "container"])
+@pytest.mark.parametrize("data", [None, {}, "text", [1], [{"strange": 1}]])
+def test_json_that_is_something_else_is_said(
+    lab: PveLab, monkeypatch: pytest.MonkeyPatch, name: str, data: t.Any
+) -> None:
+    case = CASES[name]
+    real = Session.get
+
+    def strange(session: Session, path: str, query: t.Any = None, *, asked: str = "") -> t.Any:
+        return data if path == case.listed else real(session, path, query, asked=asked)
+
+    monkeypatch.setattr(Session, "get", strange)
+    outcome = lab.run(case.module, **case.create)
+    assert outcome.result["error"]["kind"] == "ServerFault"
+    assert "the answer is JSON, but no list of records with" in outcome.result["msg"]
+    assert outcome.writes == []
+
+
+def test_nothing_wished_is_nothing_done(lab: PveLab) -> None:
+    for module, option in ((proxmox_storage, "storages"), (proxmox_pool, "pools"), (proxmox_mapping, "mappings")):
+        outcome = lab.run(module, **{option: []})
+        assert (outcome.changes, outcome.writes) == ([], [])
+    assert lab.run(proxmox_access).requests == []
 
 
 @pytest.mark.parametrize("name", CASES)
