@@ -14,9 +14,13 @@ import pathlib
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+#: Names the folder; without it nothing is written: other runs of the same tests would mix in.
+VARIABLE = "GROUNDWORK_CONFORMANCE"
+
+
 def folder() -> pathlib.Path:
     """Where the files of this run lie; ``make conformance`` empties it first."""
-    return pathlib.Path(os.environ.get("GROUNDWORK_CONFORMANCE", ROOT / ".cache" / "conformance"))
+    return pathlib.Path(os.environ.get(VARIABLE, ROOT / ".cache" / "conformance"))
 
 
 @dataclasses.dataclass
@@ -35,6 +39,8 @@ class Judgement:
     notes: list[str] = dataclasses.field(default_factory=list)
 
     def write(self) -> None:
+        if VARIABLE not in os.environ:
+            return
         where = folder()
         where.mkdir(parents=True, exist_ok=True)
         text = json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, ensure_ascii=False)

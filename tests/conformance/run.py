@@ -36,11 +36,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--report", type=pathlib.Path, default=ROOT / "docs" / "conformance.md")
     given = parser.parse_args()
+    os.environ[judgement.VARIABLE] = str(judgement.folder())
     shutil.rmtree(judgement.folder(), ignore_errors=True)
     here = {name: value for name, value in os.environ.items() if name not in ("PVE", "TALOS")}
     fine = [
         _pytest("recordings and descriptions", ["tests/conformance"], here),
-        _pytest("requests of the Proxmox room", ["tests/integration/proxmox"], here),
+        _pytest("requests of the Proxmox room", ["-n", "2", "--dist", "worksteal", "tests/integration/proxmox"], here),
     ]
     if os.environ.get("PVE"):
         fine.append(_pytest(f"Proxmox VE at {os.environ['PVE']}", ["tests/integration/proxmox"], os.environ))

@@ -33,8 +33,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         item.config.stash[_OUTCOMES][item.nodeid] = (report.outcome, report.longreprtext)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: t.Any, error: object) -> None:
+    """What a worker has seen."""
+    seen = getattr(node, "workeroutput", {}).get("proxmox")
+    if seen:
+        node.config.stash[_SESSION].add(seen["judge"])
+        node.config.stash[_OUTCOMES].update({name: tuple(one) for name, one in seen["outcomes"].items()})
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     judge = session.config.stash[_SESSION]
+    if hasattr(session.config, "workeroutput"):
+        seen = {"judge": judge.as_data(), "outcomes": dict(session.config.stash[_OUTCOMES])}
+        session.config.workeroutput["proxmox"] = seen
+        return
     if ENVIRONMENT.get("PVE"):
         requests_judge.of_a_real_one(ENVIRONMENT["PVE"], session.config.stash[_OUTCOMES]).write()
     elif judge.cases:

@@ -71,6 +71,19 @@ class RequestsJudge:
         if seen.status == "403" and not case.fewer_rights:
             case.problems.append(f"403 {seen.method} {seen.path} as {seen.caller}: {seen.text}")
 
+    def as_data(self) -> dict[str, t.Any]:
+        """For another process, see :meth:`add`."""
+        counts = {name: [[*kind, count] for kind, count in getattr(self, name).items()] for name in ("seen", "as_root")}
+        return {"cases": [dataclasses.asdict(case) for case in self.cases], **counts}
+
+    def add(self, data: t.Mapping[str, t.Any]) -> None:
+        """What a judge in another process has seen."""
+        self.cases += [Case(**case) for case in data["cases"]]
+        for name in ("seen", "as_root"):
+            for method, path, count in data[name]:
+                kinds = getattr(self, name)
+                kinds[method, path] = kinds.get((method, path), 0) + count
+
     def judgement(self) -> judgement.Judgement:
         unrecorded = sorted(f"{method} {path}" for method, path in self.seen.keys() - api_judge.recorded())
         meant = [case for case in self.cases if case.on_purpose and case.problems]
