@@ -326,7 +326,9 @@ options:
         type: list
         elements: str
       pool:
-        description: Pool that the container belongs to. It must exist, and the right Pool.Audit is needed to see who belongs to it.
+        description:
+          - Pool that the container belongs to. It must exist, and the right Pool.Audit is needed to see who belongs to it.
+          - An empty text takes the container out of its pool.
         type: str
       startup:
         description: Order and delays at the node's start, such as V(order=3,up=60,down=60).
@@ -375,7 +377,7 @@ notes:
   - Rights that are needed, on C(/vms) or on C(/pool/<pool>) unless said otherwise - VM.Audit to look; VM.Allocate, VM.Config.Disk,
     VM.Config.Options, and Datastore.AllocateSpace on C(/storage/<storage>) and SDN.Use on C(/sdn/zones/localnetwork/<bridge>) to
     create; VM.Clone on the source of a clone; VM.Config.CPU, VM.Config.Memory, VM.Config.Disk, VM.Config.Network and
-    VM.Config.Options to configure, VM.Allocate for V(nesting); VM.PowerMgmt to start and stop; VM.Migrate to move; VM.Allocate to
+    VM.Config.Options to configure, VM.Allocate for V(nesting); VM.PowerMgmt to start and stop; VM.Migrate to move; Pool.Allocate on the pool to change who belongs to it; VM.Allocate to
     delete; Sys.Modify on C(/) to create a privileged container; Datastore.Audit, SDN.Audit, Pool.Audit and Sys.Audit on
     C(/nodes/<node>) so that mistakes can be said beforehand. A token needs them as well as its user.
   - A right that is missing is named before anything is written, as far as the server tells what rights there are.

@@ -12,7 +12,7 @@ from ..waiting import Pending, wait_for
 from . import ct_difference as differ
 from . import ct_options as options
 from . import propertystring as ps
-from .ct_plan import CloneFrom, Create, Destroy, Migrate, Power, Update
+from .ct_plan import CloneFrom, Create, Destroy, Migrate, Power, Update, update_of
 from .ct_spec import Container
 from .guest_apply import GuestApplier
 from .session import segment
@@ -51,8 +51,7 @@ class Applier(GuestApplier):
             raise NotFound(asked, of=self.session.of, answer="the clone was made, but cannot be seen")
         found = differ.difference(ct, state)
         if found:
-            put, delete, resizes, pool = found.put, found.delete, found.resizes, found.pool
-            self._update(Update(ct, state.node, state.digest, put, delete, resizes, pool))
+            self._update(update_of(ct, state, found))
 
     def _update(self, operation: Update) -> None:
         """A volume that grows gets its other settings after that: on a running container they wait for a restart,
@@ -65,6 +64,11 @@ class Applier(GuestApplier):
             form["delete"] = ",".join(operation.delete)
         guard = {"digest": operation.digest} if operation.digest else {}
         self.session.progress(asked)
+        unprotected = form.get("protection") == 0 or "protection" in operation.delete
+        if unprotected and any(key.startswith("mp") for key in operation.delete):
+            # The server judges the mounts that go by the protection from before the request.
+            self._put(path, {"protection": form.pop("protection", 0), **guard}, f"{asked} (protection)")
+            guard = {}
         if form:
             self._put(path, {**form, **guard}, f"{asked} ({', '.join(sorted(form))})")
         self._resize(ct, operation.node, operation.resizes)
@@ -73,6 +77,9 @@ class Applier(GuestApplier):
         if operation.pool:
             pool = {"poolid": operation.pool, "vms": str(ct.vmid), "allow-move": 1}
             self.session.put("/pools", pool, asked=f"put {ct.title} into the pool {operation.pool}")
+        if operation.leaves:
+            pool = {"poolid": operation.leaves, "vms": str(ct.vmid), "delete": 1}
+            self.session.put("/pools", pool, asked=f"take {ct.title} out of the pool {operation.leaves}")
 
     def _put(self, path: str, form: dict[str, t.Any], asked: str) -> None:
         """What a running container does not take is kept as pending, and said with a 400."""

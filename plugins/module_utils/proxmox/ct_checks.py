@@ -37,7 +37,7 @@ def check_same(ct: Container, state: VmState) -> None:
 
 
 def check_pool(ct: Container, state: VmState | None, around: Surroundings) -> None:
-    guest_checks.check_pool(ct.title, ct.pool, state.pool if state else "", around)
+    guest_checks.check_pool(ct.title, ct.pool or "", state.pool if state else "", around)
 
 
 def check_new(

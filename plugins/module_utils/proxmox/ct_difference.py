@@ -20,17 +20,19 @@ from .vm_state import VmState
 
 @dataclasses.dataclass
 class Difference:
-    """What to send, and what a plan shows of it; false when nothing differs. ``resizes`` are sizes in bytes by slot."""
+    """What to send, and what a plan shows of it; false when nothing differs. ``resizes`` are sizes in bytes by slot,
+    ``leaves`` is the pool that it leaves for none."""
 
     put: form.Form = dataclasses.field(default_factory=dict)
     delete: tuple[str, ...] = ()
     resizes: dict[str, int] = dataclasses.field(default_factory=dict)
     pool: str = ""
+    leaves: str = ""
     before: dict[str, t.Any] = dataclasses.field(default_factory=dict)
     after: dict[str, t.Any] = dataclasses.field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.put or self.delete or self.resizes or self.pool)
+        return bool(self.put or self.delete or self.resizes or self.pool or self.leaves)
 
     def set(self, key: str, before: Value | None, value: Value, shown: t.Any = None) -> None:
         self.put[key] = value
@@ -77,8 +79,8 @@ def difference(ct: Container, state: VmState) -> Difference:
         _mount(ct, mount, state, found)
     for device in ct.devices:
         _device(device, state, found)
-    if ct.pool and ct.pool != state.pool:
-        found.pool = ct.pool
+    if ct.pool is not None and ct.pool != state.pool:
+        found.pool, found.leaves = ct.pool, "" if ct.pool else state.pool
         found.show("pool", state.pool or None, ct.pool)
     return found
 
@@ -127,6 +129,7 @@ def _mount(ct: Container, mount: Mount, state: VmState, found: Difference) -> No
     text = state.config.get(mount.slot)
     if mount.absent:
         if text is not None:
+            _unprotected(ct, mount, state)
             found.unset(mount.slot, text)
         return
     if text is None:
@@ -145,6 +148,14 @@ def _mount(ct: Container, mount: Mount, state: VmState, found: Difference) -> No
         wanted["size"] = ps.size_text(size)
     if size or mount.slot in found.put:
         found.show(mount.slot, text, options.render_mount(wanted))
+
+
+def _unprotected(ct: Container, mount: Mount, state: VmState) -> None:
+    """Protection may go in the same run: it is taken off first."""
+    if int(ct.options.get("protection", state.config.get("protection")) or 0):
+        raise InvalidInput(
+            f"{ct.title} is protected, so {mount.slot} cannot be taken away", hint="Set protection to false for that."
+        )
 
 
 def _comparable_mount(mount: t.Mapping[str, str]) -> ps.Properties:

@@ -34,7 +34,11 @@ def creation(ct: Container) -> tuple[Form, dict[str, t.Any]]:
             form[nic.slot] = options.render_network(network(nic))
             shown[nic.slot] = shown_network(nic)
     features = ps.render({key: value for key, value in ct.features.items() if value})
-    more = {"features": features, **{one.slot: device(one) for one in ct.devices if not one.absent}, "pool": ct.pool}
+    more = {
+        "features": features,
+        **{one.slot: device(one) for one in ct.devices if not one.absent},
+        "pool": ct.pool or "",
+    }
     for key, value in more.items():
         if value:
             form[key] = shown[key] = value
@@ -49,7 +53,7 @@ def cloning(ct: Container, clone: Clone, source_node: str) -> Form:
     form: Form = {"newid": ct.vmid, "hostname": ct.hostname}
     if clone.full is not None:
         form["full"] = int(clone.full)
-    more = {"snapname": clone.snapshot, "storage": clone.storage, "pool": ct.pool}
+    more = {"snapname": clone.snapshot, "storage": clone.storage, "pool": ct.pool or ""}
     more["target"] = ct.node if ct.node != source_node else ""
     return {**form, **{key: value for key, value in more.items() if value}}
 

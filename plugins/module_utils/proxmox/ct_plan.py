@@ -53,6 +53,7 @@ class Update:
     delete: tuple[str, ...]
     resizes: t.Mapping[str, int]
     pool: str
+    leaves: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +198,7 @@ def _clone(ct: Container, clone: Clone, sources: Sources) -> Change:
         source.pool,
         forms.cloning(ct, clone, source.node),
         predicted,
-        _update(ct, predicted, found),
+        update_of(ct, predicted, found),
     )
     how = "linked" if clone.full is False or (clone.full is None and source.template) else "full"
     after = {"node": ct.node, "clone": f"{clone.source} ({how})", "hostname": ct.hostname, **found.after}
@@ -218,7 +219,7 @@ def cloned(ct: Container, source: VmState) -> VmState:
             network.pop("hwaddr", None)
             config[key] = options.render_network(network)
     config["hostname"] = ct.hostname
-    return VmState(ct.vmid, "lxc", ct.node, ct.hostname, pool=ct.pool, config=config)
+    return VmState(ct.vmid, "lxc", ct.node, ct.hostname, pool=ct.pool or "", config=config)
 
 
 def _gone(ct: Container, state: VmState) -> list[Change]:
@@ -246,7 +247,7 @@ def _existing(ct: Container, state: VmState) -> Planned:
     pending = tuple(sorted({*waiting, *state.pending}))
     if found:
         note = NEEDS_RESTART if waiting else ""
-        operation = _update(ct, state, found)
+        operation = update_of(ct, state, found)
         changes.append(Change(f"ct/{ct.vmid}", "update", found.before, found.after, note, operation))
     if not state.running:
         changes += [_power(ct, state.node, "start")] if ct.runs else []
@@ -260,8 +261,8 @@ def _existing(ct: Container, state: VmState) -> Planned:
     return Planned(Plan.of(changes), warnings, {ct.vmid: pending} if pending else {})
 
 
-def _update(ct: Container, state: VmState, found: differ.Difference) -> Update:
-    return Update(ct, state.node, state.digest, found.put, found.delete, found.resizes, found.pool)
+def update_of(ct: Container, state: VmState, found: differ.Difference) -> Update:
+    return Update(ct, state.node, state.digest, found.put, found.delete, found.resizes, found.pool, found.leaves)
 
 
 def _migration(ct: Container, state: VmState) -> Change:

@@ -97,7 +97,9 @@ def needed(operation: t.Any, current: Current) -> list[Need]:
     if kind == "CloneFrom":
         return _cloned(paths, operation)
     if kind == "Update":
-        return _updated(paths, operation, current[ct.vmid].config) + _pool(paths, ct.title, operation.pool)
+        return _updated(paths, operation, current[ct.vmid].config) + _pool(
+            paths, ct.title, operation.pool or operation.leaves
+        )
     if kind == "Destroy":
         return [Need(paths, ("VM.Allocate",), f"delete {ct.title}")]
     if kind == "Migrate":
@@ -183,7 +185,7 @@ def _bridge(title: str, key: str, value: str) -> list[Need]:
 def _pool(paths: tuple[str, ...], title: str, pool: str) -> list[Need]:
     if not pool:
         return []
-    why = f"put {title} into the pool {pool}"
+    why = f"put {title} into the pool {pool} or take it out"
     return [
         Need((f"/pool/{pool}",), ("Pool.Allocate",), why),
         Need(paths, ("VM.Allocate", "Permissions.Modify"), why),

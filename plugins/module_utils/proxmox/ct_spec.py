@@ -69,7 +69,7 @@ class Container:
     unprivileged: bool | None = None
     ssh_keys: str = ""
     password: str = dataclasses.field(default="", repr=False)
-    pool: str = ""
+    pool: str | None = None
     allow_restart: bool = False
     migrate: bool = False
 
@@ -142,7 +142,7 @@ def _container(entry: Params) -> Container:
         unprivileged=entry.get("unprivileged"),
         ssh_keys="\n".join(key.strip() for key in entry.get("ssh_keys") or []),
         password=_password(entry.get("password") or ""),
-        pool=entry.get("pool") or "",
+        pool=entry.get("pool"),
         allow_restart=bool(entry.get("allow_restart")),
         migrate=bool(entry.get("migrate")),
     )

@@ -58,7 +58,7 @@ class Planner(guest_run.Planner[VmState, Planned]):
         """The containers; the sources of clones only where there is something to clone."""
         self.lists = GuestLists(self.session, "lxc")
         nodes = {ct.node for ct in self.containers if ct.node}
-        whole = any(ct.pool for ct in self.containers)
+        whole = any(ct.pool is not None for ct in self.containers)
         found = read(self.session, self.vmids, "lxc", self.lists.find(self.vmids, nodes, whole=whole))
         clones = [ct.clone for ct in self.containers if ct.clone and ct.state != "absent" and ct.vmid not in found]
         more = {clone.source for clone in clones} - set(found)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import typing as t
 
 import pve_containers as containers
@@ -250,6 +251,16 @@ def test_a_protected_container_is_not_deleted(lab: PveLab) -> None:
     assert made(lab, {"vmid": 310, "state": "absent"}).actions == ["ct/310 delete"]
 
 
+def test_a_mount_of_a_protected_container_goes_only_without_the_protection(lab: PveLab) -> None:
+    made(lab, with_(state="stopped", protection=True))
+    wish = with_(state="stopped", mounts=[{"slot": "mp0", "state": "absent"}])
+    outcome = cts(lab, wish)
+    assert outcome.result["msg"].startswith("CT 310 (traefik) is protected, so mp0 cannot be taken away.")
+    assert outcome.writes == []
+    assert truthful(lab, {**wish, "protection": False}).actions == ["ct/310 update"]
+    assert "unused0" in config_of(lab)
+
+
 def test_it_cannot_become_privileged(lab: PveLab) -> None:
     made(lab)
     outcome = cts(lab, with_(unprivileged=False))
@@ -271,6 +282,21 @@ def test_a_container_is_made_in_a_pool(lab: PveLab) -> None:
     missing = cts(lab, with_(pool="lba"))
     assert "is to be in the pool 'lba', which does not exist. There are: lab" in missing.result["msg"]
     assert truthful(lab, with_(pool="lab")).changes[0]["after"]["pool"] == "lab"
+    refused = cts(lab, with_(pool="other"))
+    assert "is to be in the pool 'other', which does not exist. There are: lab." in refused.result["msg"]
+    assert refused.writes == []
+
+
+def test_a_container_changes_its_pool_and_leaves_it(tmp_path: pathlib.Path) -> None:
+    with PveLab(tmp_path, also={"AnsiblePools": ("/pool",)}) as lab:
+        containers.put_template(lab)
+        with lab.session() as session:
+            for pool in ("one", "two"):
+                session.post("/pools", {"poolid": pool}, asked="make a pool")
+        made(lab, with_(pool="one"))
+        assert truthful(lab, with_(pool="two")).changes[0]["before"] == {"pool": "one"}
+        assert truthful(lab, with_(pool="")).changes[0]["before"] == {"pool": "two"}
+        assert made(lab).changes == []
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ class Model:
     def put(self, path: str, form: t.Any, *, asked: str) -> t.Any:
         self.writes.append(("PUT", path, dict(form)))
         if path == "/pools":
-            self.guests[int(form["vms"])].pool = form["poolid"]
+            self.guests[int(form["vms"])].pool = "" if form.get("delete") else form["poolid"]
             return None
         guest = self.guests[int(path.split("/")[4])]
         if path.endswith("/resize"):

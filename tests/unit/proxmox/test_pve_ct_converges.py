@@ -90,7 +90,7 @@ options = {
     "unprivileged": optional(st.just(True)),
     "ssh_keys": optional(st.just(["ssh-ed25519 AAAA a@b"])),
     "password": optional(st.just("not a real secret")),
-    "pool": optional(st.sampled_from(["lab", "other"])),
+    "pool": optional(st.sampled_from(["lab", "other", ""])),
     "state": st.sampled_from(["started", "stopped", "present", "absent"]),
     "allow_restart": st.booleans(),
     "unset": st.lists(
