@@ -141,7 +141,7 @@ class ExternalPve(PveLab):
                 if entry.get("protected"):
                     await ask("PUT", path, {"protected": 0})
                 await self._task(await ask("DELETE", path))
-        for pool in pools:
+        for pool in sorted(pools, key=lambda name: -name.count("/")):  # those below others first
             await self._empty_pool(pool)
 
     async def _empty_pool(self, pool: str) -> None:

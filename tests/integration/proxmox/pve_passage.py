@@ -180,7 +180,30 @@ class Passage:
             return self._refuse(
                 f"{request.method} {path} would change more than guests, pools and files of the tests' own"
             )
-        return self._back(path, *await self._send(request.method, there, sent, headers))
+        moved = str(sent.get("vms", "")) if request.method == "PUT" and path.startswith("/pools") else ""
+        if moved and not _on(sent.get("delete")):
+            await self._out_of_our_pool(moved)
+        answer = self._back(path, *await self._send(request.method, there, sent, headers))
+        if moved:
+            await self._into_our_pool(moved)
+        return answer
+
+    async def _out_of_our_pool(self, vmids: str) -> None:
+        """Guests of no pool, to a test, are in one of ours: before a test puts them in a pool they leave it."""
+        mine = {
+            str(one.get("vmid")) for one in (await self.ask("GET", "/pools", {"poolid": POOL}))[0].get("members", [])
+        }
+        going = [vmid for vmid in vmids.split(",") if vmid in mine]
+        if going:
+            await self.ask("PUT", "/pools", {"poolid": POOL, "vms": ",".join(going), "delete": 1})
+
+    async def _into_our_pool(self, vmids: str) -> None:
+        """No guest of the tests is ever without a pool: it would not be removed."""
+        guests = await self.ask("GET", "/cluster/resources", {"type": "vm"})
+        there = {str(one["vmid"]): one.get("pool") for one in guests}
+        homeless = [vmid for vmid in vmids.split(",") if vmid in there and not there[vmid]]
+        if homeless:
+            await self.ask("PUT", "/pools", {"poolid": POOL, "vms": ",".join(homeless)})
 
     def _refuse(self, why: str) -> tuple[int, str, bytes]:
         self.beyond.append(why)
@@ -228,6 +251,10 @@ class Passage:
         if "storage" in entry and (entry.get("type") == "storage" or path.endswith("/storage")):
             return entry["storage"] in self.names.storages.values()
         return True
+
+
+def _on(value: t.Any) -> bool:
+    return str(value or "0").lower() in ("1", "true", "yes", "on")
 
 
 def _answered(fault: Fault) -> aiohttp.web.Response:
