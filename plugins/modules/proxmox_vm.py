@@ -519,7 +519,7 @@ options:
     elements: str
     default: []
   shutdown_timeout:
-    description: Seconds that a guest has to shut down before it is switched off.
+    description: Seconds that a guest has to shut down before it is switched off. Has to be shorter than O(task_timeout).
     type: int
     default: 180
 extends_documentation_fragment:

@@ -31,6 +31,9 @@ _NUMBERS = 1000
 def converge(task: Task) -> Result:
     """The module ``proxmox_vm``."""
     vms = wanted(task.params["vms"])
+    shutdown_timeout = 180 if task.params.get("shutdown_timeout") is None else int(task.params["shutdown_timeout"])
+    if shutdown_timeout < 1:
+        raise InvalidInput(f"shutdown_timeout is {shutdown_timeout} seconds", hint="It must be at least 1.")
     connection = Connection.of(task.params)
     task.secret(connection.password, connection.token_secret)
     task.secret(*(vm.cloud_init.password for vm in vms if vm.cloud_init))
@@ -42,7 +45,7 @@ def converge(task: Task) -> Result:
         for warning in planned.warnings:
             task.warn(warning)
         if not task.check_mode:
-            applier = Applier(session, tasks, shutdown_timeout=task.params.get("shutdown_timeout") or 180)
+            applier = Applier(session, tasks, shutdown_timeout=shutdown_timeout)
             guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
         return task.result(planned.plan, vms=report)
 

@@ -42,11 +42,20 @@ def put(lab: PveLab, vmid: int = 300, **options: t.Any) -> None:
 
 @pytest.fixture
 def iso(pve: PveLab) -> str:
-    folder = pve.config.root / "pve1" / "local" / "template" / "iso"
-    folder.mkdir(parents=True)
-    (folder / "debian.iso").write_bytes(b"\0" * 40000)
-    (folder / "other.iso").write_bytes(b"\0" * 50000)
+    pve.put_file("iso", "debian.iso", b"\0" * 40000)
+    pve.put_file("iso", "other.iso", b"\0" * 50000)
     return "local:iso/debian.iso"
+
+
+@pytest.fixture
+def fast(pve: PveLab) -> str:
+    """A second storage, where storages may be made."""
+    assert pve.config.storages
+    with pve.session() as session:
+        session.post(
+            "/storage", {"storage": "fast", "type": "dir", "path": "/srv/fast", "content": "images"}, asked="make"
+        )
+    return "fast"
 
 
 def test_a_desktop_with_everything_is_made_as_it_was_planned(pve: PveLab, iso: str) -> None:
@@ -134,13 +143,9 @@ def test_a_protected_vm_keeps_its_disks_and_says_so_beforehand(pve: PveLab) -> N
     assert pve.config_of(300)["protection"] == 1
 
 
-def test_a_disk_is_moved_only_if_that_is_allowed(pve: PveLab) -> None:
-    with pve.session() as session:
-        session.post(
-            "/storage", {"storage": "fast", "type": "dir", "path": "/srv/fast", "content": "images"}, asked="make"
-        )
+def test_a_disk_is_moved_only_if_that_is_allowed(pve: PveLab, fast: str) -> None:
     made(pve, small(state="started", disks=[{"storage": "local", "size": "1G", "ssd": True}]))
-    wish = small(state="started", disks=[{"storage": "fast", "size": "2G", "ssd": True, "backup": False}])
+    wish = small(state="started", disks=[{"storage": fast, "size": "2G", "ssd": True, "backup": False}])
     refused = vms(pve, wish)
     assert (
         "Disk scsi0 of VM 300 (small) lies on the storage 'local', wanted is 'fast'. Set move_disks"
@@ -148,7 +153,7 @@ def test_a_disk_is_moved_only_if_that_is_allowed(pve: PveLab) -> None:
     )
     assert refused.writes == []
     truthful(pve, {**wish, "move_disks": True})
-    assert pve.config_of(300)["scsi0"].startswith("fast:300/")
+    assert pve.config_of(300)["scsi0"].startswith(f"{fast}:300/")
     assert pve.config_of(300)["scsi0"].endswith("backup=0,size=2G,ssd=1")
     assert pve.volumes() == ["local:import/there.qcow2"]
 
@@ -179,16 +184,12 @@ def test_copies_of_a_template_get_what_differs_and_larger_disks(pve: PveLab) -> 
     assert len({pve.config_of(310 + number)["net0"] for number in range(3)}) == 3
 
 
-def test_a_full_copy_lies_where_it_is_told_to(pve: PveLab) -> None:
-    with pve.session() as session:
-        session.post(
-            "/storage", {"storage": "fast", "type": "dir", "path": "/srv/fast", "content": "images"}, asked="make"
-        )
+def test_a_full_copy_lies_where_it_is_told_to(pve: PveLab, fast: str) -> None:
     made(pve, TEMPLATE)
-    source = {"vmid": 9000, "full": True, "storage": "fast"}
-    outcome = truthful(pve, clone(320, clone=source, disks=[{"storage": "fast", "size": "5G"}]))
+    source = {"vmid": 9000, "full": True, "storage": fast}
+    outcome = truthful(pve, clone(320, clone=source, disks=[{"storage": fast, "size": "5G"}]))
     assert outcome.changes[0]["after"]["full"] is True
-    assert pve.config_of(320)["scsi0"].startswith("fast:320/")
+    assert pve.config_of(320)["scsi0"].startswith(f"{fast}:320/")
 
 
 @pytest.mark.parametrize(
@@ -265,6 +266,7 @@ def test_a_vm_that_was_made_by_hand_is_taken_over_as_it_is(pve: PveLab) -> None:
 
 
 def test_vms_without_numbers_get_free_ones(pve: PveLab) -> None:
+    assert pve.config.nodes, "the numbers that are free are known"
     made(pve, small(vmid=101))
     wishes = [{"name": f"auto-{number}", "node": "pve1", "state": "stopped"} for number in range(3)]
     outcome = truthful(pve, *wishes)

@@ -98,6 +98,8 @@ VMS = [
     ({**VM, "bios": "seabios", "efidisk": {"storage": "local"}}, "has an efidisk, but bios is seabios. Set bios to ovmf."),
     (disk(size="32"), "size of scsi0 is '32'. Write a unit, for example 32G."),
     (disk(size="many"), "size of scsi0 'many' is no size"),
+    (disk(size="+1G"), "size of scsi0 '+1G' is no size"),
+    ({**VM, "unset": ["agent"], "agent": True}, "agent is set and listed in unset. Do one of them."),
     (disk(slot="scsi31"), "'scsi31' is no disk slot. Known: scsi0 to scsi30"),
     (disk(slot="hda"), "'hda' is no disk slot"),
     (disk(slot="ide0", iothread=True), "Disk ide0 cannot have iothread. Proxmox VE knows no iothread on ide."),
@@ -145,6 +147,10 @@ VMS = [
     ({**VM, "usb_devices": [{"slot": "usb1", "mapping": "m1"}, {"mapping": "m1"}]}, "The slot usb1 is used twice"),
     ({**VM, "tpm": {"storage": "a:b"}}, "storage of tpm 'a:b' is not valid. Give the name of a storage."),
 ]  # fmt: skip
+
+
+def test_a_guest_is_given_time_to_shut_down() -> None:
+    assert "shutdown_timeout is 0 seconds. It must be at least 1." in message(proxmox_vm, vms=[VM], shutdown_timeout=0)
 
 
 @pytest.mark.parametrize(("vm", "text"), VMS, ids=lambda value: str(value)[-40:])
