@@ -23,6 +23,9 @@ LOG_LINES = 8
 #: Lines that are asked for at once, and how often at most (a backup of a large guest logs a line every few seconds).
 LOG_PAGE, LOG_PAGES = 5000, 20
 
+#: When a running task is looked at: its end is seen late by at most a tenth of its time, or by a second.
+_LOOKS = Backoff(first=0.05, factor=1.1, most=1.0)
+
 #: Kinds of task that change nothing and last as long as somebody looks on: an open console of a guest or a node.
 CONSOLES = frozenset({"vncproxy", "vncshell", "spiceproxy", "spiceshell", "termproxy"})
 
@@ -61,7 +64,7 @@ class Tasks:
             deadline=deadline or self.session.deadline(),
             of=f"node {task.node}, {self.session.of}",
             progress=self.session.progress,
-            backoff=Backoff(first=0.05, factor=1.5, most=1.0),
+            backoff=_LOOKS,
             hint=f"The task goes on there; its id is {task.text}. task_timeout is the limit.",
         )
         self._judge(task, status, asked)
