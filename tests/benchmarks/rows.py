@@ -63,5 +63,9 @@ class Settings:
     delays: tuple[int, ...] = (0, 20)
     size: int = 100
 
+    def with_peer(self, milliseconds: int) -> bool:
+        """Where the delay makes no difference to what is shown, the peer is measured once: its minutes are many."""
+        return milliseconds == self.delays[0]
+
     def of(self, number: int, least: int = 2) -> int:
         return max(least, number * self.size // 100)
