@@ -87,6 +87,7 @@ class Played:
         command = playing.write_playbook(self.folder / "play.yml", tasks)
         environment = {
             **playing.environment(self.folder),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",  # it tells how long each task took
             "PROXMOX_HOST": "127.0.0.1",
             "PROXMOX_PORT": str(self.port),
             "PROXMOX_USER": USER,
