@@ -28,6 +28,8 @@ ETCD_TIMEOUT = 5.0
 Mode = t.Literal["reboot", "auto", "no_reboot", "staged", "try"]
 #: The wire's numbers. Zero is REBOOT, so a mode is always sent.
 MODES: dict[str, int] = {"reboot": 0, "auto": 1, "no_reboot": 2, "staged": 3, "try": 4}
+#: Alarms of etcd by the wire's numbers.
+ALARMS = {1: "NOSPACE", 2: "CORRUPT"}
 MODE_NAMES = {number: name for name, number in MODES.items()}
 
 
@@ -59,6 +61,36 @@ class Member:
     hostname: str
     peer_urls: tuple[str, ...]
     learner: bool
+    client_urls: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class MemberStatus:
+    """What one member of etcd says of itself. Sizes in bytes; ``leader`` is a member's id, 0 when there is none."""
+
+    id: int
+    version: str
+    storage_version: str
+    db_size: int
+    db_size_in_use: int
+    leader: int
+    raft_index: int
+    raft_applied_index: int
+    raft_term: int
+    errors: tuple[str, ...]
+    learner: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One COSI resource: its metadata as far as people need it, and its spec."""
+
+    id: str
+    version: str
+    phase: str
+    owner: str
+    labels: dict[str, str]
+    spec: t.Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +122,14 @@ class Client:
 
     def version(self) -> str:
         """The Talos version, as ``v1.13.9``. Nodes up to 1.12 refuse this in maintenance mode."""
-        return str(self._first(f"{MACHINE}/Version", "Empty", "VersionResponse").version.tag)
+        return str(self.version_facts()["tag"])
+
+    def version_facts(self) -> dict[str, t.Any]:
+        """``{tag, sha, go_version, os, arch, platform, mode, rbac}``; ``rbac`` is None as long as there is no config."""
+        answer = self._first(f"{MACHINE}/Version", "Empty", "VersionResponse")
+        told = {name: str(getattr(answer.version, name)) for name in ("tag", "sha", "go_version", "os", "arch")}
+        rbac = bool(answer.features.rbac) if answer.HasField("features") else None
+        return {**told, "platform": str(answer.platform.name), "mode": str(answer.platform.mode), "rbac": rbac}
 
     def machine_status(self) -> dict[str, t.Any]:
         """``{stage, status: {ready, unmetConditions: [{name, reason}]}}``; readable in maintenance mode too."""
@@ -161,9 +200,34 @@ class Client:
             f"{MACHINE}/EtcdMemberList", "EtcdMemberListRequest", "EtcdMemberListResponse", timeout=ETCD_TIMEOUT
         )
         return [
-            Member(int(member.id), str(member.hostname), tuple(member.peer_urls), bool(member.is_learner))
+            Member(
+                int(member.id),
+                str(member.hostname),
+                tuple(member.peer_urls),
+                bool(member.is_learner),
+                tuple(member.client_urls),
+            )
             for member in answer.members
         ]
+
+    def etcd_status(self) -> MemberStatus:
+        """What this node's member says. Hangs, as :meth:`etcd_members`, until its deadline when etcd is not there."""
+        answer = self._first(f"{MACHINE}/EtcdStatus", "Empty", "EtcdStatusResponse", timeout=ETCD_TIMEOUT)
+        return _member_status(answer.member_status)
+
+    def etcd_alarms(self) -> list[tuple[int, str]]:
+        """Alarms of all members: id and ``NOSPACE`` or ``CORRUPT``."""
+        answer = self._first(f"{MACHINE}/EtcdAlarmList", "Empty", "EtcdAlarmListResponse", timeout=ETCD_TIMEOUT)
+        return [
+            (int(one.member_id), ALARMS.get(int(one.alarm), str(one.alarm)))
+            for one in answer.member_alarms
+            if one.alarm
+        ]
+
+    def etcd_snapshot(self, *, timeout: float) -> t.Iterator[bytes]:
+        """The database of this node's member as a stream, with its SHA-256 at the end. ``timeout`` is for all of it."""
+        for part in self._stream(f"{MACHINE}/EtcdSnapshot", "Empty", "Data", timeout=timeout):
+            yield bytes(part.bytes)
 
     # -- resources
 
@@ -186,6 +250,15 @@ class Client:
         )
         return {str(answer.resource.metadata.id): self._spec(answer.resource) for answer in answers}
 
+    def items(self, namespace: str, kind: str, identifier: str = "") -> list[Item]:
+        """Resources of a type with their metadata; only one when there is an id. Raises :class:`errors.NotFound` then."""
+        asked = {"namespace": namespace, "type": kind}
+        if identifier:
+            answers = [self._unary(f"{STATE}/Get", "ResourceGetRequest", "ResourceGetResponse", id=identifier, **asked)]
+        else:
+            answers = list(self._stream(f"{STATE}/List", "ResourceListRequest", "ResourceListResponse", **asked))
+        return [self._item(answer.resource) for answer in answers]
+
     def machine_config(self, identifier: str) -> str | None:
         """The config ``v1alpha1`` (active) or ``persistent`` (on disk) as its text, None when there is none."""
         try:
@@ -197,6 +270,11 @@ class Client:
         return yaml.safe_dump(spec, sort_keys=False)
 
     # -- plumbing
+
+    def _item(self, resource: t.Any) -> Item:
+        told = resource.metadata
+        texts = [str(getattr(told, name)) for name in ("id", "version", "phase", "owner")]
+        return Item(*texts, labels=dict(told.labels), spec=self._spec(resource))
 
     def _spec(self, resource: t.Any) -> t.Any:
         try:
@@ -224,9 +302,11 @@ class Client:
             raise Refused(f"call {path.rsplit('/', 1)[-1]}", of=self.of, answer=messages[0].metadata.error)
         return messages[0]
 
-    def _stream(self, rpc_path: str, request: str, answer: str, **fields: t.Any) -> t.Iterator[t.Any]:
+    def _stream(
+        self, rpc_path: str, request: str, answer: str, *, timeout: float | None = None, **fields: t.Any
+    ) -> t.Iterator[t.Any]:
         data = schema.message(request)(**fields).SerializeToString()
-        for reply in self.channel.stream(rpc_path, [data], timeout=self.timeout):
+        for reply in self.channel.stream(rpc_path, [data], timeout=timeout or self.timeout):
             yield self._decode(rpc_path, answer, reply)
 
     def _decode(self, path: str, name: str, data: bytes) -> t.Any:
@@ -240,6 +320,22 @@ class Client:
 def unimplemented(failure: Exception) -> bool:
     """The node does not know this call, or its machine type does not have it."""
     return isinstance(failure, Refused) and status.code_of(failure) == "UNIMPLEMENTED"
+
+
+def _member_status(told: t.Any) -> MemberStatus:
+    return MemberStatus(
+        id=int(told.member_id),
+        version=str(told.protocol_version),
+        storage_version=str(told.storage_version),
+        db_size=int(told.db_size),
+        db_size_in_use=int(told.db_size_in_use),
+        leader=int(told.leader),
+        raft_index=int(told.raft_index),
+        raft_applied_index=int(told.raft_applied_index),
+        raft_term=int(told.raft_term),
+        errors=tuple(str(error) for error in told.errors),
+        learner=bool(told.is_learner),
+    )
 
 
 def _service(info: t.Any) -> Service:
