@@ -5,37 +5,26 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import re
 import threading
 import typing as t
 
-from ..errors import (
-    AccessDenied,
-    HomelabError,
-    InvalidInput,
-    NotFound,
-    Refused,
-    ServerFault,
-)
+from ..errors import HomelabError, InvalidInput, Refused, ServerFault
 from ..plan import Change, Plan
-from ..waiting import Backoff, Deadline, Pending, no_progress, wait_for
-from . import compare, documents, status
+from ..waiting import Deadline, Pending, no_progress, wait_for
+from . import boots, compare, documents, status
 from .client import Client
 from .inputs import Node
 from .node import Connector, Sight, State, steadily
+from .pool import in_pool
 
-#: How many nodes are talked to at once.
-POOL = 8
 #: Seconds that a configured worker gets to show its API while no control plane could give it a certificate.
 WORKER_GRACE = 8.0
 #: How often a config is handed to a node that answers, and then not.
 ATTEMPTS = 5
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _REBOOT_NOTE = "needs a reboot"
 
-T = t.TypeVar("T")
 Progress = t.Callable[[str], None]
 
 
@@ -82,10 +71,10 @@ class Rollout:
         """The changes, control planes first. Nodes in ``planned`` do not run yet: they are predicted, not called."""
         controls = [one for one in desired if one.node.type == "controlplane"]
         workers = [one for one in desired if one.node.type == "worker"]
-        changes = _in_pool(lambda one: self._examine(one, planned), controls)
+        changes = in_pool(lambda one: self._examine(one, planned), controls)
         self.controls = [one.node for one in controls if one.node.name not in planned]
         up = self._cluster_is_up() if workers else True
-        changes += _in_pool(lambda one: self._examine(one, planned, waiting_worker=not up), workers)
+        changes += in_pool(lambda one: self._examine(one, planned, waiting_worker=not up), workers)
         return Plan.of(change for change in changes if change)
 
     def _examine(self, desired: Desired, planned: t.Collection[str], *, waiting_worker: bool = False) -> Change | None:
@@ -223,7 +212,7 @@ class Rollout:
 
     def _apply_all(self, changes: t.Sequence[Change], made: list[Change], *, up: bool) -> None:
         first = [change for change in changes if _operation(change).create]
-        _in_pool(lambda change: self._apply_one(change, made, up), first)
+        in_pool(lambda change: self._apply_one(change, made, up), first)
         for change in changes:
             if not _operation(change).create:
                 self._apply_one(change, made, up)
@@ -310,39 +299,13 @@ class Rollout:
         )
 
     def _wait_for_reboot(self, node: Node, boot: str) -> None:
-        """A new boot, as the kernel counts them, and the stage after it."""
-        gone: list[bool] = []
-
-        def check() -> str | Pending:
-            sight = self.connector.look(node)
-            try:
-                if sight.state is not State.OURS or not sight.client:
-                    gone.append(True)
-                    return Pending(f"it reboots ({sight.why})")
-                now = _read_boot_id(sight.client)
-                rebooted = now != boot if now and boot else bool(gone)
-                if not rebooted:
-                    return Pending(f"it has not gone down yet, the stage is {sight.stage}")
-                if sight.stage != "running" and not _waits_for_bootstrap(sight.client):
-                    return Pending(f"it is back, the stage is {sight.stage}")
-                return sight.stage
-            except HomelabError as error:
-                return Pending(error.answer or error.message)
-            finally:
-                sight.close()
-
-        self.seen[node.name] = wait_for(
-            f"{node.name} come back from its reboot",
-            check,
-            deadline=self.deadline,
-            of=f"Talos node {node.name} at {node.address}",
-            progress=self._said,
-            backoff=Backoff(first=0.1, most=1.0),
+        self.seen[node.name] = boots.wait_for_next(
+            self.connector, node, boot, deadline=self.deadline, progress=self._said
         )
 
     def _boot_id(self, node: Node) -> str:
         with self.connector.open(node) as client:
-            return _read_boot_id(client)
+            return boots.read_id(client)
 
     def _said(self, text: str) -> None:
         with self._speech:
@@ -373,33 +336,6 @@ def tidy(words: str) -> str:
 
 def _operation(change: Change) -> Operation:
     return t.cast(Operation, change.operation)
-
-
-def _read_boot_id(client: Client) -> str:
-    """Empty when the node does not let us read it."""
-    try:
-        return client.read_file(_BOOT_ID).strip()
-    except (Refused, AccessDenied, NotFound, ServerFault):
-        return ""
-
-
-def _waits_for_bootstrap(client: Client) -> bool:
-    """A control plane node that was never bootstrapped stays in the stage booting, with etcd preparing."""
-    return any(service.id == "etcd" and service.state == "Preparing" for service in client.services()) and not (
-        client.list_directory("/var/lib/etcd")
-    )
-
-
-U = t.TypeVar("U")
-
-
-def _in_pool(work: t.Callable[[T], U], given: t.Sequence[T]) -> list[U]:
-    """Do it for all at once, at most :data:`POOL` at a time; the first error, in the order given, after all ended."""
-    if len(given) <= 1:
-        return [work(one) for one in given]
-    with concurrent.futures.ThreadPoolExecutor(max_workers=POOL) as pool:
-        futures = [pool.submit(work, one) for one in given]
-    return [future.result() for future in futures]
 
 
 def report(desired: t.Sequence[Desired], seen: t.Mapping[str, str], plan: Plan) -> list[dict[str, t.Any]]:

@@ -30,6 +30,8 @@ Mode = t.Literal["reboot", "auto", "no_reboot", "staged", "try"]
 MODES: dict[str, int] = {"reboot": 0, "auto": 1, "no_reboot": 2, "staged": 3, "try": 4}
 #: Alarms of etcd by the wire's numbers.
 ALARMS = {1: "NOSPACE", 2: "CORRUPT"}
+REBOOT_MODES: dict[str, int] = {"default": 0, "powercycle": 1, "force": 2}
+WIPE_MODES: dict[str, int] = {"all": 0, "system_disk": 1, "user_disks": 2}
 MODE_NAMES = {number: name for name, number in MODES.items()}
 
 
@@ -149,9 +151,35 @@ class Client:
         chosen = MODE_NAMES.get(int(answer.mode), str(answer.mode))
         return Applied(chosen, str(answer.mode_details), tuple(answer.warnings))
 
-    def bootstrap(self) -> None:
-        """Make this node's etcd the first member of the cluster."""
-        self._first(f"{MACHINE}/Bootstrap", "BootstrapRequest", "BootstrapResponse")
+    def bootstrap(self, *, recover: bool = False, skip_hash_check: bool = False) -> None:
+        """Make this node's etcd the first member of the cluster; ``recover``: from the snapshot that was uploaded."""
+        self._first(
+            f"{MACHINE}/Bootstrap",
+            "BootstrapRequest",
+            "BootstrapResponse",
+            recover_etcd=recover,
+            recover_skip_hash_check=skip_hash_check,
+        )
+
+    def reboot(self, mode: str) -> None:
+        """Returns when the node has begun: the API stays up while its pods stop."""
+        self._first(f"{MACHINE}/Reboot", "RebootRequest", "ActorResponse", mode=REBOOT_MODES[mode])
+
+    def reset(
+        self, *, graceful: bool, reboot: bool, partitions: t.Sequence[str], user_disks: t.Sequence[str], mode: str
+    ) -> None:
+        """``partitions`` by label, none of them for all of the system disk; ``user_disks`` as ``/dev/…``."""
+        spec = schema.message("ResetPartitionSpec")
+        self._first(
+            f"{MACHINE}/Reset",
+            "ResetRequest",
+            "ActorResponse",
+            graceful=graceful,
+            reboot=reboot,
+            system_partitions_to_wipe=[spec(label=label, wipe=True) for label in partitions],
+            user_disks_to_wipe=list(user_disks),
+            mode=WIPE_MODES[mode],
+        )
 
     def kubeconfig(self) -> str:
         """An administrator's kubeconfig, newly issued by the node."""
@@ -229,7 +257,28 @@ class Client:
         for part in self._stream(f"{MACHINE}/EtcdSnapshot", "Empty", "Data", timeout=timeout):
             yield bytes(part.bytes)
 
+    def upload_snapshot(self, parts: t.Iterable[bytes], *, timeout: float) -> None:
+        """Bring a snapshot of etcd to the node, for a bootstrap that recovers from it. Half an upload is not kept."""
+        path = f"{MACHINE}/EtcdRecover"
+        data = schema.message("Data")
+        answers = list(
+            self.channel.stream(path, (data(bytes=part).SerializeToString() for part in parts), timeout=timeout)
+        )
+        if len(answers) != 1:
+            raise ServerFault("understand the answer to EtcdRecover", of=self.of, answer=f"{len(answers)} messages")
+        self._decode(path, "EtcdRecoverResponse", answers[0])
+
+    def forfeit_leadership(self) -> str:
+        """Give etcd's leadership to another member: its name, empty when this one was not the leader."""
+        path = f"{MACHINE}/EtcdForfeitLeadership"
+        return str(self._first(path, "Empty", "EtcdForfeitLeadershipResponse", timeout=ETCD_TIMEOUT).member)
+
     # -- resources
+
+    def hostname(self) -> str:
+        """What the machine calls itself, and with it its Kubernetes node and its member of etcd."""
+        spec = self.resource("network", "HostnameStatuses.net.talos.dev", "hostname")
+        return str(spec.get("hostname", "")) if isinstance(spec, dict) else ""
 
     def resource(self, namespace: str, kind: str, identifier: str) -> t.Any:
         """One resource's spec, from its YAML. Raises :class:`errors.NotFound`."""

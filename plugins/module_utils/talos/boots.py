@@ -1,0 +1,110 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One boot of a machine and the next: told apart by the kernel's own count, not by how long nobody answers."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import AccessDenied, HomelabError, NotFound, Refused, ServerFault
+from ..waiting import Backoff, Deadline, Pending, no_progress, wait_for
+from .client import Client
+from .inputs import Node
+from .node import PASSING_STAGES, Connector, Sight, State, steadily
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+def read_id(client: Client) -> str:
+    """Empty when the node does not let us read it."""
+    try:
+        return client.read_file(_BOOT_ID).strip()
+    except (Refused, AccessDenied, NotFound, ServerFault):
+        return ""
+
+
+def waits_for_bootstrap(client: Client) -> bool:
+    """A control plane node that was never bootstrapped stays in the stage booting, with etcd preparing."""
+    return any(service.id == "etcd" and service.state == "Preparing" for service in client.services()) and not (
+        client.list_directory("/var/lib/etcd")
+    )
+
+
+def ask_to_go(
+    connector: Connector,
+    node: Node,
+    boot: str,
+    ask: t.Callable[[Client], None],
+    *,
+    deadline: Deadline,
+    progress: t.Callable[[str], None] = no_progress,
+) -> None:
+    """Ask a node once for what makes it go away. An answer that was lost is not asked for again when the node is on its
+    way, or is back from it.
+    """
+    asked: list[bool] = []
+
+    def attempt() -> None:
+        sight = connector.look(node)
+        try:
+            if sight.state is not State.OURS or not sight.client:
+                if asked:
+                    return
+                raise sight.reason or Refused(f"call {node.name}", of=node.address, answer=sight.why)
+            if asked and (sight.stage in PASSING_STAGES or _another(read_id(sight.client), boot)):
+                return
+            asked.append(True)
+            ask(sight.client)
+        finally:
+            sight.close()
+
+    steadily(attempt, deadline=deadline, progress=progress)
+
+
+def wait_for_next(
+    connector: Connector,
+    node: Node,
+    boot: str,
+    *,
+    deadline: Deadline,
+    progress: t.Callable[[str], None] = no_progress,
+    settled: bool = True,
+) -> str:
+    """The stage after another boot than ``boot``. ``settled``: only when the machine runs, or waits for a bootstrap."""
+    gone: list[bool] = []
+
+    def check() -> str | Pending:
+        sight = connector.look(node)
+        try:
+            if sight.state is not State.OURS or not sight.client:
+                gone.append(True)
+                return Pending(f"it reboots ({sight.why})")
+            return _progress_of(sight, sight.client, boot, bool(gone), settled)
+        except HomelabError as error:
+            return Pending(error.answer or error.message)
+        finally:
+            sight.close()
+
+    return wait_for(
+        f"{node.name} come back from its reboot",
+        check,
+        deadline=deadline,
+        of=f"Talos node {node.name} at {node.address}",
+        progress=progress,
+        backoff=Backoff(first=0.1, most=1.0),
+    )
+
+
+def _progress_of(sight: Sight, client: Client, boot: str, gone: bool, settled: bool) -> str | Pending:
+    now = read_id(client)
+    rebooted = _another(now, boot) if now and boot else gone
+    if not rebooted:
+        return Pending(f"it has not gone down yet, the stage is {sight.stage}")
+    if settled and sight.stage != "running" and not waits_for_bootstrap(client):
+        return Pending(f"it is back, the stage is {sight.stage}")
+    return sight.stage
+
+
+def _another(now: str, boot: str) -> bool:
+    return bool(now and boot and now != boot)
