@@ -55,7 +55,8 @@ def play(lab: PlayedLab, tasks: list[dict[str, t.Any]], *arguments: str, in_proc
         **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON", "TALOS"))},
         "ANSIBLE_COLLECTIONS_PATH": f"{pathlib.Path(str(collection)).parents[5]}:{site}",
         "ANSIBLE_CONFIG": str(config),
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        "ANSIBLE_CALLBACK_PLUGINS": str(pathlib.Path(__file__).parents[1] / "callback"),
+        "ANSIBLE_STDOUT_CALLBACK": "results_json",
         "ANSIBLE_HOME": str(lab.path / "home"),
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
     }
