@@ -30,7 +30,7 @@ from simlab.ledger import Ledger
 def program() -> pathlib.Path | None:
     """The control plane's program, None when it is not built."""
     try:
-        return binaries.controlplane()
+        return binaries.CONTROL_PLANE.find()
     except FileNotFoundError:
         return None
 
@@ -150,7 +150,7 @@ class Network:
             config=config,
             directory=place / "var",
             runtime=place / "system",
-            program=binaries.controlplane(),
+            program=binaries.CONTROL_PLANE.find(),
             ledger=self.ledger,
             faults=self.faults,
         )

@@ -100,6 +100,7 @@ def test_a_wrong_line_of_a_key_file_is_named_and_not_quoted() -> None:
         (ARMORED.replace("\n", "\nA", 1).encode(), "64 characters"),
         (ARMORED.replace("YWdl", "YW!l").encode(), "not base64"),
     ],
+    ids=range(10),  # not by what differs from run to run: workers must agree on the tests
 )
 def test_what_is_no_whole_file_is_refused(data: bytes, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
