@@ -114,8 +114,9 @@ class Played:
 def serve(pipe: Connection, folder: pathlib.Path, task_seconds: t.Mapping[str, float]) -> None:
     """The server's process: answers calls until it is told to end."""
     lab = PveLab(folder)
-    times = dict.fromkeys(lab.config.task_seconds, 0.0) | dict(task_seconds)
-    lab.config = dataclasses.replace(lab.config, task_seconds=times, time_scale=1.0)
+    scaled = {kind: seconds / lab.config.time_scale for kind, seconds in task_seconds.items()}
+    times = dict.fromkeys(lab.config.task_seconds, 0.0) | scaled
+    lab.config = dataclasses.replace(lab.config, task_seconds=times)
     with lab:
         pipe.send((True, (lab.port, lab.ca_path)))
         with contextlib.suppress(EOFError):
