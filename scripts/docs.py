@@ -35,13 +35,21 @@ OTHERS: dict[str, tuple[str, str]] = {
         "Talos: `Get` (COSI), `ServiceList`, `List`, `Read`, `ApplyConfiguration`",
         "Talos role `os:admin`, or none in maintenance mode",
     ),
-    "talos_bootstrap": ("Talos: `Get`, `ServiceList`, `List`, `Bootstrap`", "Talos role `os:admin`"),
+    "talos_bootstrap": ("Talos: `Get`, `ServiceList`, `List`, `Bootstrap`, `EtcdRecover`", "Talos role `os:admin`"),
     "talos_config": ("nothing", "to read the secrets bundle"),
     "talos_health": (
         "Talos: `Get` and `List` (COSI), `ServiceList`, `Logs`, `EtcdMemberList`, `Containers`",
         "Talos role `os:admin`",
     ),
     "talos_kubeconfig": ("Talos: `Get`, `Kubeconfig`", "Talos role `os:admin`"),
+    "talos_reboot": (
+        "Talos: `Get` and `List` (COSI), `ServiceList`, `Read`, `Version`, `EtcdMemberList`, `Reboot`",
+        "Talos role `os:operator`; `os:admin` to see the boot ID",
+    ),
+    "talos_reset": (
+        "Talos: `Get` and `List` (COSI), `ServiceList`, `Read`, `EtcdMemberList`, `Reset`",
+        "Talos role `os:admin`",
+    ),
     "talos_secrets": ("nothing", "to write the secrets bundle"),
 }
 MARKUP = re.compile(r"\b([CVMOPBI]|RV|L|U)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")

@@ -133,4 +133,12 @@ options:
         type: list
         elements: raw
         default: []
+      fingerprint:
+        description:
+          - Fingerprint of the certificate that the machine shows in maintenance mode, where no authority vouches for it. SHA-256 of its
+            public key in base64, as the machine's console shows it and C(talosctl --cert-fingerprint) takes it.
+          - A machine in maintenance mode that shows another one gets no config, and the error names the one that it shows. A configured node
+            is known by the cluster's own authority, and this has no effect.
+          - The machine has another one after each boot. Any is accepted by default.
+        type: str
 """

@@ -15,6 +15,8 @@ description:
   - Does nothing when etcd runs or has data, on the node or on another one of O(control_planes). A run that was cut off and is
     started again does not bootstrap a second time.
   - Waits until the node is ready to be bootstrapped, and afterwards until etcd runs.
+  - With O(recover_from), etcd gets the data of a snapshot. That is for a cluster whose etcd has lost its quorum for good, and does nothing where
+    etcd serves.
 extends_documentation_fragment:
   - groundwork.homelab.attributes
   - groundwork.homelab.attributes.actiongroup_talos
@@ -43,6 +45,19 @@ options:
       - Name of the cluster, for messages and for the name of the change.
     type: str
     required: true
+  recover_from:
+    description:
+      - Path of a snapshot of etcd, such as M(groundwork.homelab.talos_etcd_snapshot) makes. It is checked, brought to the node, and etcd begins
+        with its data. The other control plane nodes join by themselves.
+      - No control plane node may have data of the old etcd any more. One that has, and does not serve, is named, and nothing is done. Wipe it
+        with M(groundwork.homelab.talos_reset), O(groundwork.homelab.talos_reset#module:partitions=[EPHEMERAL]) and without leaving etcd.
+      - When etcd serves on one of them, there is nothing to recover, and nothing is done. So a run that was cut off can be repeated.
+    type: path
+  recover_skip_hash_check:
+    description:
+      - Whether O(recover_from) may be a copy of a member's database, which has no checksum.
+    type: bool
+    default: false
   planned:
     description:
       - Whether the node does not run yet, because an earlier task of the same check run would create or configure it.
@@ -57,6 +72,7 @@ options:
 seealso:
   - module: groundwork.homelab.talos_apply_config
   - module: groundwork.homelab.talos_health
+  - module: groundwork.homelab.talos_reset
 """
 
 EXAMPLES = r"""
@@ -66,6 +82,14 @@ EXAMPLES = r"""
     node: 192.168.30.50
     control_planes: [192.168.30.50, 192.168.30.51, 192.168.30.52]
     cluster_name: lab
+
+- name: Begin again from a snapshot after etcd's quorum was lost
+  groundwork.homelab.talos_bootstrap:
+    secrets_path: "{{ inventory_dir }}/secrets/talos-secrets.yaml"
+    node: 192.168.30.50
+    control_planes: [192.168.30.50, 192.168.30.51, 192.168.30.52]
+    cluster_name: lab
+    recover_from: "{{ inventory_dir }}/backups/etcd.snapshot"
 """
 
 RETURN = r"""
@@ -108,6 +132,8 @@ SPEC = options.spec(
         "node_name": {"type": "str"},
         "control_planes": {"type": "list", "elements": "str", "default": []},
         "cluster_name": {"type": "str", "required": True},
+        "recover_from": {"type": "path"},
+        "recover_skip_hash_check": {"type": "bool", "default": False},
         "planned": {"type": "bool", "default": False},
         "wait_timeout": {"type": "int", "default": 300},
     },

@@ -16,6 +16,7 @@ from .apply import tidy
 from .client import Client, Service, unimplemented
 from .inputs import Node
 from .node import Connector, Sight, State, steadily
+from .recovery import Recovery, require_service
 
 #: States in which the service changes by itself within seconds: wait for what comes of it.
 _PASSING = frozenset({"Initialized", "Starting", "Stopping", "Finished", "Waiting"})
@@ -24,13 +25,16 @@ _DATA = "/var/lib/etcd"
 
 @dataclasses.dataclass(frozen=True)
 class Bootstrap:
-    """Bootstrapping etcd on one control plane node. ``others``: the cluster's other control plane nodes."""
+    """Bootstrapping etcd on one control plane node. ``others``: the cluster's other control plane nodes. ``recovery``:
+    from a snapshot, when no node's etcd serves any more.
+    """
 
     connector: Connector
     node: Node
     cluster: str
     deadline: Deadline
     others: t.Sequence[Node] = ()
+    recovery: Recovery | None = None
     progress: t.Callable[[str], None] = no_progress
 
     def plan(self, *, check_mode: bool, planned: bool) -> Plan:
@@ -47,7 +51,15 @@ class Bootstrap:
         with t.cast(Client, sight.client) as client:
             if sight.state is State.MAINTENANCE:  # the task before this one, in the same check run, configures it
                 return self._unless_elsewhere(check_mode)
-            return Plan() if self._is_bootstrapped(client) else self._unless_elsewhere(check_mode)
+            if not self._is_bootstrapped(client):
+                return self._unless_elsewhere(check_mode)
+            self._judge_data(self.node, client)
+            return Plan()
+
+    def _judge_data(self, node: Node, client: Client) -> None:
+        """Data that is there is all there has to be, unless it is to be recovered and does not serve."""
+        if self.recovery:
+            require_service(node, client, self.deadline, self.progress)
 
     def _unless_elsewhere(self, check_mode: bool) -> Plan:
         """A node that is new, or was made again, joins the members that there are. Bootstrapping it would start a second
@@ -57,6 +69,7 @@ class Bootstrap:
             sight = self._sight_of(other, check_mode)
             try:
                 if sight.state is State.OURS and sight.client and _holds_etcd(sight.client):
+                    self._judge_data(other, sight.client)
                     self.progress(f"{other.name} runs etcd already: {self.node.name} joins it by itself")
                     return Plan()
             finally:
@@ -70,7 +83,8 @@ class Bootstrap:
         return self.connector.wait(other, wanted, deadline=self.deadline, progress=self.progress)
 
     def _creation(self) -> Plan:
-        return Plan.of([Change(f"etcd/{self.cluster}", "create", after={"first member": self.node.name})])
+        after = {"first member": self.node.name, **(self.recovery.shown() if self.recovery else {})}
+        return Plan.of([Change(f"etcd/{self.cluster}", "create", after=after)])
 
     def _is_bootstrapped(self, client: Client) -> bool:
         """From the service's state and its data directory; etcd itself hangs when it is asked before its time."""
@@ -129,7 +143,11 @@ class Bootstrap:
             with self.connector.open(self.node) as client:
                 if self._is_bootstrapped(client):  # a call whose answer was lost
                     return True
-                client.bootstrap()
+                if self.recovery:
+                    self.progress(f"bringing {self.recovery.snapshot.path.name} to {self.node.name}")
+                    self.recovery.bootstrap(client)
+                else:
+                    client.bootstrap()
         except Conflict as error:
             if status.code_of(error) != "ALREADY_EXISTS":
                 raise

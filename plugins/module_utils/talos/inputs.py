@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import ipaddress
 import re
 import typing as t
@@ -25,12 +27,15 @@ _CLUSTER_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?")
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """One machine of the cluster: its Kubernetes node name, the address that its API answers at, its type."""
+    """One machine of the cluster: its Kubernetes node name, the address that its API answers at, its type.
+    ``fingerprint``: of the certificate that it has to show in maintenance mode, empty for any.
+    """
 
     name: str
     address: str
     type: MachineType
     patches: tuple[Document, ...] = ()
+    fingerprint: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +97,11 @@ def nodes_from(given: t.Sequence[Params], *, need_control_plane: bool = True) ->
         raise InvalidInput("nodes is empty")
     nodes = [
         Node(
-            _node_name(item["name"], f"nodes[{index}]"),
+            node_name(item["name"], f"nodes[{index}].name"),
             address(item["address"], f"nodes[{index}].address"),
             item["type"],
             tuple(merge.patches_from(item.get("patches") or [], f"nodes[{index}].patches")),
+            _fingerprint(item.get("fingerprint"), f"nodes[{index}].fingerprint"),
         )
         for index, item in enumerate(given)
     ]
@@ -137,10 +143,24 @@ def _cluster_name(name: str) -> str:
     return name
 
 
-def _node_name(name: str, where: str) -> str:
+def _fingerprint(text: str | None, where: str) -> str:
+    """Of a certificate's public key: SHA-256 in base64, as the console of a node in maintenance mode shows it."""
+    if not text:
+        return ""
+    try:
+        whole = len(base64.b64decode(text.strip(), validate=True)) == hashlib.sha256().digest_size
+    except ValueError:
+        whole = False
+    if not whole:
+        hint = "It is the SHA-256 of the public key in base64, 44 characters, as the machine's console shows it."
+        raise InvalidInput(f"{where} is {text!r}, which is no fingerprint", hint=hint)
+    return text.strip()
+
+
+def node_name(name: str, where: str) -> str:
     if len(name) > 63 or not LABEL.fullmatch(name):
         raise InvalidInput(
-            f"{where}.name is {name!r}, which no Kubernetes node can be called",
+            f"{where} is {name!r}, which no Kubernetes node can be called",
             hint="Lower case letters, digits and -, at most 63 characters.",
         )
     return name

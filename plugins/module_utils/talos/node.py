@@ -43,6 +43,8 @@ class Sight:
     client: Client | None = None
     stage: str = ""
     reason: HomelabError | None = None
+    #: The machine's status as the node tells it, when it was asked.
+    status: dict[str, t.Any] = dataclasses.field(default_factory=dict)
 
     @property
     def why(self) -> str:
@@ -95,6 +97,7 @@ class Connector:
             return Sight(State.SILENT, reason=error)
         except Unauthenticated:
             return Sight(_distrusted(distrust), reason=distrust)
+        _require_fingerprint(node, client)
         sight = _asked(client, State.MAINTENANCE)
         if sight.state is State.MAINTENANCE:
             return sight
@@ -134,6 +137,21 @@ class Connector:
             progress=progress,
             hint="Is the machine on, with this address, on the right VLAN? Its console shows what Talos does.",
         )
+
+
+def _require_fingerprint(node: Node, client: Client) -> None:
+    """Nobody vouches for a machine without a config but the person who has seen its console. Nothing was sent yet."""
+    shown = client.channel.fingerprint
+    if not node.fingerprint or node.fingerprint == shown:
+        return
+    client.channel.close()
+    raise Unauthenticated(
+        f"trust {node.name} without a certificate of the cluster",
+        of=client.of,
+        answer=f"its certificate has the fingerprint {shown}, and {node.fingerprint} was given",
+        hint="Compare it with the one on the machine's console: it is another one after each boot. Nothing was sent to it.",
+        fingerprint=shown,
+    )
 
 
 T = t.TypeVar("T")
@@ -187,7 +205,8 @@ def foreign_error(node: Node, sight: Sight) -> HomelabError:
 def _asked(client: Client, state: State) -> Sight:
     """The stage is what both modes tell; the first call also shows a refusal of our certificate."""
     try:
-        stage = str((client.machine_status() or {}).get("stage", ""))
+        status = client.machine_status()
+        stage = str(status.get("stage", ""))
     except Unauthenticated as error:
         client.channel.close()
         return Sight(State.FOREIGN, reason=error)
@@ -197,4 +216,4 @@ def _asked(client: Client, state: State) -> Sight:
     if state is State.MAINTENANCE and stage != "maintenance":
         client.channel.close()
         return Sight(State.SILENT, stage=stage)
-    return Sight(state, client, stage)
+    return Sight(state, client, stage, status=status)

@@ -8,13 +8,16 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
+from ..errors import InvalidInput
 from ..task import Task
 from ..waiting import Deadline
-from . import compare, credentials, inputs, secrets_bundle, tls
+from . import compare, credentials, inputs, recovery, secrets_bundle, snapshot_file, tls
 from . import kubeconfig as kubeconfig_room
 from .bootstrap import Bootstrap
 from .health import Health
 from .node import Connector
+from .reboot import Reboot
+from .reset import Reset, wanted_from
 
 
 def bootstrap(task: Task) -> Bootstrap:
@@ -27,8 +30,44 @@ def bootstrap(task: Task) -> Bootstrap:
         task.params["cluster_name"],
         _deadline(task),
         others=[inputs.Node(one, one, "controlplane") for one in addresses if one != node.address],
+        recovery=_recovery(task.params),
         progress=task.progress,
     )
+
+
+def _recovery(params: t.Mapping[str, t.Any]) -> recovery.Recovery | None:
+    if not params["recover_from"]:
+        if params["recover_skip_hash_check"]:
+            raise InvalidInput("recover_skip_hash_check is set without recover_from")
+        return None
+    path = pathlib.Path(params["recover_from"]).expanduser().absolute()
+    return recovery.checked(snapshot_file.read(path, "recover_from"), params["recover_skip_hash_check"])
+
+
+def reboot(task: Task) -> Reboot:
+    params = task.params
+    return Reboot(
+        _connector(task),
+        inputs.nodes_from(params["nodes"], need_control_plane=False),
+        _deadline(task),
+        mode=params["mode"],
+        serial=params["serial"],
+        healthy=params["wait_healthy"],
+        node_ready=params["node_ready"],
+        force=params["force"],
+        censor=_censor(task),
+        progress=task.progress,
+    )
+
+
+def reset(task: Task) -> Reset:
+    node = inputs.Node(
+        inputs.node_name(task.params["node_name"], "node_name"),
+        inputs.address(task.params["node"], "node"),
+        "worker",
+    )
+    wanted = wanted_from(task.params)
+    return Reset(_connector(task), node, wanted, _deadline(task), force=task.params["force"], progress=task.progress)
 
 
 def kubeconfig(task: Task) -> kubeconfig_room.Kubeconfig:
@@ -48,16 +87,21 @@ def kubeconfig(task: Task) -> kubeconfig_room.Kubeconfig:
 
 def health(task: Task) -> Health:
     nodes = inputs.nodes_from(task.params["nodes"])
-    path = credentials.bundle_path(task.params)
-    known = credentials.load_bundle(path, task).secret_values() if path and path.exists() else set()
     return Health(
         _connector(task),
         nodes,
         _deadline(task),
         node_ready=task.params["node_ready"],
-        censor=compare.Discretion(frozenset(known)).censored,
+        censor=_censor(task),
         progress=task.progress,
     )
+
+
+def _censor(task: Task) -> t.Callable[[str], str]:
+    """What hides the bundle's secrets in words of a node."""
+    path = credentials.bundle_path(task.params)
+    known = credentials.load_bundle(path, task).secret_values() if path and path.exists() else set()
+    return compare.Discretion(frozenset(known)).censored
 
 
 def planned_nodes(task: Task) -> list[dict[str, t.Any]]:

@@ -46,6 +46,12 @@ CONNECTION: Options = {
     "timeout": {"type": "int", "default": 30},
 }
 
+#: Several nodes that are only read.
+ASKED: Options = {
+    "nodes": {"type": "list", "elements": "raw", "default": []},
+    "on_error": {"type": "str", "choices": ["ignore", "warn", "fail"], "default": "warn"},
+}
+
 #: What machine configs are rendered from.
 CLUSTER: Options = {
     "cluster": {"type": "dict", "required": True, "options": _SUBOPTIONS_CLUSTER},
@@ -61,6 +67,21 @@ CLUSTER: Options = {
             "address": {"type": "str", "required": True},
             "type": {"type": "str", "choices": ["controlplane", "worker"], "required": True},
             "patches": {"type": "list", "elements": "raw", "default": []},
+            "fingerprint": {"type": "str"},
+        },
+    },
+}
+
+#: Nodes that are told what to do, or watched.
+NODES: Options = {
+    "nodes": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "address": {"type": "str", "required": True},
+            "type": {"type": "str", "choices": ["controlplane", "worker"], "required": True},
         },
     },
 }
