@@ -22,8 +22,9 @@ PASSWORD ?=
 # What `make conformance` is given: a person's own Proxmox VE and Talos nodes.
 PVE ?=
 TALOS ?=
-# What `make test` gives pytest, such as TESTS=tests/unit; without it all tests, on so many workers.
+# What `make test` gives pytest, such as TESTS=tests/unit; without it all tests but SKIP, on so many workers.
 TESTS ?=
+SKIP ?=
 WORKERS ?= 2
 # These run after all others, alone: they measure times, or replay recordings in their order.
 ALONE := tests/conformance tests/acceptance/test_bootstrap.py
@@ -59,11 +60,12 @@ simulated-proxmox: setup ## Serve the simulated Proxmox VE alone: LISTEN=127.0.0
 
 define tests
 $(if $(TESTS),$(1)/python -m pytest -q $(TESTS),\
-$(1)/python -m pytest -q -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(ALONE)) tests && $(1)/python -m pytest -q $(ALONE))
+$(1)/python -m pytest -q -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(ALONE) $(SKIP)) tests && \
+$(1)/python -m pytest -q $(filter-out $(SKIP),$(ALONE)))
 endef
 
 .PHONY: test
-test: lint setup ## Lint, then all tests on the newest versions: [TESTS=tests/unit]
+test: lint setup ## Lint, then all tests on the newest versions: [TESTS=tests/unit] [SKIP=tests/acceptance]
 	@$(call tests,$(BIN))
 
 .PHONY: test-floor
