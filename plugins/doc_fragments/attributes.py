@@ -73,3 +73,13 @@ attributes:
     membership:
       - groundwork.homelab.kubernetes
 """
+
+    ACTIONGROUP_SECRETS = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/groundwork.homelab.secrets) in C(module_defaults) to set the connection options once.
+    support: full
+    membership:
+      - groundwork.homelab.secrets
+"""

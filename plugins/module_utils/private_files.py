@@ -16,6 +16,7 @@ import pathlib
 import re
 import stat
 import tempfile
+import typing as t
 
 from .errors import HomelabError, InvalidInput
 
@@ -44,6 +45,16 @@ def read(path: pathlib.Path, what: str) -> str:
     except FileNotFoundError as error:
         raise InvalidInput(f"There is no {what} at {path}") from error
     except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"The {what} at {path} cannot be read: {_reason(error)}") from error
+
+
+def read_bytes(path: pathlib.Path, what: str) -> bytes:
+    """As :func:`read`, for a file that may be something else than text."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InvalidInput(f"There is no {what} at {path}") from error
+    except OSError as error:
         raise InvalidInput(f"The {what} at {path} cannot be read: {_reason(error)}") from error
 
 
@@ -85,11 +96,35 @@ def replace(path: pathlib.Path, text: str) -> None:
     _sync_directory(path.parent)
 
 
+@contextlib.contextmanager
+def streamed(path: pathlib.Path) -> t.Iterator[t.BinaryIO]:
+    """A file or a new version of it that is written piece by piece. It appears when all is written; an error of the
+    writer leaves the old one, and nothing beside it."""
+    try:
+        _make_directory(path.parent)
+        clear_away(path)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-")
+    except OSError as error:
+        raise _failed(path, error) from error
+    try:
+        with open(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), FILE_MODE)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except OSError as error:
+        raise _failed(path, error) from error
+    finally:
+        pathlib.Path(name).unlink(missing_ok=True)
+    _sync_directory(path.parent)
+
+
 def _written_beside(path: pathlib.Path, text: str) -> pathlib.Path:
     name = ""
     try:
         _make_directory(path.parent)
-        _clear_away(path)
+        clear_away(path)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-")
         with open(descriptor, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), FILE_MODE)
@@ -103,7 +138,7 @@ def _written_beside(path: pathlib.Path, text: str) -> pathlib.Path:
     return pathlib.Path(name)
 
 
-def _clear_away(path: pathlib.Path) -> None:
+def clear_away(path: pathlib.Path) -> None:
     """What a writer left that was killed between writing and renaming: it holds the same secrets."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
         owner = re.fullmatch(re.escape(f".{path.name}.") + r"(\d+)-\w+", left.name)

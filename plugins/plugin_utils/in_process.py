@@ -43,6 +43,7 @@ HEAVY = {
     "proxmox": ("requests", "proxmoxer"),
     "talos": ("h2.connection", "google.protobuf.message_factory", "cryptography.x509"),
     "kubernetes": ("kubernetes.config", "urllib3"),
+    "secrets": ("yaml", "cryptography.x509"),
 }
 
 display = Display()

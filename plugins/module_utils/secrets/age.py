@@ -161,6 +161,11 @@ def decrypt(data: bytes, keys: t.Sequence[Identity]) -> bytes:
         raise InvalidInput(f"This is not a whole age file: {error}", hint="Restore it from a backup.") from None
 
 
+def is_age_file(data: bytes) -> bool:
+    """Whether it says of itself that it is one; armored or binary."""
+    return data.startswith(_MAGIC) or data.lstrip().startswith(_BEGIN.encode())
+
+
 def armored(data: bytes) -> str:
     """As text, the way sops keeps it."""
     text = base64.b64encode(data).decode()

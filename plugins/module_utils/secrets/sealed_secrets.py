@@ -1,0 +1,292 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SealedSecrets: from what is wanted and what is there to what is to be written, and back to values."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import pathlib
+import re
+import typing as t
+
+from ..errors import InvalidInput
+from ..plan import HIDDEN, Change
+from . import sealing, yaml_text
+from .key_pairs import KeyPair
+
+Document = dict[str, t.Any]
+
+_ANNOTATIONS = {
+    sealing.NAMESPACE_WIDE: "sealedsecrets.bitnami.com/namespace-wide",
+    sealing.CLUSTER_WIDE: "sealedsecrets.bitnami.com/cluster-wide",
+}
+#: Copies of the whole Secret that kubectl and kubecfg leave in it: in the template they would be there for all to read.
+_COPIES = ("kubectl.kubernetes.io/last-applied-configuration", "kubecfg.ksonnet.io/last-applied-configuration")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+_VALUE_NAME = re.compile(r"[-._a-zA-Z0-9]{1,253}\Z")
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """A Secret that is to be sealed. ``template``: the fields of the Secret that are not secret."""
+
+    target: sealing.Target
+    contents: t.Mapping[str, bytes] = dataclasses.field(repr=False)
+    template: Document
+    path: pathlib.Path | None = None
+
+    @property
+    def resource(self) -> str:
+        return identity(self.target)
+
+
+def identity(target: sealing.Target) -> str:
+    return "/".join(["SealedSecret", *([target.namespace] if target.namespace else []), target.name])
+
+
+@dataclasses.dataclass(frozen=True)
+class Means:
+    """With what is sealed, and how it is known what has been. One of the latter two is needed for that."""
+
+    certificate: sealing.Certificate
+    sealing_key: bytes = dataclasses.field(default=b"", repr=False)
+    pairs: t.Sequence[KeyPair] = ()
+
+    def sealed(self, value: bytes, name: str, target: sealing.Target) -> str:
+        return sealing.seal(value, target, self.certificate, name=name, sealing_key=self.sealing_key)
+
+    def is_sealed(self, text: str, value: bytes, target: sealing.Target) -> bool:
+        """Whether a text is this value, sealed for this certificate; False when that cannot be told."""
+        own = [pair.key for pair in self.pairs if pair.fingerprint == self.certificate.fingerprint]
+        if not own:
+            return False
+        try:
+            return sealing.unseal(text, target, own) == value
+        except sealing.DoesNotOpen:
+            return False
+
+
+def document(wanted: Wanted, means: Means, there: Document | None) -> Document:
+    """The SealedSecret, with the texts that are there already where their values and all that they are sealed for are
+    unchanged."""
+    target = wanted.target
+    texts = _mapping(_mapping(there or {}, "spec"), "encryptedData") if there and target_of(there) == target else {}
+    sealed = {}
+    for name, value in sorted(wanted.contents.items()):
+        kept = str(texts.get(name, ""))
+        sealed[name] = kept if means.is_sealed(kept, value, target) else means.sealed(value, name, target)
+    return _assembled(target, sealed, wanted.template)
+
+
+def resealed(there: Document, means: Means, where: str) -> Document:
+    """The same for another certificate. Raises InvalidInput when a value does not open."""
+    target, spec = target_of(there), dict(there["spec"])
+    keys = [pair.key for pair in means.pairs]
+    texts = {}
+    for name, text in _texts(there, where).items():
+        try:
+            value = sealing.unseal(text, target, keys)
+        except sealing.DoesNotOpen as error:
+            raise _does_not_open(where, there, {name: str(error)}) from None
+        texts[name] = text if means.is_sealed(text, value, target) else means.sealed(value, name, target)
+    return {**there, "spec": {**spec, "encryptedData": texts}}
+
+
+def check(there: Document, pairs: t.Sequence[KeyPair], where: str) -> list[str]:
+    """The names of the values, all of which open. Raises InvalidInput with those that do not."""
+    keys, wrong = [pair.key for pair in pairs], {}
+    texts = _texts(there, where)
+    for name, text in texts.items():
+        try:
+            sealing.unseal(text, target_of(there), keys)
+        except sealing.DoesNotOpen as error:
+            wrong[name] = str(error)
+    if wrong:
+        raise _does_not_open(where, there, wrong)
+    return sorted(texts)
+
+
+def _does_not_open(where: str, there: Document, wrong: t.Mapping[str, str]) -> InvalidInput:
+    listed = "; ".join(f"{name}: {why}" for name, why in sorted(wrong.items()))
+    target = target_of(there)
+    return InvalidInput(
+        f"{identity(target)} in {where} (scope {target.scope}) does not open: {listed}",
+        hint="Give all private keys that the controller had, or seal its values anew.",
+        values_that_do_not_open=sorted(wrong),
+    )
+
+
+def target_of(there: Document) -> sealing.Target:
+    meta = _mapping(there, "metadata")
+    return sealing.Target(str(meta.get("namespace") or ""), str(meta.get("name") or ""), scope_of(meta))
+
+
+def scope_of(meta: Document) -> str:
+    annotations = _mapping(meta, "annotations")
+    wide = [scope for scope in (sealing.CLUSTER_WIDE, sealing.NAMESPACE_WIDE) if annotations.get(_ANNOTATIONS[scope]) == "true"]  # fmt: skip
+    return wide[0] if wide else sealing.STRICT
+
+
+def _texts(there: Document, where: str) -> dict[str, str]:
+    spec = there.get("spec")
+    if not isinstance(spec, dict) or "data" in spec or not isinstance(spec.get("encryptedData"), dict):
+        raise InvalidInput(f"{identity(target_of(there))} in {where} has no spec.encryptedData")
+    wrong = [name for name, text in spec["encryptedData"].items() if not isinstance(text, str)]
+    if wrong:
+        raise InvalidInput(f"{identity(target_of(there))} in {where}: {wrong[0]} is no text")
+    return dict(spec["encryptedData"])
+
+
+def _mapping(of: Document, name: str) -> Document:
+    value = of.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _assembled(target: sealing.Target, texts: dict[str, str], template: Document) -> Document:
+    names = {"name": target.name, **({"namespace": target.namespace} if target.namespace else {})}
+    scope = {_ANNOTATIONS[target.scope]: "true"} if target.scope in _ANNOTATIONS else {}
+    given = template.get("metadata", {})
+    annotations = {key: text for key, text in given.get("annotations", {}).items() if key not in _ANNOTATIONS.values()}
+    inner = {**names, **given, "annotations": annotations | scope}
+    if not inner["annotations"]:
+        del inner["annotations"]
+    return {
+        "apiVersion": "bitnami.com/v1alpha1",
+        "kind": "SealedSecret",
+        "metadata": {**names, **({"annotations": scope} if scope else {})},
+        "spec": {"encryptedData": texts, "template": {**template, "metadata": inner}},
+    }
+
+
+# -- what is there, and what differs ----------------------------------------------------------------------------------
+
+
+def read(text: str, where: str) -> list[Document]:
+    """The SealedSecrets of a file. Raises InvalidInput when it holds something else, which a new version would lose."""
+    found = yaml_text.documents(text, where)
+    for one in found:
+        if one.get("kind") != "SealedSecret" or str(one.get("apiVersion")) != "bitnami.com/v1alpha1":
+            raise InvalidInput(
+                f"{where} holds an object of the kind {one.get('kind')}, not only SealedSecrets",
+                hint="Give SealedSecrets a file of their own.",
+            )
+    return found
+
+
+def change(resource: str, there: Document | None, wanted: Document, path: pathlib.Path) -> Change | None:
+    """What differs, to be written to ``path``; sealed values only by their names."""
+    before, after = _shown(there), _shown(wanted)
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    if there is not None and not keys:
+        return None
+    old, new = ({key: side[key] for key in keys if key in side} for side in (before, after))
+    old, new = ({key: HIDDEN if key.startswith(_SEALED) else one[key] for key in one} for one in (old, new))
+    return Change(resource, "create" if there is None else "update", old, new, operation=path)
+
+
+_SEALED = "encryptedData."
+
+
+def _shown(document: Document | None) -> Document:
+    """Flat: ``encryptedData.<name>``, ``template``, ``metadata``; without what the API server adds."""
+    if document is None:
+        return {}
+    meta, spec = _mapping(document, "metadata"), _mapping(document, "spec")
+    own = {key: meta[key] for key in ("name", "namespace", "annotations", "labels") if meta.get(key)}
+    template = {key: value for key, value in _mapping(spec, "template").items() if value is not None}
+    if "metadata" in template:
+        template["metadata"] = {k: v for k, v in _mapping(template, "metadata").items() if v is not None}
+    texts = {f"{_SEALED}{name}": text for name, text in _mapping(spec, "encryptedData").items()}
+    return {"metadata": own, "template": template, **texts}
+
+
+# -- what is wanted -----------------------------------------------------------------------------------------------------
+
+
+def wanted(given: t.Mapping[str, t.Any], where: str) -> Wanted:
+    """From one entry of the module's list. Raises InvalidInput, which quotes no value."""
+    secret = _secret(given, where)
+    meta = _mapping(secret, "metadata")
+    name, namespace = given["name"] or meta.get("name"), given["namespace"] or meta.get("namespace") or ""
+    scope = given["scope"] or scope_of(meta)
+    _check_names(name, namespace, scope, where)
+    contents = _contents(secret, where)
+    contents |= {key: _value(key, value, where) for key, value in (given["contents"] or {}).items()}
+    if not contents:
+        raise InvalidInput(f"{where} ({name}) has no values to seal", hint="Give contents, or a definition with data.")
+    for key in contents:
+        if not isinstance(key, str) or not _VALUE_NAME.match(key):
+            raise InvalidInput(
+                f"{where} ({name}): {key!r} cannot name a value of a Secret: letters, digits, -, _ and . only"
+            )
+    path = pathlib.Path(given["path"]).expanduser().absolute() if given["path"] else None
+    target = sealing.Target(str(namespace), str(name), scope)
+    return Wanted(target, contents, _template(given, secret), path)
+
+
+def _secret(given: t.Mapping[str, t.Any], where: str) -> Document:
+    definition = given["definition"]
+    if definition is None:
+        return {}
+    if isinstance(definition, str):
+        found = yaml_text.documents(definition, f"The definition of {where}")
+        if len(found) != 1:
+            raise InvalidInput(f"The definition of {where} holds {len(found)} objects, one was expected")
+        definition = found[0]
+    if not isinstance(definition, dict) or definition.get("kind") != "Secret" or definition.get("apiVersion") != "v1":
+        raise InvalidInput(f"The definition of {where} is no Secret with apiVersion v1")
+    return definition
+
+
+def _check_names(name: t.Any, namespace: t.Any, scope: str, where: str) -> None:
+    if not name:
+        raise InvalidInput(f"{where} has no name", hint="Give name, or a definition with metadata.name.")
+    for what, text in (("name", name), ("namespace", namespace)):
+        if text and not (isinstance(text, str) and len(text) <= 253 and _SUBDOMAIN.match(text)):
+            raise InvalidInput(f"{where}: {text!r} is no {what}: lower case letters, digits and - only")
+    if not namespace and scope != sealing.CLUSTER_WIDE:
+        raise InvalidInput(
+            f"{where} ({name}) has no namespace, for which it is to be sealed",
+            hint="Give namespace, or scope: cluster-wide.",
+        )
+
+
+def _contents(secret: Document, where: str) -> dict[str, bytes]:
+    found = {}
+    for key, text in _mapping(secret, "data").items():
+        try:
+            found[key] = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError, TypeError):
+            raise InvalidInput(
+                f"The definition of {where}: data.{key} is not base64", hint="Plain text belongs in stringData."
+            ) from None
+    return found | {key: _value(key, text, where) for key, text in _mapping(secret, "stringData").items()}
+
+
+def _value(key: t.Any, value: t.Any, where: str) -> bytes:
+    """Text, or a whole number (a port), which has one form only."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        kind = "nothing" if value is None else type(value).__name__
+        raise InvalidInput(f"{where}: the value of {key} is {kind}, not text", hint="Write it in quotes.")
+    return str(value).encode()
+
+
+def _template(given: t.Mapping[str, t.Any], secret: Document) -> Document:
+    meta = _mapping(secret, "metadata")
+    inner: Document = {}
+    for field in ("labels", "annotations"):
+        merged = {**_mapping(meta, field), **(given[field] or {})}
+        kept = {str(key): str(text) for key, text in merged.items() if key not in _COPIES}
+        if kept:
+            inner[field] = kept
+    template: Document = {"metadata": inner}
+    kind = given["type"] or secret.get("type")
+    if kind:
+        template["type"] = str(kind)
+    immutable = given["immutable"] if given["immutable"] is not None else secret.get("immutable")
+    if immutable is not None:
+        template["immutable"] = bool(immutable)
+    return template
