@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import pathlib
+import shutil
 import typing as t
 
 from . import documents, network, pki, publish
@@ -228,25 +230,35 @@ async def apid_health(runtime: Runtime) -> None:
 
 # --- the ways out
 async def stop_everything(runtime: Runtime, sequence_name: str, actor: str = "") -> None:
-    """Pods, then services, then the API: the common end of reboot, shutdown and reset."""
+    """Pods and the kubelet, D-Bus, services, then the API: the common end of reboot, shutdown and reset. The events are
+    those of a real node, in its order; the stage changes when the first task has begun.
+    """
+    stages = {"reboot": "rebooting", "shutdown": "shuttingDown", "reset": "resetting"}
     with _Sequence(runtime, sequence_name, actor) as sequence:
-        sequence.phase("cleanup", "stopAllPods")
-        if runtime.workload is not None:
-            await runtime.workload.shut_down()
-        await runtime.played(1.0)
-        sequence.phase("stopEverything", "stopAllServices")
-        for service in runtime.services.all():
-            if service.running:
-                runtime.services.stopping(service.id)
-                runtime.services.finished(service.id)
+        with sequence.task("cleanup", "stopAllPods"):
+            runtime.set_stage(stages[sequence_name])
+            _stop(runtime, "kubelet")
+            if runtime.workload is not None:
+                await runtime.workload.shut_down()
+            await runtime.played(1.0)
+        sequence.phase("dbus", "stopDBus")
+        with sequence.task("stopEverything", "stopAllServices"):
+            for service in runtime.services.all():
+                _stop(runtime, service.id)
     await asyncio.sleep(0.02)
     await runtime.node.stop_api(at_once=True)
+
+
+def _stop(runtime: Runtime, name: str) -> None:
+    service = runtime.services.get(name)
+    if service is not None and service.running:
+        runtime.services.stopping(name)
+        runtime.services.finished(name)
 
 
 async def reboot(runtime: Runtime, actor: str) -> None:
     """Stop everything and boot again: another boot id, another certificate."""
     node = runtime.node
-    runtime.set_stage("rebooting")
     await stop_everything(runtime, "reboot", actor)
     node.settings.registry.release_all(node)
     node.restart()
@@ -254,7 +266,6 @@ async def reboot(runtime: Runtime, actor: str) -> None:
 
 
 async def shutdown(runtime: Runtime, actor: str) -> None:
-    runtime.set_stage("shuttingDown")
     await stop_everything(runtime, "shutdown", actor)
     runtime.node.halt()
     runtime.cancel()
@@ -262,11 +273,13 @@ async def shutdown(runtime: Runtime, actor: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Reset:
-    """What a reset shall do: labels to wipe, none for the whole system disk."""
+    """What a reset shall do: labels to wipe, none for the whole system disk if that is meant; folders of user disks."""
 
     graceful: bool
     restart: bool
     labels: tuple[str, ...]
+    system_disk: bool = True
+    disks: tuple[pathlib.Path, ...] = ()
 
 
 async def reset(runtime: Runtime, wanted: Reset, actor: str) -> None:
@@ -276,11 +289,12 @@ async def reset(runtime: Runtime, wanted: Reset, actor: str) -> None:
         with contextlib.suppress(Exception):
             await runtime.workload.leave_etcd()
     await stop_everything(runtime, "reset", actor)
-    if wanted.labels:
-        for label in wanted.labels:
-            node.storage.wipe(label)
-    else:
+    for disk in wanted.disks:
+        shutil.rmtree(disk / "data", ignore_errors=True)
+    if wanted.system_disk and not wanted.labels:
         node.storage.wipe_all()
+    for label in wanted.labels if wanted.system_disk else ():
+        node.storage.wipe(label)
     node.settings.registry.release_all(node)
     if wanted.restart:
         node.restart()
@@ -321,6 +335,15 @@ class _Sequence:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._events.tell("SequenceEvent", self._actor, sequence=self._name, action="STOP")
+
+    @contextlib.contextmanager
+    def task(self, phase: str, name: str) -> t.Iterator[None]:
+        """A phase of one task that takes its time."""
+        self._events.tell("PhaseEvent", self._actor, phase=phase, action="START")
+        self._events.tell("TaskEvent", self._actor, task=name, action="START")
+        yield
+        self._events.tell("TaskEvent", self._actor, task=name, action="STOP")
+        self._events.tell("PhaseEvent", self._actor, phase=phase, action="STOP")
 
     def phase(self, name: str, *tasks: str) -> None:
         self._events.tell("PhaseEvent", self._actor, phase=name, action="START")

@@ -5,7 +5,18 @@ from __future__ import annotations
 
 import importlib
 
-_MODULES = ("configuration", "etcd", "health", "images", "information", "lifecycle", "logs", "resources", "services")
+_MODULES = (
+    "configuration",
+    "etcd",
+    "files",
+    "health",
+    "images",
+    "information",
+    "lifecycle",
+    "logs",
+    "resources",
+    "services",
+)
 
 
 def load() -> None:

@@ -4,18 +4,22 @@
 from __future__ import annotations
 
 import asyncio
+import pathlib
 import typing as t
 import uuid
 
 from grpclib import Status
 
-from .. import refusals, sequences
+from .. import publish, refusals, sequences
 from ..calls import Call, Reply, machine, single, unary
 from ..machineconfig import MachineConfig
 from ..refusals import Refusal
 
 if t.TYPE_CHECKING:
     from ..node import TalosNode
+
+#: ``ResetRequest.WipeMode``; 0 is all of both.
+_SYSTEM_DISK, _USER_DISKS = 1, 2
 
 
 def control_plane_only(node: TalosNode, what: str) -> MachineConfig:
@@ -61,15 +65,30 @@ async def shutdown(node: TalosNode, call: Call) -> Reply:
 @unary(*machine("Reset"))
 async def reset(node: TalosNode, call: Call) -> Reply:
     runtime, request, actor = node.runtime, call.request, str(uuid.uuid4())
-    if request.user_disks_to_wipe:
-        raise refusals.not_simulated("wiping user disks")
+    disks = tuple(_user_disk(node, path) for path in request.user_disks_to_wipe)
     labels = tuple(spec.label for spec in request.system_partitions_to_wipe if spec.wipe)
     for label in labels:
         if label not in ("STATE", "EPHEMERAL"):
             raise refusals.not_found(f'volume with ID "{label}" not found')
-    wanted = sequences.Reset(graceful=request.graceful, restart=request.reboot, labels=labels)
+    wanted = sequences.Reset(
+        graceful=request.graceful,
+        restart=request.reboot,
+        labels=labels,
+        system_disk=request.mode != _USER_DISKS,
+        disks=disks if request.mode != _SYSTEM_DISK else (),
+    )
     runtime.run(_soon(sequences.reset(runtime, wanted, actor)))
     return single(actor_id=actor)
+
+
+def _user_disk(node: TalosNode, path: str) -> pathlib.Path:
+    """The folder of a disk that is neither the system's nor a medium; as the node says it when there is none."""
+    disks = {publish.device_at(disk.slot): disk for disk in node.machine.guest.disks if not disk.cdrom}
+    if path not in disks:
+        raise refusals.unknown(f"stat {path}: no such file or directory")
+    if disks[path].slot == node.storage.disk.slot:
+        raise refusals.unknown(f"cannot wipe {path}: it is the system disk")
+    return disks[path].path
 
 
 async def _soon(sequence: t.Coroutine[t.Any, t.Any, None]) -> None:

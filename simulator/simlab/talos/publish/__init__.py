@@ -4,12 +4,13 @@
 from .addresses import network
 from .configuration import configuration
 from .kubernetes import PAUSE, etcd_member, image_of, kubernetes, members, node_ready
-from .machine import boot, device_of, legacy_disks, system
+from .machine import boot, device_at, device_of, legacy_disks, system
 
 __all__ = [
     "PAUSE",
     "boot",
     "configuration",
+    "device_at",
     "device_of",
     "etcd_member",
     "image_of",

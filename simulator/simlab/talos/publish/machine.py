@@ -20,10 +20,10 @@ _DIRECTORIES = (
 
 def device_of(node: TalosNode) -> str:
     """The system disk as Linux calls it: ``/dev/sda`` for scsi and sata, ``/dev/vda`` for virtio."""
-    return _device(node.storage.disk.slot)
+    return device_at(node.storage.disk.slot)
 
 
-def _device(slot: str) -> str:
+def device_at(slot: str) -> str:
     bus, number = slot.rstrip("0123456789"), slot[len(slot.rstrip("0123456789")) :]
     letter = chr(ord("a") + int(number or 0))
     return f"/dev/{'vd' if bus == 'virtio' else 'sd'}{letter}"
@@ -79,7 +79,7 @@ def _definition(runtime: Runtime, name: str, namespace: str, display: str) -> No
 def _disks(runtime: Runtime) -> None:
     node = runtime.node
     for disk in node.machine.guest.disks:
-        device = _device(disk.slot)
+        device = device_at(disk.slot)
         spec = {
             "dev_path": device,
             "size": disk.size,
@@ -113,8 +113,8 @@ def legacy_disks(node: TalosNode) -> list[dict[str, t.Any]]:
         {
             "size": disk.size,
             "model": "QEMU HARDDISK",
-            "device_name": _device(disk.slot),
-            "name": _device(disk.slot).rpartition("/")[2],
+            "device_name": device_at(disk.slot),
+            "name": device_at(disk.slot).rpartition("/")[2],
             "type": "HDD",
             "system_disk": disk.slot == node.storage.disk.slot and node.storage.installed,
         }
