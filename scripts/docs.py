@@ -37,9 +37,21 @@ OTHERS: dict[str, tuple[str, str]] = {
     ),
     "talos_bootstrap": ("Talos: `Get`, `ServiceList`, `List`, `Bootstrap`, `EtcdRecover`", "Talos role `os:admin`"),
     "talos_config": ("nothing", "to read the secrets bundle"),
+    "talos_etcd_info": (
+        "Talos: `EtcdStatus`, `EtcdMemberList`, `EtcdAlarmList`; `ServiceList` when etcd does not answer",
+        "Talos role `os:reader`, `os:etcd:backup` or more",
+    ),
+    "talos_etcd_snapshot": (
+        "Talos: `EtcdStatus`, `EtcdSnapshot`; `ServiceList` when etcd does not answer; nothing when none is due",
+        "Talos role `os:etcd:backup`, `os:operator` or `os:admin`",
+    ),
     "talos_health": (
         "Talos: `Get` and `List` (COSI), `ServiceList`, `Logs`, `EtcdMemberList`, `Containers`",
         "Talos role `os:admin`",
+    ),
+    "talos_info": (
+        "Talos: `Get` and `List` (COSI), `Version`, `ServiceList`: only what is asked for",
+        "Talos role `os:reader`; `os:admin` for resources that hold secrets; none in maintenance mode",
     ),
     "talos_kubeconfig": ("Talos: `Get`, `Kubeconfig`", "Talos role `os:admin`"),
     "talos_reboot": (

@@ -301,11 +301,11 @@ class Client:
 
     def items(self, namespace: str, kind: str, identifier: str = "") -> list[Item]:
         """Resources of a type with their metadata; only one when there is an id. Raises :class:`errors.NotFound` then."""
-        asked = {"namespace": namespace, "type": kind}
+        asked: dict[str, t.Any] = {"namespace": namespace, "type": kind}
         if identifier:
-            answers = [self._unary(f"{STATE}/Get", "ResourceGetRequest", "ResourceGetResponse", id=identifier, **asked)]
-        else:
-            answers = list(self._stream(f"{STATE}/List", "ResourceListRequest", "ResourceListResponse", **asked))
+            one = self._unary(f"{STATE}/Get", "ResourceGetRequest", "ResourceGetResponse", id=identifier, **asked)
+            return [self._item(one.resource)]
+        answers = self._stream(f"{STATE}/List", "ResourceListRequest", "ResourceListResponse", **asked)
         return [self._item(answer.resource) for answer in answers]
 
     def machine_config(self, identifier: str) -> str | None:
@@ -322,8 +322,8 @@ class Client:
 
     def _item(self, resource: t.Any) -> Item:
         told = resource.metadata
-        texts = [str(getattr(told, name)) for name in ("id", "version", "phase", "owner")]
-        return Item(*texts, labels=dict(told.labels), spec=self._spec(resource))
+        identifier, version, phase, owner = (str(getattr(told, name)) for name in ("id", "version", "phase", "owner"))
+        return Item(identifier, version, phase, owner, dict(told.labels), self._spec(resource))
 
     def _spec(self, resource: t.Any) -> t.Any:
         try:

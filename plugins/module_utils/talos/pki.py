@@ -99,6 +99,12 @@ def expires(crt: bytes) -> dt.datetime:
         return certificate.not_valid_after.replace(tzinfo=dt.UTC)
 
 
+def roles(crt: bytes) -> list[str]:
+    """The Talos roles of a client certificate: its organizations."""
+    found = load_certificate(crt).subject.get_attributes_for_oid(x509.oid.NameOID.ORGANIZATION_NAME)
+    return sorted(str(attribute.value) for attribute in found)
+
+
 def issued_by(crt: bytes, ca: bytes) -> bool:
     """Whether this authority signed this certificate."""
     try:
