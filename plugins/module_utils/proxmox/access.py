@@ -36,7 +36,7 @@ from .access_plan import (
 )
 from .access_spec import GROUPS, ROLE_KIND, USERS, Acl, Token, Wishes, wanted
 from .connection import Connection
-from .session import Session, segment
+from .session import Session, listing, segment
 
 _SECRET = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
@@ -157,7 +157,7 @@ def read(session: Session, wishes: Wishes, warn: t.Callable[[str], None]) -> Cur
 
 
 def _acls(session: Session) -> dict[Acl, bool]:
-    listed = records.listing(session, "/access/acl", "ugid", asked="list the ACLs")
+    listed = listing(session, "/access/acl", "ugid", asked="list the ACLs")
     return {
         Acl(str(one["path"]), str(one["type"]), str(one["ugid"]), str(one["roleid"])): str(one.get("propagate", 1))
         == "1"
@@ -166,9 +166,7 @@ def _acls(session: Session) -> dict[Acl, bool]:
 
 
 def _realms(session: Session) -> frozenset[str]:
-    return frozenset(
-        str(one["realm"]) for one in records.listing(session, "/access/domains", "realm", asked="list the realms")
-    )
+    return frozenset(str(one["realm"]) for one in listing(session, "/access/domains", "realm", asked="list the realms"))
 
 
 def _wrong(session: Session, wishes: Wishes, users: records.Current, warn: t.Callable[[str], None]) -> frozenset[str]:

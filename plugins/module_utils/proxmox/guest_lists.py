@@ -13,7 +13,7 @@ import dataclasses
 import typing as t
 
 from ..errors import HomelabError
-from .session import Session, segment
+from .session import Session, listing, segment
 from .vm_state import Entry, Kind, VmState, together
 
 
@@ -45,7 +45,9 @@ class GuestLists:
     def cluster(self) -> list[dict[str, t.Any]]:
         if self._cluster is None:
             query = {"type": "vm"}
-            self._cluster = list(self.session.get("/cluster/resources", query, asked="list the guests of the cluster"))
+            self._cluster = listing(
+                self.session, "/cluster/resources", "vmid", query, asked="list the guests of the cluster"
+            )
         return self._cluster
 
     def completed(self, state: VmState) -> VmState:
@@ -69,7 +71,7 @@ class GuestLists:
         """Empty when the node is not there: who needs it says so."""
         path = f"/nodes/{segment(node)}/{self.kind}"
         try:
-            found = self.session.get(path, asked=f"list the guests of node {node}")
+            found = listing(self.session, path, "vmid", asked=f"list the guests of node {node}")
         except HomelabError as error:
             if not (error.retryable or "hostname lookup" in error.answer):
                 raise

@@ -16,7 +16,7 @@ from .factory import register
 from .image_spec import Image
 from .lanes import side_by_side
 from .multipart import Multipart
-from .session import Session, segment
+from .session import Session, listing, segment
 from .tasks import Tasks, Upid
 
 #: Kinds of task that a download shows as.
@@ -28,7 +28,7 @@ def content_of(session: Session, place: tuple[str, str]) -> dict[str, int]:
     """Volume id -> bytes of what lies on a storage of a node."""
     node, storage = place
     path = f"/nodes/{segment(node)}/storage/{segment(storage)}/content"
-    found = session.get(path, asked=f"list the content of storage {storage} on node {node}")
+    found = listing(session, path, "volid", asked=f"list the content of storage {storage} on node {node}")
     return {entry["volid"]: int(entry.get("size") or 0) for entry in found}
 
 

@@ -13,8 +13,8 @@ from ..task import Result, Task
 from . import propertystring as ps
 from . import rights
 from .connection import Connection
-from .records import FLAG, TEXT, Field, Form, Kind, Operation, Raw, Records, Wish, listing
-from .session import Session
+from .records import FLAG, TEXT, Field, Form, Kind, Operation, Raw, Records, Wish
+from .session import Session, listing
 
 #: What a device is described by, by kind: what is required first.
 PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -15,8 +15,7 @@ from ..task import Result, Task
 from . import guest_run, rights
 from .connection import Connection
 from .pool_plan import Current, Members, Operation, Pool, State, additions, needs, plan, wanted
-from .records import listing
-from .session import Session
+from .session import Session, listing
 from .vm_state import together
 
 

@@ -36,11 +36,11 @@ import dataclasses
 import re
 import typing as t
 
-from ..errors import Conflict, HomelabError, InvalidInput, NotFound, Refused, ServerFault
+from ..errors import Conflict, HomelabError, InvalidInput, NotFound, Refused
 from ..plan import HIDDEN, Change, Plan, carry_out
 from . import guest_run, rights
 from . import propertystring as ps
-from .session import Session, segment
+from .session import Session, listing, segment
 from .vm_state import together
 
 Value = t.Any
@@ -198,21 +198,6 @@ def read(session: Session, kind: Kind) -> dict[str, Raw]:
     """All records of a kind that may be seen, by name. One request."""
     found = listing(session, kind.path, kind.key, kind.query, asked=f"list what there is at {kind.path}")
     return {str(entry[kind.key]): entry for entry in found}
-
-
-def listing(
-    session: Session, path: str, key: str, query: t.Mapping[str, t.Any] | None = None, *, asked: str
-) -> list[dict[str, t.Any]]:
-    """A list of records that all have ``key``; raises :class:`errors.ServerFault` for an answer that is something else."""
-    found = session.get(path, query, asked=asked)
-    if not isinstance(found, list) or not all(isinstance(entry, dict) and key in entry for entry in found):
-        raise ServerFault(
-            asked,
-            of=session.of,
-            answer=f"the answer is JSON, but no list of records with {key!r}",
-            hint="Are api_host and api_port those of a Proxmox VE API?",
-        )
-    return found
 
 
 # -- plan (pure) -----------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ ROLES: dict[str, Role] = {
         _role(
             "AnsibleSystem",
             "storage definitions, mappings, backup jobs, datacenter firewall, HA, startup order of VMs",
-            "/ /storage /mapping",
+            "/ /nodes /storage /mapping",
             "Sys.Audit Sys.Modify Sys.Console Datastore.Audit Datastore.Allocate Mapping.Audit Mapping.Modify",
         ),
         _role("AnsiblePools", "pools and their members", "/pool", "Pool.Audit Pool.Allocate"),

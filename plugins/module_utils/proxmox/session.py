@@ -139,6 +139,27 @@ class Session:
         ticket.ticket, ticket.csrf = data["ticket"], data.get("CSRFPreventionToken", "")
 
 
+class NoRecords(ServerFault):
+    """Whoever answered is no Proxmox VE API, so asking again does not help."""
+
+    retryable = False
+
+
+def listing(
+    session: Session, path: str, key: str, query: t.Mapping[str, t.Any] | None = None, *, asked: str
+) -> list[dict[str, t.Any]]:
+    """A list of records that all have ``key``; raises :class:`NoRecords` for an answer that is something else."""
+    found = session.get(path, query, asked=asked)
+    if not isinstance(found, list) or not all(isinstance(entry, dict) and key in entry for entry in found):
+        raise NoRecords(
+            asked,
+            of=session.of,
+            answer=f"the answer is JSON, but no list of records with {key!r}",
+            hint="Are api_host and api_port those of a Proxmox VE API?",
+        )
+    return found
+
+
 def while_locked(
     what: t.Callable[[], t.Any], *, deadline: Deadline, progress: t.Callable[[str], None] = no_progress
 ) -> t.Any:

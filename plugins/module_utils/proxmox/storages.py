@@ -10,8 +10,8 @@ import typing as t
 from ..errors import InvalidInput
 from ..task import Result, Task
 from .connection import Connection
-from .records import Current, Operation, Records, Wish, listing
-from .session import Session
+from .records import Current, Operation, Records, Wish
+from .session import Session, listing
 from .storage_types import ANY, FIELDS, NAME, TYPES, StorageType, option_of
 
 
