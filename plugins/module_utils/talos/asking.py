@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import pathlib
 import typing as t
-from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import HomelabError, InvalidInput
 from ..task import Task
 from . import credentials, inputs, talosconfig
 from .inputs import Node
 from .node import Connector
+from .pool import in_pool
 
-#: How many nodes are asked at the same time.
-POOL = 8
 #: How often a node is asked that answers with errors which may pass.
 ATTEMPTS = 2
 
-S = t.TypeVar("S")
 T = t.TypeVar("T")
 Answer = dict[str, t.Any]
 
@@ -41,14 +38,6 @@ def nodes_from(task: Task) -> list[Node]:
     return nodes
 
 
-def together(what: t.Callable[[S], T], of: t.Sequence[S]) -> list[T]:
-    """``what`` of each, at most :data:`POOL` at a time, in order; the first error is raised."""
-    if len(of) < 2:
-        return [what(one) for one in of]
-    with ThreadPoolExecutor(max_workers=min(POOL, len(of))) as pool:
-        return list(pool.map(what, of))
-
-
 def each(nodes: t.Sequence[Node], ask: t.Callable[[Node], Answer]) -> list[Answer]:
     """``{name, address, reachable, **what ask gives}`` of each node, or with ``error`` in place of what it gives."""
 
@@ -59,7 +48,7 @@ def each(nodes: t.Sequence[Node], ask: t.Callable[[Node], Answer]) -> list[Answe
         except HomelabError as error:
             return {**named, "reachable": False, "error": told(error)}
 
-    return together(answer, nodes)
+    return in_pool(answer, nodes)
 
 
 def told(error: HomelabError) -> Answer:

@@ -23,16 +23,9 @@ from ..errors import AccessDenied, HomelabError, InvalidInput, ServerFault
 from ..plan import COMPUTED, Change, Plan, carry_out
 from ..task import Task
 from ..waiting import Deadline, no_progress
-from . import asking, etcd, inputs, pki
+from . import asking, etcd, inputs, pki, snapshot_file
 from .inputs import Node
 from .node import Connector
-
-DIGEST = 32
-#: bbolt writes pages of at least this size, and two of them hold its own marks.
-PAGE = 512
-_MAGIC = (0xED0CDAED).to_bytes(4, "little")
-_MAGIC_AT = 16
-_BLOCK = 1 << 20
 
 TIME = "{time}"
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
@@ -241,11 +234,11 @@ class Checked:
     def feed(self, piece: bytes) -> None:
         self._write(piece)
         self.size += len(piece)
-        if len(self._head) < _MAGIC_AT + len(_MAGIC):
-            self._head += piece[: _MAGIC_AT + len(_MAGIC)]
+        if len(self._head) < snapshot_file.MAGIC_AT + len(snapshot_file.MAGIC):
+            self._head += piece[: snapshot_file.MAGIC_AT + len(snapshot_file.MAGIC)]
         data = self._last + piece
-        self._sum.update(data[:-DIGEST])
-        self._last = data[-DIGEST:]
+        self._sum.update(data[: -snapshot_file.SUM])
+        self._last = data[-snapshot_file.SUM :]
 
     @property
     def sha256(self) -> str:
@@ -253,11 +246,14 @@ class Checked:
 
     def problem(self) -> str:
         """Why this is no whole snapshot, or the empty string."""
-        if self.size <= DIGEST:
+        if self.size <= snapshot_file.SUM:
             return f"it has {self.size} bytes"
-        if self._head[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
+        if (
+            self._head[snapshot_file.MAGIC_AT : snapshot_file.MAGIC_AT + len(snapshot_file.MAGIC)]
+            != snapshot_file.MAGIC
+        ):
             return "it is no database of etcd"
-        if self.size % PAGE != DIGEST:
+        if self.size % snapshot_file.PAGE != snapshot_file.SUM:
             return f"it ends in the middle, after {self.size} bytes"
         return "" if self._last == self._sum.digest() else "its SHA-256 is not the one that stands at its end"
 
@@ -267,7 +263,7 @@ def file_problem(path: pathlib.Path) -> str:
     checked = Checked(lambda piece: None)
     try:
         with path.open("rb") as file:
-            while piece := file.read(_BLOCK):
+            while piece := file.read(snapshot_file.PART):
                 checked.feed(piece)
     except OSError as error:
         return f"it cannot be read: {error.strerror}"

@@ -15,9 +15,9 @@ from ..errors import InvalidInput
 #: Bytes of one message to the node.
 PART = 1024 * 1024
 #: bbolt's first page: a header of 16 bytes, then this number, in the machine's byte order (little endian here).
-_MAGIC, _MAGIC_AT = bytes.fromhex("edda0ced"), 16
+MAGIC, MAGIC_AT = bytes.fromhex("edda0ced"), 16
 #: The database is a whole number of these; what is more is the checksum.
-_PAGE, _SUM = 512, 32
+PAGE, SUM = 512, 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +43,13 @@ def read(path: pathlib.Path, what: str) -> Snapshot:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            head = file.read(_MAGIC_AT + len(_MAGIC))
-            if head[_MAGIC_AT:] != _MAGIC:
+            head = file.read(MAGIC_AT + len(MAGIC))
+            if head[MAGIC_AT:] != MAGIC:
                 raise InvalidInput(
                     f"{what} is {path}, which is no snapshot of etcd", hint="talos_etcd_snapshot makes one."
                 )
-            checked = size % _PAGE == _SUM
-            if not checked and size % _PAGE:
+            checked = size % PAGE == SUM
+            if not checked and size % PAGE:
                 raise InvalidInput(f"{what} is {path}, which is cut off: {size} bytes are no whole snapshot")
             file.seek(0)
             if checked and not _sum_is_right(file, size):
@@ -60,8 +60,8 @@ def read(path: pathlib.Path, what: str) -> Snapshot:
 
 
 def _sum_is_right(file: t.BinaryIO, size: int) -> bool:
-    digest, left = hashlib.sha256(), size - _SUM
+    digest, left = hashlib.sha256(), size - SUM
     while left and (part := file.read(min(PART, left))):
         digest.update(part)
         left -= len(part)
-    return digest.digest() == file.read(_SUM)
+    return digest.digest() == file.read(SUM)
