@@ -193,7 +193,7 @@ nodes:
       description: Why it did not answer.
       returned: when RV(nodes[].reachable=false)
       type: dict
-unreachable:
+silent:
   description: Names of the nodes that did not answer.
   returned: success
   type: list
@@ -227,7 +227,7 @@ def run(task: Task) -> dict[str, t.Any]:
     answers = asking.each(nodes, etcd.Question(asking.connector(task)).ask)
     silent = asking.judge(task, answers)
     found = etcd.summary(nodes, answers)
-    return task.result(Plan(), **found, nodes=etcd.shown(answers), unreachable=silent)
+    return task.result(Plan(), **found, nodes=etcd.shown(answers), silent=silent)
 
 
 def main() -> None:

@@ -189,7 +189,7 @@ nodes:
           C(spec).
       type: list
       elements: dict
-unreachable:
+silent:
   description: Names of the nodes that did not answer.
   returned: success
   type: list
@@ -255,7 +255,7 @@ def run(task: Task) -> dict[str, t.Any]:
     nodes = asking.nodes_from(task)
     question = info.Question(asking.connector(task), task.params["facts"], wanted)
     answers = asking.each(nodes, question.ask)
-    return task.result(Plan(), nodes=answers, unreachable=asking.judge(task, answers))
+    return task.result(Plan(), nodes=answers, silent=asking.judge(task, answers))
 
 
 def main() -> None:

@@ -108,7 +108,7 @@ def test_a_member_whose_node_is_silent_is_dead(two: PlayedLab) -> None:
     found = look(two, "cp1", "cp2")
     [dead] = found["dead"]
     assert dead["name"] == "cp2" and dead["dead"].startswith("its node did not answer: ")
-    assert found["unreachable"] == ["cp2"] and len(two.warned) == 1
+    assert found["silent"] == ["cp2"] and len(two.warned) == 1
     assert (found["quorum"]["alive"], found["quorum"]["needed"]) == (1, 2)
     failed = look(two, "cp1", "cp2", on_error="fail")
     assert failed["failed"] and "cp2" in failed["msg"]

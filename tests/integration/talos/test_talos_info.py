@@ -57,7 +57,7 @@ def use_talosconfig(lab: PlayedLab, *names: str, roles: t.Sequence[str] = ("os:a
 
 def _wait_for_answers(lab: PlayedLab, name: str) -> None:
     for _ in range(200):
-        if not lab.run("info", nodes=[lab.address(name)], facts=[], on_error="ignore")["unreachable"]:
+        if not lab.run("info", nodes=[lab.address(name)], facts=[], on_error="ignore")["silent"]:
             return
         time.sleep(0.05)
     raise TimeoutError(f"{name} does not answer")
@@ -146,7 +146,7 @@ def test_one_silent_node_is_its_own_trouble(one: PlayedLab) -> None:
     silent, there = result["nodes"]
     assert (silent["reachable"], there["reachable"], there["version"]) == (False, True, "v1.13.9")
     assert silent["error"]["kind"] == "Unreachable" and "refused" in silent["error"]["msg"].lower()
-    assert result["unreachable"] == [one.address("cp2")]
+    assert result["silent"] == [one.address("cp2")]
     assert len(one.warned) == 1 and one.address("cp2") in one.warned[0]
     one.warned.clear()
     assert not one.run("info", nodes=nodes, on_error="ignore").get("failed") and one.warned == []
@@ -160,7 +160,7 @@ def test_nobody_at_all_is_an_error_unless_it_is_ignored(one: PlayedLab) -> None:
     failed = one.run("info", nodes=nodes)
     assert failed["failed"] and "Could not get an answer of any node" in failed["msg"]
     ignored = one.run("info", nodes=nodes, on_error="ignore")
-    assert ignored["unreachable"] == nodes
+    assert ignored["silent"] == nodes
 
 
 def test_nodes_are_asked_at_the_same_time_and_told_in_order(lab: PlayedLab) -> None:
