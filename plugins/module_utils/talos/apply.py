@@ -16,7 +16,7 @@ from ..waiting import Deadline, Pending, no_progress, wait_for
 from . import boots, compare, documents, status
 from .client import Client
 from .inputs import Node
-from .node import Connector, Sight, State, steadily
+from .node import Connector, Sight, State, silence, steadily
 from .pool import in_pool
 
 #: Seconds that a configured worker gets to show its API while no control plane could give it a certificate.
@@ -292,7 +292,7 @@ class Rollout:
                     raise _WorkerWaits(f"reach {node.name}")
             else:
                 since.clear()
-            return Pending(sight.why)
+            return Pending(silence(node, sight, control_plane_up=False))
 
         return wait_for(
             f"the Talos API of {node.name}", check, deadline=self.deadline, progress=self._said, of=node.address

@@ -16,7 +16,7 @@ from ..errors import HomelabError, TaskFailed, Unreachable
 from ..waiting import Backoff, Deadline, Pending, no_progress, wait_for
 from .client import Client, Service
 from .inputs import Node
-from .node import Connector, Patience, State
+from .node import Connector, Patience, State, silence
 from .static_pods import StaticPods
 
 #: Seconds that a certificate of maintenance mode, or of nobody we know, may last: right after an apply it may.
@@ -112,7 +112,8 @@ class Health:
             self._judge_maintenance(node)
         else:
             self._maintenance_since.pop(node.name, None)
-        return Pending(sight.why)
+        controls = [one.name for one in self.nodes if one.type == "controlplane"]
+        return Pending(silence(node, sight, any(name in self._clients for name in controls) or not controls))
 
     def _judge_maintenance(self, node: Node) -> None:
         since = self._maintenance_since.setdefault(node.name, self.deadline.elapsed())

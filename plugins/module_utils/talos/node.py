@@ -139,6 +139,19 @@ class Connector:
         )
 
 
+def silence(node: Node, sight: Sight, control_plane_up: bool) -> str:
+    """Why this node does not answer: a machine that is on refuses connections, one that is off says nothing. A worker
+    that is on gets the certificate for its API from a control plane node, so it waits until one is up.
+    """
+    if sight.state is not State.SILENT:
+        return sight.why
+    if not sight.host_is_up:
+        return f"{sight.why}: the machine is off, or not at this address"
+    if node.type == "worker" and not control_plane_up:
+        return f"{sight.why}: the machine is on; a worker's API comes when a control plane node is up, and none is"
+    return f"{sight.why}: the machine is on, its Talos API is not"
+
+
 def _require_fingerprint(node: Node, client: Client) -> None:
     """Nobody vouches for a machine without a config but the person who has seen its console. Nothing was sent yet."""
     shown = client.channel.fingerprint

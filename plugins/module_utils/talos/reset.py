@@ -17,6 +17,8 @@ from .inputs import Node
 from .node import Connector, State, steadily
 from .reboot import resource_of
 
+#: Seconds in which a machine without an API is done with its wiping.
+AWAY = 5.0
 _HINT = "Nothing was wiped. Bring etcd's other members back first, or set force if that is meant."
 
 
@@ -189,8 +191,11 @@ class Reset:
             self.stage = self._wait_until_wiped()
 
     def _wait_until_wiped(self) -> str:
-        """In maintenance mode; or away, when the machine goes off or has nothing left to boot."""
+        """In maintenance mode; or away, when the machine goes off or has nothing left to boot. Its API goes before it is
+        wiped: one that still refuses connections is given a while to be done.
+        """
         comes_back = self.wanted.reboot and not self.wanted.system_disk
+        refused: list[float] = []
 
         def check() -> str | Pending:
             sight = self.connector.look(self.node)
@@ -198,7 +203,9 @@ class Reset:
             if sight.state is State.MAINTENANCE:
                 return sight.stage
             if sight.state is State.SILENT and not comes_back:
-                return "off"
+                refused.append(self.deadline.elapsed())
+                if not sight.host_is_up or refused[-1] - refused[0] >= AWAY:
+                    return "off"
             return Pending(f"the stage is {sight.stage}" if sight.stage else sight.why)
 
         return wait_for(

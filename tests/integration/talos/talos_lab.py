@@ -147,6 +147,16 @@ class PlayedLab:
         with Connector(identity).open(Node(name, self.address(name), "controlplane")) as client:
             return work(client)
 
+    def wait_until_serving(self, *names: str) -> None:
+        """Until their API answers as a configured node's."""
+        for name in names:
+            for _ in range(200):
+                if self.nodes[name].serving:
+                    break
+                time.sleep(0.05)
+            else:
+                raise TimeoutError(f"{name} does not serve")
+
     def wait_for_service(self, name: str, service: str) -> None:
         for _ in range(200):
             found = {one.id: one.state for one in self.call(name, lambda client: client.services())}
