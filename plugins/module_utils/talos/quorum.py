@@ -36,7 +36,7 @@ def voters(connector: Connector, client: Client) -> list[Voter]:
         address = _host(member.peer_urls)
         return Voter(member.hostname or address, address, bool(address) and _is_well(connector, address))
 
-    return in_pool(look, range(len(members)))
+    return sorted(in_pool(look, range(len(members))), key=lambda voter: voter.name)
 
 
 def runs_etcd(client: Client) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import time
 import typing as t
 
 import pytest
@@ -141,7 +142,11 @@ def test_a_machine_that_powers_off_or_has_nothing_to_boot_is_off(lab: PlayedLab)
     stand_up(lab, "cp1", "w1")
     assert reset(lab, "w1", reboot=False)["node"]["stage"] == "off"
     assert reset(lab, "cp1", system_disk=True, force=True)["node"]["stage"] == "off"
-    assert any("no bootable device" in problem for problem in lab.nodes["cp1"].problems)
+    for _ in range(100):
+        if any("no bootable device" in problem for problem in lab.nodes["cp1"].problems):
+            return
+        time.sleep(0.05)
+    pytest.fail(str(lab.nodes["cp1"].describe()))
 
 
 @pytest.mark.parametrize("kind", ["drop-before", "drop-after", "cut"])
