@@ -27,7 +27,7 @@ TESTS ?=
 SKIP ?=
 WORKERS ?= 2
 # These run after all others, alone: they measure times, or replay recordings in their order.
-ALONE := tests/conformance tests/acceptance/test_bootstrap.py
+ALONE := tests/conformance tests/acceptance/test_bootstrap.py tests/acceptance/test_cluster.py
 
 # Of ARGS, these are the rehearsal's own; all others are ansible-playbook's.
 REHEARSAL_ARGS = $(filter --keep --fault=% --time-scale=% --mirror=%,$(ARGS))
