@@ -26,15 +26,15 @@ def connector(task: Task) -> Connector:
     return Connector(credentials.from_params(task), inputs.positive(task.params["timeout"], "timeout"))
 
 
-def nodes_from(task: Task) -> list[Node]:
-    """The option ``nodes``: addresses, or mappings with a name and an address. By default the talosconfig's endpoints."""
-    given = task.params.get("nodes") or []
-    nodes = [_node(one, f"nodes[{index}]") for index, one in enumerate(given)] if given else _endpoints(task)
+def nodes_from(task: Task, option: str = "nodes") -> list[Node]:
+    """The option: addresses, or mappings with a name and an address. By default the talosconfig's endpoints."""
+    given = task.params.get(option) or []
+    nodes = [_node(one, f"{option}[{index}]") for index, one in enumerate(given)] if given else _endpoints(task, option)
     for field in ("name", "address"):
         found = [getattr(node, field) for node in nodes]
         twice = sorted({value for value in found if found.count(value) > 1})
         if twice:
-            raise InvalidInput(f"nodes has the {field} {', '.join(twice)} more than once")
+            raise InvalidInput(f"{option} has the {field} {', '.join(twice)} more than once")
     return nodes
 
 
@@ -105,11 +105,11 @@ def _node(given: t.Any, where: str) -> Node:
     return Node(str(given.get("name") or found), found, "controlplane")
 
 
-def _endpoints(task: Task) -> list[Node]:
+def _endpoints(task: Task, option: str) -> list[Node]:
     config = credentials.option(task.params, "talosconfig")
     if credentials.bundle_path(task.params) is not None or config is None:
-        raise InvalidInput("nodes is empty", hint="Only a talosconfig knows endpoints of its own.")
+        raise InvalidInput(f"{option} is empty", hint="Only a talosconfig knows endpoints of its own.")
     context = talosconfig.load(pathlib.Path(config).expanduser(), task.params.get("context"))
     if not context.endpoints:
-        raise InvalidInput(f"nodes is empty, and the context {context.name} of {config} has no endpoints")
+        raise InvalidInput(f"{option} is empty, and the context {context.name} of {config} has no endpoints")
     return [_node(str(one), f"endpoints[{index}] of {config}") for index, one in enumerate(context.endpoints)]

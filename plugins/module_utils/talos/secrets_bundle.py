@@ -92,6 +92,28 @@ def load(path: pathlib.Path) -> Bundle:
     return Bundle(data)
 
 
+def value(bundle: Bundle, where: t.Any, *, decode: bool = False) -> str:
+    """One value by its path, such as ``certs.os.crt``. Raises :class:`errors.InvalidInput` for none, and for several."""
+    if not isinstance(where, str) or not where:
+        raise InvalidInput(f"The path is {where!r}", hint="It looks like trustdinfo.token.")
+    found: t.Any = bundle.data
+    for depth, key in enumerate(where.split("."), 1):
+        if not isinstance(found, dict) or key not in found:
+            parent = ".".join(where.split(".")[: depth - 1])
+            known = ", ".join(sorted(map(str, found))) if isinstance(found, dict) else "nothing below it"
+            raise InvalidInput(f"The secrets bundle has no {where}", hint=f"{parent or 'It'} has {known}.")
+        found = found[key]
+    if isinstance(found, dict):
+        below = ", ".join(f"{where}.{key}" for key in sorted(map(str, found)))
+        raise InvalidInput(f"{where} is more than one value", hint=f"Ask for one of {below}.")
+    if not decode:
+        return str(found)
+    try:
+        return pki.decoded(found, where).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{where} is no text in base64", hint="Leave decode out.") from error
+
+
 def create(path: pathlib.Path, bundle: Bundle) -> None:
     """Write a new bundle. Raises when there is one by now."""
     if not private_files.write_new(path, dump(bundle)):

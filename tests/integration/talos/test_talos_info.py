@@ -76,7 +76,9 @@ def test_each_fact_costs_the_calls_that_it_says(one: PlayedLab) -> None:
         assert made == [GET, *calls] and info.FACTS[fact].calls == len(calls), fact
         assert found["problems"] == []
     found, made = asked(one, facts=list(CALLS))
-    assert collections.Counter(made) == collections.Counter([GET, *(call for calls in CALLS.values() for call in calls)])
+    assert collections.Counter(made) == collections.Counter(
+        [GET, *(call for calls in CALLS.values() for call in calls)]
+    )
     _check_facts(one, found)
     assert asked(one, facts=[])[1] == [GET]
 
