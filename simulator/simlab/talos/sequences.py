@@ -23,6 +23,8 @@ FIRMWARE, SERVICE, INSTALL, LISTENER_GAP, NODE_READY_LIMIT = 8.0, 0.5, 40.0, 0.3
 _POLL = 0.05
 
 _FIRST = ("machined", "containerd")
+#: The order in which a real node's services were seen to stop.
+_STOPPED_FIRST = ("trustd", "machined", "apid", "containerd", "kubelet", "cri")
 _METAL_ONLY = ("udevd", "auditd", "syslogd", "dashboard")
 
 
@@ -243,8 +245,8 @@ async def stop_everything(runtime: Runtime, sequence_name: str, actor: str = "")
             await runtime.played(1.0)
         sequence.phase("dbus", "stopDBus")
         with sequence.task("stopEverything", "stopAllServices"):
-            for service in runtime.services.all():
-                _stop(runtime, service.id)
+            for name in [*_STOPPED_FIRST, *(service.id for service in runtime.services.all())]:
+                _stop(runtime, name)
     await asyncio.sleep(0.02)
     await runtime.node.stop_api(at_once=True)
 
