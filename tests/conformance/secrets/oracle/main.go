@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command secrets-oracle says what age itself makes of a question: one JSON
-// object a line in, one out. It judges the collection's Python, and is not
+// Command secrets-oracle says what age, sealed-secrets and sops themselves make
+// of a question: one JSON object a line in, one out. It judges the collection's Python, and is not
 // needed to use it. Bytes are base64, as JSON in Go has them.
 //
 //	{"op": "vectors"}                                        -> {"files": {name: bytes}}
 //	{"op": "encrypt", "plain": …, "recipients": ["age1…"], "armor": true} -> {"data": …}
 //	{"op": "decrypt", "data": …, "identity": "AGE-SECRET-KEY-1…"} -> {"data": …} or {"error": "…"}
+//	{"op": "seal", "plain": a Secret, "certificate": PEM}    -> {"data": a SealedSecret}
+//	{"op": "unseal", "data": a SealedSecret, "keys": ["PEM"]} -> {"data": a Secret}
+//	{"op": "key-pair"}                                       -> {"files": {"tls.key": …, "tls.crt": …}, "text": fingerprint}
+//	{"op": "sops-encrypt", "plain": …, "format": "yaml", "recipients": […], "rules": {…}} -> {"data": …}
+//	{"op": "sops-decrypt", "data": …, "format": "yaml", "identity": …} -> {"data": …}
+//	{"op": "sops-rule", "config": path of .sops.yaml, "path": …} -> {"recipients": […], "rules": {…}}
 package main
 
 import (
@@ -31,12 +37,23 @@ type question struct {
 	Recipients []string `json:"recipients"`
 	Identity   string   `json:"identity"`
 	Armor      bool     `json:"armor"`
+
+	Certificate []byte   `json:"certificate"`
+	Keys        []string `json:"keys"`
+	Format      string   `json:"format"`
+	Rules       rules    `json:"rules"`
+	Config      string   `json:"config"`
+	Path        string   `json:"path"`
 }
 
 type answer struct {
 	Data  []byte            `json:"data"`
 	Files map[string][]byte `json:"files,omitempty"`
+	Text  string            `json:"text,omitempty"`
 	Error string            `json:"error,omitempty"`
+
+	Rules      *rules   `json:"rules,omitempty"`
+	Recipients []string `json:"recipients,omitempty"`
 }
 
 func main() {
@@ -60,18 +77,24 @@ func main() {
 }
 
 func ask(asked question) (answer, error) {
-	switch asked.Op {
-	case "vectors":
-		return files()
-	case "encrypt":
-		return encrypt(asked)
-	case "decrypt":
-		return decrypt(asked)
+	known := map[string]func(question) (answer, error){
+		"vectors":      files,
+		"encrypt":      encryptAge,
+		"decrypt":      decryptAge,
+		"seal":         seal,
+		"unseal":       unseal,
+		"key-pair":     keyPair,
+		"sops-encrypt": sopsEncrypt,
+		"sops-decrypt": sopsDecrypt,
+		"sops-rule":    sopsRule,
+	}
+	if operation, there := known[asked.Op]; there {
+		return operation(asked)
 	}
 	return answer{}, fmt.Errorf("no operation %q", asked.Op)
 }
 
-func files() (answer, error) {
+func files(question) (answer, error) {
 	found := map[string][]byte{}
 	err := fs.WalkDir(vectors.Vectors, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -83,7 +106,7 @@ func files() (answer, error) {
 	return answer{Files: found}, err
 }
 
-func encrypt(asked question) (said answer, err error) {
+func encryptAge(asked question) (said answer, err error) {
 	recipients, err := age.ParseRecipients(strings.NewReader(strings.Join(asked.Recipients, "\n")))
 	if err != nil {
 		return said, err
@@ -110,7 +133,7 @@ func encrypt(asked question) (said answer, err error) {
 	return said, err
 }
 
-func decrypt(asked question) (answer, error) {
+func decryptAge(asked question) (answer, error) {
 	identities, err := age.ParseIdentities(strings.NewReader(asked.Identity))
 	if err != nil {
 		return answer{}, err

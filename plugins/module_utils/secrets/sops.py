@@ -1,0 +1,141 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file of sops: opened, and written so that unchanged values keep their texts."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import pathlib
+import typing as t
+
+from .. import private_files
+from ..errors import InvalidInput
+from . import age, sops_metadata, sops_stores, sops_values, sops_yaml
+from .sops_metadata import Metadata
+from .sops_values import Comment, Path, Rules, Tree
+
+FORMATS = ("yaml", "json", "dotenv")
+_ENDINGS = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".env": "dotenv"}
+
+
+def format_of(path: pathlib.Path, given: str | None = None) -> str:
+    """By the file's ending, as sops does. Raises InvalidInput."""
+    ending = ".env" if path.name.startswith(".env") else path.suffix
+    found = given or _ENDINGS.get(ending)
+    if found is None:
+        hint = "Give format: yaml, json or dotenv. Other files (binary, INI) are not supported."
+        raise InvalidInput(f"The ending of {path} does not tell its format", hint=hint)
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """One that is there, opened: its text, its tree as it stands there and as it decrypts, and its data key."""
+
+    form: str
+    text: str
+    metadata: Metadata
+    sealed: Tree = dataclasses.field(repr=False)
+    tree: Tree = dataclasses.field(repr=False)
+    key: bytes = dataclasses.field(repr=False)
+
+
+def read(path: pathlib.Path, form: str, identities: t.Sequence[age.Identity]) -> File:
+    """Raises InvalidInput, Damaged, :class:`age.NotForUs`; none of them quotes a value."""
+    text = private_files.read(path, "file of sops")
+    sealed = _load(text, form, str(path))
+    if "sops" not in sealed:
+        raise InvalidInput(
+            f"{path} is not encrypted: it has no part sops",
+            hint="Encrypt it with sops, or remove it and give its content to groundwork.homelab.sops_file.",
+        )
+    metadata = Metadata.of(sealed.pop("sops"))
+    key = metadata.data_key(identities)
+    rules = metadata.rules
+
+    def opened(place: Path, value: t.Any) -> t.Any:
+        if not rules.encrypted(place):
+            return value
+        return sops_values.decrypt(value, key, sops_values.additional(place))
+
+    tree = sops_values.replaced(sealed, opened)
+    metadata.check_mac(tree, key)
+    return File(form, text, metadata, sealed, tree, key)
+
+
+def create(tree: Tree, form: str, recipients: t.Sequence[str], rules: Rules, now: datetime.datetime) -> str:
+    """The text of a new file."""
+    metadata, key = sops_metadata.new(rules), sops_metadata.new_key()
+    sealed = _sealed(tree, metadata.rules, key, {})
+    raw = metadata.renewed(tree, key, recipients, now).raw
+    return _emit({**sealed, "sops": raw}, form)
+
+
+def changed(file: File, tree: Tree, recipients: t.Sequence[str], now: datetime.datetime) -> str:
+    """The text with other values: what is unchanged keeps its text, and its place in YAML and dotenv."""
+    tree = ordered(tree, file.tree)
+    sealed = _sealed(tree, file.metadata.rules, file.key, _texts(file))
+    raw = file.metadata.renewed(tree, file.key, recipients, now).raw
+    new = {**sealed, "sops": raw}
+    if file.form != "yaml":
+        return _emit(new, file.form, file.text)
+    old, node = sops_yaml.load(file.text, "the file")
+    return sops_yaml.edited(file.text, node, old, new)
+
+
+def ordered(tree: t.Any, like: t.Any) -> t.Any:
+    """The same tree, its names in the order of another one, new ones at the end: the MAC is over that order. Comments that
+    are in a list of the other one stay there, as long as the list keeps its length."""
+    if isinstance(tree, dict) and isinstance(like, dict):
+        names = [name for name in like if name in tree] + [name for name in tree if name not in like]
+        return {name: ordered(tree[name], like.get(name)) for name in names}
+    if isinstance(tree, list) and isinstance(like, list):
+        tree = sops_values.visible(tree)
+        comments = sum(isinstance(item, Comment) for item in like)
+        if len(tree) == len(like) - comments:
+            items = iter(tree)
+            return [item if isinstance(item, Comment) else ordered(next(items), item) for item in like]
+    return tree
+
+
+Known = dict[tuple[Path, str, bytes], str]
+
+
+def _texts(file: File) -> Known:
+    """Which text each value has, by where it is."""
+    texts = sops_values.leaves(file.sealed)
+    plain = sops_values.leaves(file.tree)
+    return {
+        (path, sops_values.kind(value), sops_values.plain_bytes(value)): text
+        for (path, value), (_path, text) in zip(plain, texts, strict=True)
+    }
+
+
+def _sealed(tree: Tree, rules: Rules, key: bytes, known: Known) -> Tree:
+    def sealed(path: Path, value: t.Any) -> t.Any:
+        if not rules.encrypted(path):
+            return value
+        there = known.get((path, sops_values.kind(value), sops_values.plain_bytes(value)))
+        return there if there is not None else sops_values.encrypt(value, key, sops_values.additional(path))
+
+    found: Tree = sops_values.replaced(tree, sealed)
+    return found
+
+
+def _load(text: str, form: str, where: str) -> Tree:
+    if form == "yaml":
+        return sops_yaml.load(text, where)[0]
+    return sops_stores.load_json(text, where) if form == "json" else sops_stores.load_dotenv(text, where)
+
+
+def _emit(tree: Tree, form: str, like: str = "") -> str:
+    if form == "yaml":
+        return sops_yaml.emit(tree)
+    return sops_stores.emit_json(tree, like) if form == "json" else sops_stores.emit_dotenv(tree, like)
+
+
+def plain_text(file: File, form: str) -> str:
+    """The values in the clear, in the same format."""
+    return _emit(sops_values.visible(file.tree), form)

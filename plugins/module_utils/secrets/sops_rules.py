@@ -1,0 +1,83 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Creation rules: for whom a new file is encrypted, by the ``.sops.yaml`` above it."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import typing as t
+
+from .. import private_files
+from ..errors import InvalidInput
+from . import age, sops_values
+from .sops_values import Rules
+
+_OTHERS = ("kms", "gcp_kms", "hckms", "azure_keyvault", "hc_vault_transit_uri", "hc_vault", "pgp")
+_COMMENTS = ("unencrypted_comment_regex", "encrypted_comment_regex")
+
+
+class Rule(t.NamedTuple):
+    """What a creation rule says, and of which file."""
+
+    recipients: list[str]
+    rules: Rules
+    config: pathlib.Path
+
+
+def find(path: pathlib.Path) -> pathlib.Path | None:
+    """The nearest ``.sops.yaml`` in the file's directory or above it."""
+    candidates = (folder / ".sops.yaml" for folder in path.parents)
+    return next((config for config in candidates if config.is_file()), None)
+
+
+def rule_for(path: pathlib.Path, config: pathlib.Path) -> Rule:
+    """The first rule that fits. Raises InvalidInput when none does, or when it asks for other keys than age."""
+    import yaml
+
+    try:
+        given = yaml.safe_load(private_files.read(config, "configuration of sops"))
+    except yaml.YAMLError:
+        raise InvalidInput(f"{config} is not valid YAML") from None
+    rules = given.get("creation_rules") if isinstance(given, dict) else None
+    if not isinstance(rules, list):
+        raise InvalidInput(f"{config} has no creation_rules", hint="Give recipients, or write a rule.")
+    shown = str(path).removeprefix(f"{config.parent}/")
+    for number, one in enumerate(rules):
+        if isinstance(one, dict) and _fits(one.get("path_regex") or "", shown, f"{config}, rule {number + 1}"):
+            return Rule(_recipients(one, f"{config}, rule {number + 1}"), _rules(one), config)
+    raise InvalidInput(f"No creation rule in {config} fits {shown}", hint="Give recipients, or write a rule.")
+
+
+def _fits(pattern: str, shown: str, where: str) -> bool:
+    try:
+        return re.search(str(pattern), shown) is not None
+    except re.error as error:
+        raise InvalidInput(f"{where}: path_regex is not a regular expression: {error}") from None
+
+
+def _recipients(rule: dict[str, t.Any], where: str) -> list[str]:
+    groups = rule.get("key_groups") or []
+    if len(groups) > 1:
+        raise InvalidInput(f"{where} has several key_groups, which are not supported", hint="Give recipients.")
+    source = groups[0] if groups else rule
+    others = [name for name in _OTHERS if source.get(name)]
+    if others:
+        raise InvalidInput(f"{where} asks for {', '.join(others)}; only age is supported", hint="Give recipients.")
+    given = source.get("age") or []
+    found = [part.strip() for text in ([given] if isinstance(given, str) else given) for part in str(text).split(",")]
+    found = [text for text in found if text]
+    if not found:
+        raise InvalidInput(f"{where} names no age recipients", hint="Give recipients.")
+    for recipient in found:
+        age.parse_recipient(recipient)
+    return list(dict.fromkeys(found))
+
+
+def _rules(rule: dict[str, t.Any]) -> Rules:
+    for name in _COMMENTS:
+        if rule.get(name):
+            raise InvalidInput(f"Creation rules with {name} are not supported")
+    given = {name: str(rule.get(name) or "") for name in sops_values.RULES}
+    return Rules(**given, mac_only_encrypted=bool(rule.get("mac_only_encrypted")))

@@ -1,0 +1,230 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sops_file
+short_description: Write, edit and decrypt files of SOPS, for age recipients
+version_added: 0.1.0
+author:
+  - groundwork.homelab authors (@groundwork)
+description:
+  - Writes files that the program C(sops) reads and reads those that it writes, in process. No program is needed.
+  - Unchanged values keep their encrypted text, and an unchanged file is not written. An edited YAML or dotenv file keeps its comments, order and
+    layout wherever nothing changed.
+  - YAML (one document), JSON and dotenv, with age recipients of the kind X25519 (C(age1…)). A file that has other keys as well can be edited when an
+    age identity opens it, and their entries stay. Shamir's shares and rules by comments are refused.
+  - The MAC over all values is checked whenever a file is read.
+  - Where values are wanted in a playbook, the lookup P(groundwork.homelab.sops#lookup) gives them. Whole files of variables are what the
+    collection C(community.sops) is good at; it needs the program C(sops).
+extends_documentation_fragment:
+  - groundwork.homelab.attributes
+  - groundwork.homelab.attributes.actiongroup_secrets
+  - groundwork.homelab.secrets
+attributes:
+  diff_mode:
+    details: Only the names of values are shown.
+options:
+  path:
+    description:
+      - The encrypted file.
+    type: path
+    required: true
+  state:
+    description:
+      - V(present) makes or edits the file.
+      - V(decrypted) writes what it holds to O(dest), in the clear.
+    type: str
+    choices: [present, decrypted]
+    default: present
+  content:
+    description:
+      - The values. In a file that is there, mappings are merged with those of the file, and everything else is replaced, lists as a whole.
+    type: dict
+  exact:
+    description: Whether values that O(content) does not name are removed.
+    type: bool
+    default: false
+  remove:
+    description: Values to remove, each as the list of the keys that lead to it.
+    type: list
+    elements: raw
+    default: []
+  recipients:
+    description:
+      - The age recipients of the file. By default those that it has.
+      - For a new file, by default those of the first creation rule that fits its path, in O(config_file).
+      - The data key stays the same when recipients change, as with C(sops updatekeys). Who was one has been able to read it.
+    type: list
+    elements: str
+  config_file:
+    description: The configuration with the creation rules. By default the nearest C(.sops.yaml) in the directory of the file or above it.
+    type: path
+  format:
+    description: Format of the file, if its ending (C(.yaml), C(.yml), C(.json), C(.env)) does not tell it.
+    type: str
+    choices: [yaml, json, dotenv]
+  unencrypted_suffix:
+    description:
+      - In a new file, what is below a key that ends so stays in the clear. V(_unencrypted) if no other rule is given.
+      - Of this and the next three only one can be given. In a file that is there they cannot be changed.
+    type: str
+  encrypted_suffix:
+    description: In a new file, only what is below a key that ends so is encrypted.
+    type: str
+  unencrypted_regex:
+    description: In a new file, what is below a key that this matches stays in the clear.
+    type: str
+  encrypted_regex:
+    description: In a new file, only what is below a key that this matches is encrypted, such as V(^(data|stringData\)$) for Secrets.
+    type: str
+  mac_only_encrypted:
+    description: In a new file, whether the MAC is over the encrypted values only.
+    type: bool
+  dest:
+    description: Where O(state=decrypted) writes. The file has the mode V(0600).
+    type: path
+seealso:
+  - plugin: groundwork.homelab.sops
+    plugin_type: lookup
+  - name: SOPS
+    description: The program, and its documentation.
+    link: https://getsops.io/
+"""
+
+EXAMPLES = r"""
+- name: Make a Secret for Flux, of which only the values are encrypted
+  groundwork.homelab.sops_file:
+    path: clusters/home/database.sops.yaml
+    recipients:
+      - "{{ age_recipient }}"
+    encrypted_regex: ^(data|stringData)$
+    age_key_file: "{{ lab_secrets_dir }}/age.txt"
+    content:
+      apiVersion: v1
+      kind: Secret
+      metadata:
+        name: database
+        namespace: media
+      stringData:
+        password: "{{ database_password }}"
+
+- name: Change one value, and leave the rest of the file as it is
+  groundwork.homelab.sops_file:
+    path: clusters/home/database.sops.yaml
+    age_key_file: "{{ lab_secrets_dir }}/age.txt"
+    content:
+      stringData:
+        password: "{{ new_database_password }}"
+
+- name: Remove a value
+  groundwork.homelab.sops_file:
+    path: clusters/home/database.sops.yaml
+    age_key_file: "{{ lab_secrets_dir }}/age.txt"
+    remove:
+      - [stringData, username]
+
+- name: Decrypt it for a program that needs a file
+  groundwork.homelab.sops_file:
+    path: clusters/home/database.sops.yaml
+    state: decrypted
+    dest: "{{ lab_secrets_dir }}/database.yaml"
+    age_key_file: "{{ lab_secrets_dir }}/age.txt"
+"""
+
+RETURN = r"""
+changes:
+  description:
+    - What was changed, or would be in check mode. Secret values are hidden.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    resource:
+      description: What changes, such as C(SealedSecret/<namespace>/<name>).
+      type: str
+      returned: always
+    action:
+      description: V(create) or V(update).
+      type: str
+      returned: always
+    before:
+      description: What differs, as it was.
+      type: dict
+      returned: when there was anything
+    after:
+      description: What differs, as it becomes.
+      type: dict
+      returned: when there is anything
+    note:
+      description: What else is to be known about it.
+      type: str
+      returned: when there is something
+path:
+  description: The encrypted file.
+  returned: success
+  type: str
+  sample: /home/me/lab/clusters/home/database.sops.yaml
+recipients:
+  description: Its age recipients.
+  returned: success
+  type: list
+  elements: str
+error:
+  description: What went wrong, in parts.
+  returned: failure
+  type: dict
+  contains:
+    kind:
+      description: What kind of failure it is, such as V(InvalidInput).
+      type: str
+      returned: always
+    asked:
+      description: What was asked.
+      type: str
+      returned: always
+    answer:
+      description: What is wrong.
+      type: str
+      returned: when something is known
+    hint:
+      description: What to try.
+      type: str
+      returned: when there is something
+"""
+
+from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import files, sops_task
+from ansible_collections.groundwork.homelab.plugins.module_utils.task import Spec, run_as_module
+
+SPEC = Spec(
+    argument_spec={
+        **files.argument_spec(),
+        "path": {"type": "path", "required": True},
+        "state": {"type": "str", "choices": ["present", "decrypted"], "default": "present"},
+        "content": {"type": "dict", "no_log": True},
+        "exact": {"type": "bool", "default": False},
+        "remove": {"type": "list", "elements": "raw", "default": []},
+        "recipients": {"type": "list", "elements": "str"},
+        "config_file": {"type": "path"},
+        "format": {"type": "str", "choices": ["yaml", "json", "dotenv"]},
+        "unencrypted_suffix": {"type": "str"},
+        "encrypted_suffix": {"type": "str"},
+        "unencrypted_regex": {"type": "str"},
+        "encrypted_regex": {"type": "str"},
+        "mac_only_encrypted": {"type": "bool"},
+        "dest": {"type": "path"},
+    },
+)
+
+run = sops_task.run
+
+
+def main() -> None:
+    run_as_module(SPEC, run)
+
+
+if __name__ == "__main__":
+    main()
