@@ -13,10 +13,13 @@ import typing as t
 
 import pytest
 import yaml
+from talos_etcd_lab import snapshot
 from talos_lab import MODULES, PlayedLab
+from talos_quorum_lab import share
+from test_talos_life import steps
 
 #: Modules that wait: shorter here than for real machines.
-WAITING = ("apply_config", "bootstrap", "kubeconfig", "health")
+WAITING = ("apply_config", "bootstrap", "kubeconfig", "health", "reboot", "reset")
 NAMES = ("secrets", "config", "apply_config", "bootstrap", "kubeconfig", "health")
 
 
@@ -33,6 +36,8 @@ def tasks_of(lab: PlayedLab, *names: str) -> list[dict[str, t.Any]]:
                 options["wait_timeout"] = 60
             if "control_planes" in options:  # the documentation's cluster has three, this lab one
                 options["control_planes"] = [lab.address("cp1")]
+    (lab.path / "backups").mkdir(exist_ok=True)
+    (lab.path / "backups" / "etcd.snapshot").write_bytes(snapshot())
     return tasks
 
 
@@ -87,7 +92,8 @@ def test_the_examples_run_and_are_idempotent(lab: PlayedLab, in_process: bool) -
     tasks = tasks_of(lab, *NAMES)
     results = play(lab, tasks, "-vvv", "--diff", in_process=in_process)
     assert [result.get("msg") for result in results if result.get("failed")] == []
-    assert [result["changed"] for result in results] == [False, True, True, True, True, False]
+    #: The second bootstrap is a recovery, which there is none of where etcd serves.
+    assert [result["changed"] for result in results] == [False, True, True, True, False, True, False]
     written = lab.writes()
     again = play(lab, tasks, in_process=in_process)
     assert [result["changes"] for result in again] == [[]] * len(tasks)
@@ -112,3 +118,48 @@ def test_both_ways_give_the_same_result_and_the_same_error(lab: PlayedLab) -> No
     assert here[1]["changes"] and here[1]["diff"]
     assert "machine.sysctl is not known (did you mean sysctls?)" in here[2]["msg"]
     assert lab.writes() == []
+
+
+@pytest.mark.parametrize("in_process", [True, False], ids=["here", "module"])
+def test_the_examples_of_what_takes_a_node_away_run(lab: PlayedLab, in_process: bool) -> None:
+    share(lab)
+    stand_up_as_documented(lab)
+    away = tasks_of(lab, "reboot", "reset")
+    check = play(lab, away, "--check", "--diff", in_process=in_process)
+    made = play(lab, away, "--diff", in_process=in_process)
+    assert [result.get("msg") for result in made if result.get("failed")] == []
+    assert [result["changes"] for result in made] == [result["changes"] for result in check]
+    assert [result["changed"] for result in made] == [True, True]
+    assert [result["diff"] for result in made] == [result["diff"] for result in check]
+    assert lab.writes()[-2:] == ["/machine.MachineService/Reboot", "/machine.MachineService/Reset"]
+    assert play(lab, away[1:], in_process=in_process)[0]["changes"] == []
+
+
+def test_what_takes_a_node_away_is_refused_alike_both_ways(lab: PlayedLab) -> None:
+    share(lab)
+    stand_up_as_documented(lab)
+    reboot, reset = tasks_of(lab, "reboot", "reset")
+    del reset["groundwork.homelab.talos_reset"]["force"]
+    tasks = [reset, {**reboot, "check_mode": True}, {"groundwork.homelab.talos_reset": {"node_name": "x"}}]
+    tasks = [{**task, "ignore_errors": True} for task in tasks]
+    here, there = (play(lab, tasks, "--diff", in_process=way) for way in (True, False))
+    assert "cp01 would take the last data of etcd along" in here[0]["msg"], here[0]
+    assert [change["note"] for change in here[1]["changes"]] == ["reboots (powercycle)"]
+    assert "/machine.MachineService/Reset" not in lab.writes()
+    assert [without_ways(result) for result in here[:2]] == [without_ways(result) for result in there[:2]]
+    assert (
+        "missing required arguments: node" in there[2]["msg"] and "missing required arguments: node" in here[2]["msg"]
+    )
+
+
+def stand_up_as_documented(lab: PlayedLab) -> None:
+    """The examples' node, which calls itself talos-cp01."""
+    lab.power_on("cp1")
+    for module, params in steps(lab, "cp1"):
+        params = (
+            {**params, "nodes": [{**one, "name": "talos-cp01"} for one in params["nodes"]]}
+            if "nodes" in params
+            else params
+        )
+        made = lab.run(module, **params)
+        assert not made.get("failed"), made
