@@ -29,8 +29,8 @@ options:
     type: str
     choices: [yaml, json, dotenv]
   age_key_file:
-    description: A file with age identities that only its owner can read.
-    type: path
+    description: A file with age identities that only its owner can read. A relative path is that of the playbook.
+    type: str
     required: true
     env:
       - name: SOPS_AGE_KEY_FILE

@@ -277,7 +277,7 @@ SPEC = Spec(
                 "name": {"type": "str"},
                 "namespace": {"type": "str"},
                 "contents": {"type": "dict", "no_log": True},
-                "definition": {"type": "raw", "no_log": True},
+                "definition": {"type": "raw"},
                 "scope": {"type": "str", "choices": ["strict", "namespace-wide", "cluster-wide"]},
                 "type": {"type": "str"},
                 "immutable": {"type": "bool"},

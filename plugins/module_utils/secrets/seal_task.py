@@ -101,6 +101,8 @@ def _wanted(task: Task) -> list[Wanted]:
     given = task.params["secrets"]
     if not given:
         raise InvalidInput("There is nothing to seal", hint="Give secrets.")
+    for one in given:  # first: what is wrong with one may be quoted
+        task.secret(*sealed_secrets.secret_texts(one["definition"]))
     found = [sealed_secrets.wanted(one, f"secrets[{number}]") for number, one in enumerate(given)]
     seen: dict[str, int] = {}
     for number, one in enumerate(found):

@@ -227,6 +227,26 @@ def wanted(given: t.Mapping[str, t.Any], where: str) -> Wanted:
     return Wanted(target, contents, _template(given, secret), path)
 
 
+def secret_texts(definition: t.Any) -> set[str]:
+    """What of a definition must not be shown, right or wrong as it may be: its data; all of it if it cannot be read."""
+    try:
+        given = yaml_text.documents(definition, "") if isinstance(definition, str) else [definition]
+    except InvalidInput:
+        return {str(definition)}
+    fields = (one.get(name) for one in given if isinstance(one, dict) for name in ("data", "stringData"))
+    return {text for field in fields for text in _leaves(field)}
+
+
+def _leaves(value: t.Any) -> t.Iterator[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _leaves(one)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
 def _secret(given: t.Mapping[str, t.Any], where: str) -> Document:
     definition = given["definition"]
     if definition is None:
