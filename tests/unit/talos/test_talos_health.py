@@ -266,3 +266,32 @@ def test_a_crash_that_is_mended_meanwhile_is_waited_for() -> None:
     time.now = 7.5
     with pytest.raises(TaskFailed):
         watched.look()
+
+
+def silent(refused: bool) -> Sight:
+    answer = "[Errno 111] Connection refused" if refused else "connection timed out"
+    return Sight(State.SILENT, reason=Unreachable("connect", of="w1", answer=answer, refused=refused))
+
+
+@pytest.mark.parametrize(
+    ("control_plane_up", "refused", "words"),
+    [
+        (False, True, "the machine is on; a worker's API comes when a control plane node is up, and none is"),
+        (True, True, "the machine is on, its Talos API is not"),
+        (False, False, "connection timed out: the machine is off, or not at this address"),
+        (True, False, "connection timed out: the machine is off, or not at this address"),
+    ],
+)
+def test_a_worker_that_waits_is_told_from_one_that_is_dead(control_plane_up: bool, refused: bool, words: str) -> None:
+    sights = {"w1": lambda: silent(refused)}
+    if not control_plane_up:
+        sights["cp1"] = lambda: silent(refused=False)
+    watch = health(Answers(), [CP, WORKER], sights=sights)
+    assert silence_of(watch, WORKER).endswith(words)
+
+
+def silence_of(watch: Health, node: Node) -> str:
+    watch.look()
+    found = watch._client(node)
+    assert isinstance(found, Pending)
+    return found.reason
