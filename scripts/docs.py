@@ -31,6 +31,9 @@ OTHERS: dict[str, tuple[str, str]] = {
         "those of the kubeconfig on what is applied",
     ),
     "preflight": ("nothing", "none"),
+    "sealed_secret": ("nothing: files only", "to read the certificate and the keys, to write its files"),
+    "sealed_secrets_key": ("nothing: files only", "to write its files"),
+    "sops_file": ("nothing: files only", "the identity of one of the file's recipients"),
     "talos_apply_config": (
         "Talos: `Get` (COSI), `ServiceList`, `List`, `Read`, `ApplyConfiguration`",
         "Talos role `os:admin`, or none in maintenance mode",
