@@ -69,7 +69,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.errors import H
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos import credentials, secrets_bundle
 
 
-class LookupModule(LookupBase):  # type: ignore[misc]
+class LookupModule(LookupBase):
     """Reads, and keeps nothing."""
 
     def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **keywords: t.Any) -> list[t.Any]:
