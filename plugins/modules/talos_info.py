@@ -119,7 +119,9 @@ nodes:
       description: Whether the node answered.
       type: bool
     error:
-      description: Why it did not, with C(msg), C(kind), C(asked), C(of), C(answer) and C(hint).
+      description:
+        - Why it did not, with C(msg), C(kind), C(asked), C(of), C(answer) and C(hint).
+        - C(refused) is V(true) when the machine is up and its API is not, as that of a worker whose control plane is not up.
       returned: when RV(nodes[].reachable=false)
       type: dict
     maintenance:
