@@ -259,6 +259,47 @@ def test_files_that_are_wrong_or_open_to_others(place: Place) -> None:
     assert "not only SealedSecrets" in run(sealed_secret, **place.params(place.secret({"a": "1"})))["msg"]
 
 
+def test_a_file_that_cannot_be_written_and_what_was_written_before_it(place: Place) -> None:
+    """The error says what is done already, and the next run goes on from there."""
+    (place.folder / "taken").write_text("a file")
+    two = [
+        place.secret({"a": "one"}),
+        place.secret({"b": "two"}, name="db2", path=str(place.folder / "taken/sealed.yaml")),
+    ]
+    done = run(sealed_secret, **place.params(*two))
+    assert done["failed"] and "Could not write" in done["msg"] and "taken/sealed.yaml" in done["msg"]
+    assert [change["resource"].partition("/")[0] for change in done["changes"]] == ["sealing-key", "SealedSecret"]
+    (place.folder / "taken").unlink()
+    again = run(sealed_secret, **place.params(*two))
+    assert [change["resource"] for change in again["changes"]] == ["SealedSecret/media/db2"]
+
+
+@pytest.mark.parametrize("path", ["out", "certificate", "keys"])
+def test_a_directory_where_a_file_should_be(place: Place, path: str) -> None:
+    (place.folder / path).mkdir()
+    where = str(place.folder / path)
+    more: dict[str, dict[str, t.Any]] = {
+        "out": {},
+        "certificate": {"certificate_file": where},
+        "keys": {"private_keys": [where]},
+    }
+    secret = place.secret({"a": "1"}, path=where if path == "out" else str(place.file))
+    before = contents(place.folder)
+    options = place.params(secret) | more[path]
+    if path == "certificate":
+        del options["certificate"]
+    done = run(sealed_secret, **options)
+    assert done["failed"] and f"{where} cannot be read: Is a directory" in done["msg"]
+    assert contents(place.folder) == before
+
+
+def test_a_wrong_definition_is_masked_before_it_is_refused(place: Place) -> None:
+    done = run(sealed_secret, **place.params(place.secret(None, definition={"kind": "Secret", "data": {"a": "hunter2hunter2"}})))  # fmt: skip
+    assert done["failed"] and "hunter2hunter2" in done["secrets"]
+    done = run(sealed_secret, **place.params(place.secret(None, definition="a: [hunter2hunter2")))
+    assert done["failed"] and "a: [hunter2hunter2" in done["secrets"]
+
+
 def test_two_entries_for_one_secret(place: Place) -> None:
     done = run(sealed_secret, **place.params(place.secret({"a": "1"}), place.secret({"b": "1"})))
     assert "secrets[0] and secrets[1] are both SealedSecret/media/db" in done["msg"]
