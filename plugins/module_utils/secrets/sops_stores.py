@@ -34,11 +34,12 @@ def load_json(text: str, where: str) -> Tree:
 
 
 def _once(pairs: list[tuple[str, t.Any]], where: str) -> Tree:
-    names = [name for name, _value in pairs]
-    for name in names:
-        if names.count(name) > 1:
+    found: Tree = {}
+    for name, value in pairs:
+        if name in found:
             raise InvalidInput(f"{where} has the key {name} twice in one object")
-    return dict(pairs)
+        found[name] = value
+    return found
 
 
 def _no_constant(_text: str) -> t.NoReturn:

@@ -16,7 +16,7 @@ from oracle import Oracle
 
 from simlab.binaries import Program
 
-ORACLE = Program("secrets-oracle", HERE / "oracle", packages=1300)
+ORACLE = Program("secrets-oracle", HERE / "oracle", packages=1170)
 
 
 @pytest.fixture(scope="session")

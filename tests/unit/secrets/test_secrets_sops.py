@@ -254,6 +254,26 @@ def test_files_that_are_no_files_of_sops(tmp_path: pathlib.Path, text: str) -> N
     assert (tmp_path / "file.yaml").read_text() == text
 
 
+OTHERS = {
+    ("f.json", '{"a": 1, "a": 2}'): "the key a twice",
+    ("f.json", '{"a": '): "is not valid JSON in line 1",
+    ("f.json", "[1]"): "is not an object at the top",
+    ("f.json", '{"a": NaN}'): "is not valid JSON",
+    (".env", "A=1\nB\n"): "has no = in line 2",
+    (".env", "A=1\nA=2\n"): "has A twice, again in line 2",
+    (".env", "A=1\n"): "is not encrypted",
+    (".env", "A=1\nsops_mac=x\nsops_mac__map_a=y\n"): "contradict each other",
+}
+
+
+@pytest.mark.parametrize(("name", "text"), OTHERS)
+def test_json_and_dotenv_files_that_are_wrong(tmp_path: pathlib.Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    done = run(module, **params(tmp_path, name, content={"B": "1"}))
+    assert done["failed"] and OTHERS[name, text] in done["msg"], done["msg"]
+    assert (tmp_path / name).read_text() == text
+
+
 def test_a_comment_that_sops_keeps_in_a_list_is_no_value(tmp_path: pathlib.Path) -> None:
     """It stays while the list keeps its length; and a text of the same words is another thing."""
     tree = {"list": [Comment(" said"), "x", "y"], "z": 1}
