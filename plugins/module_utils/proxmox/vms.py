@@ -18,7 +18,7 @@ from .session import Session, segment
 from .tasks import Tasks
 from .vm_apply import Applier
 from .vm_plan import Planned, needs, plan
-from .vm_spec import Vm, wanted
+from .vm_spec import CloneOf, Vm, wanted
 from .vm_state import Entry, VmState, look_around, read, together
 
 #: How often an interrupted or overtaken run looks and plans again.
@@ -85,9 +85,16 @@ class _Planner(guest_run.Planner[VmState, Planned]):
         return int(operation.vm.vmid)
 
     def worked_on_as(self, vmids: t.Collection[int]) -> set[int]:
-        """A clone is made under the number of its source."""
-        sources = {vm.clone.vmid for vm in self.found if vm.clone and vm.vmid in vmids and vm.vmid not in self.current}
-        return set(vmids) | sources
+        """A clone is made under the number of its source, which may be known by its name only."""
+        making = [vm for vm in self.found if vm.clone and vm.vmid in vmids and vm.vmid not in self.current]
+        return set(vmids) | {source for vm in making if vm.clone and (source := self._source(vm, vm.clone))}
+
+    def _source(self, vm: Vm, clone: CloneOf) -> int:
+        """The number of what it is cloned from; 0 when there is none."""
+        if clone.vmid:
+            return clone.vmid
+        entry = self._only(clone.name, f"{vm.title} is to be cloned by name")
+        return int(entry["vmid"]) if entry else 0
 
     # -- who is meant -------------------------------------------------------------------------------------------------
 
@@ -138,8 +145,7 @@ class _Planner(guest_run.Planner[VmState, Planned]):
         making = [vm for vm in self.found if vm.clone and vm.vmid not in current]
         for vm in making:
             if vm.clone and not vm.clone.vmid:
-                entry = self._only(vm.clone.name, f"{vm.title} is to be cloned by name")
-                self.found[self.found.index(vm)] = vm_clone.resolved(vm, int(entry["vmid"]) if entry else 0)
+                self.found[self.found.index(vm)] = vm_clone.resolved(vm, self._source(vm, vm.clone))
         vmids = {vm.clone.vmid for vm in self.found if vm.clone and vm.vmid not in current and vm.clone.vmid}
         self.sources = {}
         if vmids:

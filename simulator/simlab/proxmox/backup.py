@@ -95,6 +95,16 @@ def _store(call: Call, storage: str) -> Store:
     return store
 
 
+def _free_name(store: Store, guest: str, suffix: str) -> str:
+    """Named by the second, as the real ones; those take longer than that, so that no two have the same name."""
+    now = datetime.datetime.now()
+    while True:
+        volume = f"backup/vzdump-{guest}-{now:%Y_%m_%d-%H_%M_%S}.{suffix}"
+        if not store.file(volume).exists():
+            return volume
+        now += datetime.timedelta(seconds=1)
+
+
 def _dump(call: Call, store: Store, vmid: int, task: Task) -> None:
     guest = call.cluster.guests.get(vmid)
     if guest is None or guest.node != call.node.name:
@@ -102,9 +112,8 @@ def _dump(call: Call, store: Store, vmid: int, task: Task) -> None:
     kind = guest.kind
     task.log(f"INFO: Starting Backup of VM {vmid} ({kind})")
     guest.check_lock()
-    now = datetime.datetime.now()
     suffix = ("vma" if kind == "qemu" else "tar") + _EXTENSION[call.text("compress", "0")]
-    volume = f"backup/vzdump-{kind}-{vmid}-{now:%Y_%m_%d-%H_%M_%S}.{suffix}"
+    volume = _free_name(store, f"{kind}-{vmid}", suffix)
     task.log(f"INFO: creating vzdump archive '{store.node_path(volume)}'")
     path = store.file(volume)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -32,13 +32,22 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
         self.tasks.append({"task": task.get_name().strip(), "hosts": {}})
 
-    def keep(self, result: t.Any, ignore_errors: bool = False) -> None:
-        # ansible-core 2.19 has both names, later ones will have the second only.
+    def v2_runner_on_ok(self, result: t.Any) -> None:
+        self.keep(result)
+
+    def v2_runner_on_skipped(self, result: t.Any) -> None:
+        self.keep(result, skipped=True)
+
+    def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
+        self.keep(result, failed=True)
+
+    v2_runner_on_unreachable = v2_runner_on_failed
+
+    def keep(self, result: t.Any, **more: bool) -> None:
+        # ansible-core 2.19 has both names, later ones will have the first only.
         found = result.result if hasattr(result, "result") else result._result
         host = result.host if hasattr(result, "host") else result._host
-        self.tasks[-1]["hosts"][host.get_name()] = found
-
-    v2_runner_on_ok = v2_runner_on_failed = v2_runner_on_unreachable = v2_runner_on_skipped = keep
+        self.tasks[-1]["hosts"][host.get_name()] = {**more, **found}
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         self._display.display(json.dumps({"plays": [{"tasks": self.tasks}]}, cls=AnsibleJSONEncoder))
