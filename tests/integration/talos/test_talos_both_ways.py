@@ -20,7 +20,9 @@ from test_talos_life import steps
 
 #: Modules that wait: shorter here than for real machines.
 WAITING = ("apply_config", "bootstrap", "kubeconfig", "health", "reboot", "reset")
-NAMES = ("secrets", "config", "apply_config", "bootstrap", "kubeconfig", "health")
+NAMES = ("secrets", "config", "apply_config", "bootstrap", "kubeconfig", "health", "reboot", "reset")
+#: What a cluster stands up with, and what takes a node of it away.
+LIFE, AWAY = NAMES[:-2], NAMES[-2:]
 
 
 def tasks_of(lab: PlayedLab, *names: str) -> list[dict[str, t.Any]]:
@@ -89,7 +91,7 @@ def without_ways(result: dict[str, t.Any]) -> dict[str, t.Any]:
 @pytest.mark.parametrize("in_process", [True, False], ids=["here", "module"])
 def test_the_examples_run_and_are_idempotent(lab: PlayedLab, in_process: bool) -> None:
     lab.power_on("cp1")
-    tasks = tasks_of(lab, *NAMES)
+    tasks = tasks_of(lab, *LIFE)
     results = play(lab, tasks, "-vvv", "--diff", in_process=in_process)
     assert [result.get("msg") for result in results if result.get("failed")] == []
     #: The second bootstrap is a recovery, which there is none of where etcd serves.
@@ -124,7 +126,7 @@ def test_both_ways_give_the_same_result_and_the_same_error(lab: PlayedLab) -> No
 def test_the_examples_of_what_takes_a_node_away_run(lab: PlayedLab, in_process: bool) -> None:
     share(lab)
     stand_up_as_documented(lab)
-    away = tasks_of(lab, "reboot", "reset")
+    away = tasks_of(lab, *AWAY)
     check = play(lab, away, "--check", "--diff", in_process=in_process)
     made = play(lab, away, "--diff", in_process=in_process)
     assert [result.get("msg") for result in made if result.get("failed")] == []
@@ -138,7 +140,7 @@ def test_the_examples_of_what_takes_a_node_away_run(lab: PlayedLab, in_process: 
 def test_what_takes_a_node_away_is_refused_alike_both_ways(lab: PlayedLab) -> None:
     share(lab)
     stand_up_as_documented(lab)
-    reboot, reset = tasks_of(lab, "reboot", "reset")
+    reboot, reset = tasks_of(lab, *AWAY)
     del reset["groundwork.homelab.talos_reset"]["force"]
     tasks = [reset, {**reboot, "check_mode": True}, {"groundwork.homelab.talos_reset": {"node_name": "x"}}]
     tasks = [{**task, "ignore_errors": True} for task in tasks]
