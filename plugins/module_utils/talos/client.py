@@ -268,11 +268,6 @@ class Client:
             raise ServerFault("understand the answer to EtcdRecover", of=self.of, answer=f"{len(answers)} messages")
         self._decode(path, "EtcdRecoverResponse", answers[0])
 
-    def forfeit_leadership(self) -> str:
-        """Give etcd's leadership to another member: its name, empty when this one was not the leader."""
-        path = f"{MACHINE}/EtcdForfeitLeadership"
-        return str(self._first(path, "Empty", "EtcdForfeitLeadershipResponse", timeout=ETCD_TIMEOUT).member)
-
     # -- resources
 
     def hostname(self) -> str:

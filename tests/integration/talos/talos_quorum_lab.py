@@ -24,8 +24,6 @@ class Membership:
         self.running: set[str] = set()
         #: Members that run and do not answer.
         self.ill: set[str] = set()
-        self.leader = ""
-        self.forfeited: list[str] = []
         self.recovered: list[bytes] = []
 
     @property
@@ -58,7 +56,6 @@ class MemberOfEtcd(FakeEtcd):
         self._data.mkdir(parents=True, exist_ok=True)
         (self._data / "member").mkdir(exist_ok=True)
         self.shared.running.add(self._name)
-        self.shared.leader = self.shared.leader or self._name
         self.pid = 1
 
     async def healthy(self) -> bool:
@@ -70,10 +67,6 @@ class MemberOfEtcd(FakeEtcd):
         self.pid = None
         (self._data / "member").rmdir()
         self._data.rmdir()
-
-    async def forfeit_leadership(self) -> str | None:
-        self.shared.forfeited.append(self._name)
-        return None
 
     async def members(self, *, linearizable: bool = True) -> list[Member]:
         if linearizable and not self.shared.quorum:
