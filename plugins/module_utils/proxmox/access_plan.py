@@ -340,7 +340,7 @@ class _Planner:
         for token in self.wishes.tokens:
             if token.id == token_id and token.values.get("privsep") is not None:
                 return bool(token.values["privsep"])
-        user, _, name = token_id.partition("!")
+        user, name = token_id.partition("!")[::2]
         raw: Raw = self._listed(Token(user, name)) or {}
         return bool(token_kind(user).field("privsep").of(raw))
 

@@ -175,7 +175,7 @@ def look_up(task: Task) -> Result:
         able = sorted({one.storage for one in there if "backup" in one.contents and one.available})
         places = reading.places(there, params.get("storage") or able, nodes)
         found = reading.read(session, places)
-        now = max((reading.clock(session, node).now for node in sorted({node for node, _ in places})), default=0)
+        now = max((reading.clock(session, node).now for node in sorted({place[0] for place in places})), default=0)
     wanted_ids = set(params.get("vmid") or ())
     entries = [
         {

@@ -47,12 +47,12 @@ def _device(raw: t.Any) -> dict[str, str]:
     return {part: value.lower() if part.endswith("id") else value for part, value in sorted(device.items())}
 
 
-DEVICES = Form(_devices, lambda devices: [_rendered(device) for device in devices])
-
-
 def _rendered(device: t.Mapping[str, str]) -> str:
     rest = {part: value for part, value in device.items() if part != "node"}
     return f"node={device['node']},{ps.render(rest)}"
+
+
+DEVICES = Form(_devices, lambda devices: [_rendered(device) for device in devices])
 
 
 def _needs(operation: Operation) -> list[rights.Need]:

@@ -58,7 +58,7 @@ def _cut(block: bytes, length: int) -> bytes:
 def _encoded(digest: bytes) -> str:
     """In crypt's own base 64, whose bytes are taken in an order of their own."""
     text, a, b, c = "", 0, 10, 20
-    for _ in range(10):
+    for _round in range(10):
         text += _letters(digest[a] << 16 | digest[b] << 8 | digest[c], 4)
         a, b, c = c + 1, a + 1, b + 1
     return text + _letters(digest[31] << 8 | digest[30], 3)

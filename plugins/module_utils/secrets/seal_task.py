@@ -176,7 +176,7 @@ def _files(task: Task) -> dict[pathlib.Path, list[Document]]:
 # -- what is there, and what is written -----------------------------------------------------------------------------------
 
 
-Current = dict[tuple[pathlib.Path | None, str], Document]
+Current = dict[tuple[t.Union[pathlib.Path, None], str], Document]
 
 
 def _current(secrets: list[Wanted]) -> Current:

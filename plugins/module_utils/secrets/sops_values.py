@@ -127,7 +127,12 @@ def same(one: t.Any, other: t.Any) -> bool:
         return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same, one, other))
-    return kind(one) == kind(other) and (one == other or (one != one and other != other))
+    return kind(one) == kind(other) and (one == other or _both_nan(one, other))
+
+
+def _both_nan(one: t.Any, other: t.Any) -> bool:
+    """Not a number is not even itself."""
+    return isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other)
 
 
 def kind(value: t.Any) -> str:

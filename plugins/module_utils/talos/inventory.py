@@ -16,7 +16,7 @@ from .inputs import Node
 from .node import Connector
 
 Json = dict[str, t.Any]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 #: Entries of a cache of another form are not read.
 FORM = 1
