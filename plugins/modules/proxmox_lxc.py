@@ -377,9 +377,10 @@ notes:
   - Rights that are needed, on C(/vms) or on C(/pool/<pool>) unless said otherwise - VM.Audit to look; VM.Allocate, VM.Config.Disk,
     VM.Config.Options, and Datastore.AllocateSpace on C(/storage/<storage>) and SDN.Use on C(/sdn/zones/localnetwork/<bridge>) to
     create; VM.Clone on the source of a clone; VM.Config.CPU, VM.Config.Memory, VM.Config.Disk, VM.Config.Network and
-    VM.Config.Options to configure, VM.Allocate for V(nesting); VM.PowerMgmt to start and stop; VM.Migrate to move; Pool.Allocate on the
-    pool to change who belongs to it; VM.Allocate to delete; Sys.Modify on C(/) to create a privileged container; Datastore.Audit, SDN.Audit, Pool.Audit and Sys.Audit on
-    C(/nodes/<node>) so that mistakes can be said beforehand. A token needs them as well as its user.
+    VM.Config.Options to configure, VM.Allocate for V(nesting); VM.PowerMgmt to start and stop; VM.Migrate to move; Pool.Allocate on
+    the pool to change who belongs to it; VM.Allocate to delete; Sys.Modify on C(/) to create a privileged container;
+    Datastore.Audit, SDN.Audit, Pool.Audit and Sys.Audit on C(/nodes/<node>) so that mistakes can be said beforehand. A token needs
+    them as well as its user.
   - A right that is missing is named before anything is written, as far as the server tells what rights there are.
 seealso:
   - module: groundwork.homelab.proxmox_image

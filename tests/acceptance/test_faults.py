@@ -13,6 +13,8 @@ from .labs import Lab
 pytestmark = pytest.mark.lab
 
 HEALTH = str(pathlib.Path(__file__).with_name("health.yml"))
+#: Seconds for a whole run, 10 to 20 of them on a quiet machine. Who only waited for the deadline would need 300 or more.
+SOON = 120
 WAITING = str(pathlib.Path(__file__).with_name("apply_and_wait.yml"))
 
 
@@ -95,7 +97,7 @@ def test_an_image_that_never_pulls_is_named_early(running_lab: Lab) -> None:
     running_lab.kubernetes("DELETE", "/api/v1/namespaces/media/pods/stuck")
     for part in ("stuck", "ImagePull", "registry.invalid/app:1"):
         assert part in run.joined(), run.tail()
-    assert run.rc != 0 and run.seconds < 30
+    assert run.rc != 0 and run.seconds < SOON
 
 
 def test_a_network_plugin_whose_image_never_pulls_is_named_early(fresh_lab: Lab) -> None:
@@ -114,7 +116,7 @@ def test_a_network_plugin_whose_image_never_pulls_is_named_early(fresh_lab: Lab)
     manifests = [{"name": "broken-cni", "contents": json.dumps(job)}]
     wanted = {"talos_cni": "none", "talos_inline_manifests": manifests}
     run = fresh_lab.run("bootstrap", "-e", json.dumps(wanted))
-    assert run.rc != 0 and run.seconds < 60, run.tail()
+    assert run.rc != 0 and run.seconds < SOON, run.tail()
     for part in ("Node talos-cp01", "pod broken-cni-", "container install", "registry.invalid/cni:1"):
         assert part in run.joined(), run.tail()
     assert "ErrImagePull" in run.joined() or "ImagePullBackOff" in run.joined(), run.tail()
@@ -127,7 +129,7 @@ def test_an_api_server_that_does_not_start_is_named_with_its_log(running_lab: La
     run = running_lab.run("bootstrap", "-e", json.dumps(patch))
     for part in ("kube-apiserver", "talos-cp01", "unknown flag: --no-such-flag"):
         assert part in run.joined(), run.tail()
-    assert run.rc != 0 and run.seconds < 40
+    assert run.rc != 0 and run.seconds < SOON
     mended = running_lab.run("bootstrap")
     assert mended.rc == 0, mended.tail()
 
@@ -136,7 +138,7 @@ def test_a_node_that_does_not_answer_is_named(running_lab: Lab) -> None:
     """Its VM runs, and it is not there: the guest's network is another one than the inventory says."""
     running_lab.proxmox("PUT", "/nodes/pve1/qemu/200/config", net0="virtio=02:00:00:00:00:01,bridge=vmbr0,tag=31")
     run = running_lab.run(HEALTH)
-    assert run.rc != 0 and run.seconds < 40, run.tail()
+    assert run.rc != 0 and run.seconds < SOON, run.tail()
     # As in life: the first packets are lost, then the controller's own kernel says that nobody has the address.
     assert "talos-cp01" in run.joined(), run.tail()
     assert "timed out" in run.joined() or "No route to host" in run.joined(), run.tail()
