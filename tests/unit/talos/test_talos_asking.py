@@ -126,7 +126,7 @@ FOLDER = pathlib.Path("/backups")
 
 @st.composite
 def kept(draw: t.Any) -> list[etcd_snapshot.Kept]:
-    ages = draw(st.lists(st.integers(-2, 200), unique=True, max_size=6))
+    ages = draw(st.lists(st.integers(-2, -1) | st.integers(1, 200), unique=True, max_size=6))
     rows = []
     for age in sorted(ages):
         moment = NOW - age * 3600
