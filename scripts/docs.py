@@ -190,7 +190,7 @@ def _section(bench: str, title: str, rows: list[Json]) -> str:
     aims = dict.fromkeys((row["name"], row["aim"]) for row in rows if row["aim"])
     for name, aim in aims:
         met = all(row["met"] for row in rows if row["name"] == name)
-        lines += ["", f"Aim of “{name}”: {aim}. {'Met.' if met else 'Not met in this run.'}"]
+        lines += ["", f"Aim of '{name}': {aim}. {'Met.' if met else 'Not met in this run.'}"]
     peers = dict.fromkeys(row["peer_is"] for row in rows if row["peer_is"])
     lines += ["", "Peer: " + "; ".join(f"`{peer}`" for peer in peers) + "."] if peers else []
     for note in dict.fromkeys(f"{row['name']}, {row['delay']} ms: {row['note']}" for row in rows if row["note"]):

@@ -149,7 +149,7 @@ def failed(settings: Settings, milliseconds: int) -> Row:
         PEER,
         "under 1 s, with the server's reason",
         mine.cost.seconds < 1 and REASON in mine.message,
-        f"Ours: “{mine.message}”" + (f" The peer's: “{_first_item(other)}”" if other else ""),
+        f"Ours: {mine.message!r}" + (f" The peer's: {_first_item(other)!r}" if other else ""),
     )
 
 

@@ -33,6 +33,11 @@ def test_every_proxmox_module_says_what_it_calls_and_which_rights_it_needs(docs:
     assert sorted(calls.keys() - set(names)) == []
 
 
+def test_no_page_has_quotes_that_sanity_refuses() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    assert [page.name for page in pages if set("\u201c\u201d\u2018\u2019") & set(page.read_text(encoding="utf-8"))] == []
+
+
 def test_markup_becomes_markdown(docs: t.Any) -> None:
     text = "See O(vms[].disks), V(a|b) and\n  M(groundwork.homelab.proxmox_vm), B(not) L(this,https://x.example)."
     assert docs.markdown(text) == r"See `vms[].disks`, `a\|b` and `proxmox_vm`, **not** this."
@@ -50,7 +55,7 @@ def test_a_report_becomes_a_table_with_its_ratios(docs: t.Any) -> None:
     }  # fmt: skip
     page = docs.benchmarks_page({"machine": machine, "size": 100, "titles": {"B2": "VMs"}, "rows": [row]})
     assert "| 50 VMs | 20 ms | 1.50 s | 2.00 s | 51 | 0 | 45.00 s | 2.00 s | 51 | 50 | **30.0** |" in page
-    assert "Aim of “50 VMs”: no write. Met." in page and "community.proxmox 2.0.0" in page
+    assert "Aim of '50 VMs': no write. Met." in page and "community.proxmox 2.0.0" in page
     missed = docs.benchmarks_page(
         {"machine": machine, "size": 10, "titles": {}, "rows": [{**row, "met": False, "peer": None}]}
     )
