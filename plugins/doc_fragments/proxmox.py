@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """``groundwork.homelab.proxmox``; the spec is ``module_utils/proxmox/connection.py``."""
+    """``groundwork.homelab.proxmox``; the spec is ``module_utils/proxmox/api/connection.py``."""
 
     DOCUMENTATION = r"""
 options:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the groundwork.homelab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Guests of Proxmox VE as hosts. What is asked, and what guests become, is decided in ``module_utils/proxmox/inventory_*``."""
+"""Guests of Proxmox VE as hosts. What is asked, and what guests become, is decided in ``module_utils/proxmox/inventory/``."""
 
 from __future__ import annotations
 
@@ -204,18 +204,23 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError, InvalidInput, Unreachable
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import inventory_addresses as addresses
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import inventory_cache as caching
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import inventory_hosts as hosts
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.connection import ARGUMENTS, Connection
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory_guests import Guest, host_names
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory_reading import (
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.connection import ARGUMENTS, Connection
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.session import Session
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory import (
+    inventory_addresses as addresses,
+)
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory import inventory_cache as caching
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory import inventory_hosts as hosts
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory.inventory_guests import (
+    Guest,
+    host_names,
+)
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory.inventory_reading import (
     TIERS,
     Reader,
     Reading,
     Silence,
 )
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.session import Session
 from ansible_collections.groundwork.homelab.plugins.plugin_utils import expressions
 
 _ENDINGS = tuple(f"{name}.{kind}" for name in ("proxmox", "groundwork") for kind in ("yml", "yaml"))

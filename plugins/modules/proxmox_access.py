@@ -310,7 +310,8 @@ tokens:
 
 import typing as t
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import access, connection
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.access import access
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import connection
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Result, Spec, Task, run_as_module
 
 _NAME: dict[str, t.Any] = {"type": "str", "required": True}

@@ -149,7 +149,8 @@ missing:
   elements: int
 """
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import backups, connection
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import connection
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.backups import backups
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Result, Spec, Task, run_as_module
 
 SPEC = Spec(

@@ -206,7 +206,8 @@ jobs:
 
 import typing as t
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import backup_jobs, connection
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import connection
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.backups import backup_jobs
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Result, Spec, Task, run_as_module
 
 _KEEP = {f"keep_{what}": {"type": "int"} for what in ("last", "hourly", "daily", "weekly", "monthly", "yearly")}

@@ -329,7 +329,8 @@ storages:
 
 import typing as t
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import connection, storages
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import connection
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.records import storages
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Result, Spec, Task, run_as_module
 
 _KEEP = {f"keep_{what}": {"type": "int"} for what in ("last", "hourly", "daily", "weekly", "monthly", "yearly")}

@@ -126,7 +126,8 @@ errors:
 
 import typing as t
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import connection, task_facts
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import connection
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.facts import task_facts
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Result, Spec, Task, run_as_module
 
 _STRINGS: dict[str, t.Any] = {"type": "list", "elements": "str"}

@@ -712,7 +712,8 @@ vms:
 
 import typing as t
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import connection, vms
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import connection
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms import vms
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Result, Spec, Task, run_as_module
 
 

@@ -190,7 +190,7 @@ def _filled(config: Json, drift: Drift) -> Json:
 
 
 def _wait(session: t.Any, upid: str) -> None:
-    from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.tasks import Tasks
+    from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.tasks import Tasks
 
     Tasks(session, print).wait(upid, asked="drift")
 

@@ -11,7 +11,7 @@ import typing as t
 
 from ..errors import HomelabError
 from ..plan import HIDDEN
-from ..proxmox import schematics
+from ..proxmox.images import schematics
 from ..talos import versions
 from . import kinds, networks, schema
 from .inventory import Inventory, looks_secret, meant_for

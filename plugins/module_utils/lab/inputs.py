@@ -11,7 +11,7 @@ import typing as t
 import urllib.parse
 
 from ..errors import InvalidInput
-from ..proxmox import image_spec, schematics
+from ..proxmox.images import image_spec, schematics
 from . import kinds, schema
 from .addresses import mac_for
 from .inventory import Inventory

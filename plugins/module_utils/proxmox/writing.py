@@ -9,8 +9,8 @@ import re
 import typing as t
 
 from ..errors import InvalidInput
-from . import propertystring as ps
-from .options import PROPERTY_STRINGS
+from .api import propertystring as ps
+from .vms.options import PROPERTY_STRINGS
 
 #: An option's name -> the key that may stand without its name in its value.
 _DEFAULT_KEYS: tuple[tuple[re.Pattern[str], str], ...] = (

@@ -20,7 +20,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.groundwork.homelab.plugins.module_utils import task
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.roles import ROLES
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.access.roles import ROLES
 from simlab import images as boot_images
 from simlab.contracts import BootImage
 from simlab.faults import Fault, Faults
@@ -245,8 +245,8 @@ class PveLab:
 
     def session(self) -> t.Any:
         """Requests of the tests themselves, as root."""
-        from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.connection import Connection
-        from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.session import Session
+        from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.connection import Connection
+        from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.session import Session
 
         return Session(Connection.of(self.root_connection()))
 

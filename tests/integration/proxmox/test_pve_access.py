@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from pve_lab import PATHS, Outcome, PveLab
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import access, roles
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.access import access, roles
 from ansible_collections.groundwork.homelab.plugins.modules import proxmox_access, proxmox_pool
 
 ROLES = {"AnsibleAccess": ("/", "/access", *PATHS)}

@@ -10,7 +10,7 @@ import pytest
 from pve_containers import config_of, cts, made, status_of, truthful, vmids, with_
 from pve_lab import PveLab
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import cts as cts_core
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.containers import cts as cts_core
 
 CONFIG = "/nodes/pve1/lxc/310/config"
 

@@ -343,7 +343,7 @@ def test_a_run_that_was_stopped_in_the_middle_is_finished_by_the_next(wall: PveL
 
 def test_somebody_else_who_writes_meanwhile_is_not_overwritten(wall: PveLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between plan and write a rule is added by hand: the list is looked at again, and the rule stays."""
-    from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import firewall_apply
+    from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.firewall import firewall_apply
 
     path, real = "/nodes/pve1/qemu/200/firewall/rules", firewall_apply.Applier._rules
     added: list[int] = []

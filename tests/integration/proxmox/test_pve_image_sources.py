@@ -20,8 +20,8 @@ from playing import play, tasks_of, without_ways
 from pve_lab import DISK, ROLE, Outcome, PveLab
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import image_spec, images
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.multipart import Multipart
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.multipart import Multipart
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.images import image_spec, images
 from ansible_collections.groundwork.homelab.plugins.modules import proxmox_image
 from simlab.proxmox.config import AclConfig, NodeConfig, StorageConfig
 

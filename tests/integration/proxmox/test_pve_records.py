@@ -13,7 +13,7 @@ import pytest
 from playing import play, tasks_of, without_ways
 from pve_lab import Outcome, PveLab
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.session import Session
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.session import Session
 from ansible_collections.groundwork.homelab.plugins.modules import (
     proxmox_access,
     proxmox_backup_job,

@@ -12,9 +12,9 @@ import pytest
 from pve_lab import PveLab
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import Unauthenticated, Unreachable
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.answers import Locked
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.connection import Connection
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.session import Session
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.answers import Locked
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.connection import Connection
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.session import Session
 from simlab.proxmox.config import AclConfig, NodeConfig, StorageConfig
 
 DISK = "shared:1"

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from pve_lab import ROLE, Outcome, PveLab
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import vms as vms_core
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms import vms as vms_core
 from ansible_collections.groundwork.homelab.plugins.modules import proxmox_vm
 
 VM: dict[str, t.Any] = {

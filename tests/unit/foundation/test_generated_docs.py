@@ -35,7 +35,9 @@ def test_every_proxmox_module_says_what_it_calls_and_which_rights_it_needs(docs:
 
 def test_no_page_has_quotes_that_sanity_refuses() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
-    assert [page.name for page in pages if set("\u201c\u201d\u2018\u2019") & set(page.read_text(encoding="utf-8"))] == []
+    assert [
+        page.name for page in pages if set("\u201c\u201d\u2018\u2019") & set(page.read_text(encoding="utf-8"))
+    ] == []
 
 
 def test_markup_becomes_markdown(docs: t.Any) -> None:

@@ -12,16 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import backup_plan, retention
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.backup_plan import Delete, MakeDump, Seen
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.backup_reading import (
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.backups import backup_plan, retention
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.backups.backup_plan import (
+    Delete,
+    MakeDump,
+    Seen,
+)
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.backups.backup_reading import (
     Backup,
     Clock,
     Guest,
     StorageAt,
     places,
 )
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.backup_spec import Dump, parse_volid, seconds
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.backups.backup_spec import (
+    Dump,
+    parse_volid,
+    seconds,
+)
 
 UTC = datetime.timezone.utc
 NOW = 1795251370

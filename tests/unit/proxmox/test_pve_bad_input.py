@@ -9,7 +9,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.groundwork.homelab.plugins.module_utils import task
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import session
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import session
 from ansible_collections.groundwork.homelab.plugins.modules import proxmox_image, proxmox_vm
 
 CONNECTION: dict[str, t.Any] = {

@@ -8,7 +8,7 @@ import typing as t
 import pytest
 from test_pve_bad_input import message, nobody_is_asked
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import ct_options as options
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.containers import ct_options as options
 from ansible_collections.groundwork.homelab.plugins.modules import proxmox_lxc
 
 __all__ = ["nobody_is_asked"]

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pve_ct_model import Model
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import cts, guest_run
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.ct_apply import Applier
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.ct_spec import wanted
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.tasks import Tasks
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.tasks import Tasks
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.containers import cts
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.containers.ct_apply import Applier
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.containers.ct_spec import wanted
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.guests import guest_run
 
 SIZES = {"1G": 1, "2G": 2, "2048M": 2, "3G": 3}
 GOLDEN = {

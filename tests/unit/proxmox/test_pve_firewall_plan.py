@@ -11,10 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import firewall_plan as fp
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import firewall_rules as fr
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import firewall_spec as spec
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.firewall_state import Current, Gate, Place
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.firewall import firewall_plan as fp
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.firewall import firewall_rules as fr
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.firewall import firewall_spec as spec
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.firewall.firewall_state import (
+    Current,
+    Gate,
+    Place,
+)
 
 RULES = st.fixed_dictionaries(
     {

@@ -13,12 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput, ServerFault
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import inventory_addresses as addresses
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import inventory_cache as caching
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import inventory_guests as guests_of
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import inventory_hosts as hosts
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory_guests import Guest
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory_reading import Reading, Silence
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory import (
+    inventory_addresses as addresses,
+)
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory import inventory_cache as caching
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory import inventory_guests as guests_of
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory import inventory_hosts as hosts
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory.inventory_guests import Guest
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory.inventory_reading import (
+    Reading,
+    Silence,
+)
 from ansible_collections.groundwork.homelab.plugins.plugin_utils import expressions
 
 SAFE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

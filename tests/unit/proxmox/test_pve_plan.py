@@ -9,11 +9,12 @@ import pytest
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import AccessDenied, InvalidInput
 from ansible_collections.groundwork.homelab.plugins.module_utils.plan import COMPUTED, HIDDEN
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import options, rights
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import propertystring as ps
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_plan import needs, plan
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_spec import wanted
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_state import (
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import propertystring as ps
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import rights
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms import options
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms.vm_plan import needs, plan
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms.vm_spec import wanted
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms.vm_state import (
     Node,
     Storage,
     Surroundings,

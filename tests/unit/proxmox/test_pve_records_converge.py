@@ -15,13 +15,8 @@ from pve_records_model import Model, listed
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
 from ansible_collections.groundwork.homelab.plugins.module_utils.plan import carry_out
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import (
-    access,
-    access_spec,
-    pool_plan,
-    pools,
-    storages,
-)
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.access import access, access_spec
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.records import pool_plan, pools, storages
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task
 
 SETTINGS = settings(max_examples=60, deadline=None)

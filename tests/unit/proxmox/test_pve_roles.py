@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import roles
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.access import roles
 from simlab.proxmox import privileges
 
 

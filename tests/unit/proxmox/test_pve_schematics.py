@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import schematics
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.images import schematics
 
 
 @pytest.mark.parametrize(

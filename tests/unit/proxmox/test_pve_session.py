@@ -12,10 +12,10 @@ import pytest
 from scripted_server import ScriptedServer, Step, refusal
 
 from ansible_collections.groundwork.homelab.plugins.module_utils import errors
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import answers
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.connection import Connection
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.session import Session
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.tasks import Tasks
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import answers
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.connection import Connection
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.session import Session
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.tasks import Tasks
 from ansible_collections.groundwork.homelab.plugins.module_utils.waiting import Clock
 
 UPID = "UPID:pve1:0000075A:000AEDBF:6B015BEB:qmcreate:200:ansible@pve!groundwork:"

@@ -11,15 +11,15 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import rights
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.snapshot_plan import (
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import rights
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.snapshots.snapshot_plan import (
     Guest,
     Operation,
     Snapshot,
     needs,
     plan,
 )
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.snapshot_spec import Wish, wanted
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.snapshots.snapshot_spec import Wish, wanted
 
 NAMES = ["auto-1", "auto-2", "auto-3", "mine", "other"]
 

@@ -12,11 +12,11 @@ import pytest
 from pve_model import GIB, PASSWORD, Guest, Model
 from test_pve_vm_converges import TEMPLATE, Run
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import sha_crypt, vm_apply
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.tasks import Tasks
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_apply import Applier
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_spec import wanted
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms import _Planner
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.tasks import Tasks
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms import sha_crypt, vm_apply
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms.vm_apply import Applier
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms.vm_spec import wanted
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms.vms import _Planner
 
 
 class Busy(Model):

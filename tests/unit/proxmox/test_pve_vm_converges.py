@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from pve_model import GIB, PASSWORD, Guest, Model
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox import guest_run, vms
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.tasks import Tasks
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_apply import Applier
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vm_spec import wanted
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.tasks import Tasks
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.guests import guest_run
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms import vms
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms.vm_apply import Applier
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms.vm_spec import wanted
 
 IMAGE = "local:import/talos.qcow2"
 

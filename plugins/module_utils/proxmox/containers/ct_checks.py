@@ -1,0 +1,109 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be said of containers before anything is written: is it the one that is meant, does what it needs exist?"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ...errors import InvalidInput
+from ..guests import guest_checks
+from ..vms.vm_state import Surroundings, VmState
+from .ct_spec import Clone, Container
+from .ct_spec_parts import Mount, Network
+
+#: The sources of clones, by vmid and snapshot.
+Sources = t.Mapping[tuple[int, str], VmState]
+
+
+def check_same(ct: Container, state: VmState) -> None:
+    """A number that belongs to something else must never be changed or deleted."""
+    if state.kind != "lxc":
+        raise InvalidInput(f"vmid {ct.vmid} is a VM on node {state.node}, not a container", hint="Choose another vmid.")
+    if ct.hostname and state.name.lower() != ct.hostname.lower():
+        raise InvalidInput(
+            f"vmid {ct.vmid} belongs to the container {state.name or '(without a name)'!r} on node {state.node}, "
+            f"not to {ct.hostname!r}",
+            hint="Choose another vmid, or rename that container first if it is the one that is meant.",
+        )
+    if state.template and ct.state != "absent":
+        raise InvalidInput(f"{ct.title} is a template, which only serves clones", hint="Choose another vmid.")
+    if ct.state == "absent" and int(state.config.get("protection") or 0):
+        raise InvalidInput(
+            f"CT {ct.vmid} ({state.name}) is protected against removal",
+            hint="Set protection to false in a run of its own first.",
+        )
+
+
+def check_pool(ct: Container, state: VmState | None, around: Surroundings) -> None:
+    guest_checks.check_pool(ct.title, ct.pool or "", state.pool if state else "", around)
+
+
+def check_new(
+    ct: Container,
+    node: str,
+    mounts: t.Sequence[Mount],
+    networks: t.Sequence[Network],
+    around: Surroundings,
+    planned_images: t.Collection[str] = (),
+    *,
+    whole: bool = False,
+    moving: bool = False,
+) -> None:
+    """Raises :class:`InvalidInput` with the first thing that is missing; ``whole`` containers are made anew."""
+    if not (mounts or networks or whole or moving):
+        return
+    guest_checks.check_node(ct.title, node, around)
+    if whole and not ct.clone:
+        _complete(ct)
+        _template(ct, node, around, planned_images)
+    storages = [mount.storage for mount in mounts] + [ct.clone.storage if whole and ct.clone else ""]
+    for storage in filter(None, storages):
+        what = "volumes of containers"
+        guest_checks.check_storage(ct.title, storage, node, around, content="rootdir", what=what)
+    for nic in networks:
+        guest_checks.check_bridge(ct.title, nic.slot, nic.bridge, node, around)
+
+
+def check_clone(ct: Container, clone: Clone, sources: Sources) -> VmState:
+    """The source, when it can be cloned so."""
+    source = sources.get((clone.source, clone.snapshot))
+    if source is None or source.kind != "lxc":
+        what = "is a VM" if source else "does not exist"
+        hint = "Without the right VM.Audit on it a container cannot be seen."
+        raise InvalidInput(f"{ct.title} is to be a clone of CT {clone.source}, which {what}", hint=hint)
+    if clone.full is False and not source.template and not clone.snapshot:
+        raise InvalidInput(
+            f"{ct.title} is to be a linked clone of CT {clone.source}, which is no template",
+            hint="Make it a template, or set clone.full to true.",
+        )
+    if clone.storage and clone.full is None and source.template:
+        raise InvalidInput(
+            f"{ct.title} is to be a clone of the template {clone.source} on another storage",
+            hint="Set clone.full to true: a linked clone lies on the storage of its source.",
+        )
+    if source.running and not clone.snapshot:
+        raise InvalidInput(
+            f"{ct.title} is to be a clone of CT {clone.source}, which is running",
+            hint="Stop it, or name a snapshot of it in clone.snapshot.",
+        )
+    return source
+
+
+def _complete(ct: Container) -> None:
+    for option, given in (("template", ct.template), ("rootfs", ct.rootfs and ct.rootfs.size)):
+        if not given:
+            lacks = "size of rootfs" if option == "rootfs" and ct.rootfs else option
+            raise InvalidInput(
+                f"{ct.title} does not exist, and its {lacks} is missing",
+                hint="A new container needs template, and rootfs with storage and size, or clone.",
+            )
+
+
+def _template(ct: Container, node: str, around: Surroundings, planned_images: t.Collection[str]) -> None:
+    if ct.template not in planned_images and around.images.get((node, ct.template), 0) is None:
+        raise InvalidInput(
+            f"{ct.title} is to be made from {ct.template}, which is not on node {node}",
+            hint="Download it with proxmox_image first; planned_images names images that an earlier task makes.",
+        )

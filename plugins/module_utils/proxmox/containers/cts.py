@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Containers from wish to reality: read, plan, apply, and look again when an answer was lost on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ...task import Result, Task
+from ..api.connection import Connection
+from ..api.session import Session, segment
+from ..api.tasks import Tasks
+from ..guests import guest_run
+from ..guests.guest_lists import GuestLists
+from ..vms.vm_state import VmState, look_around, read
+from .ct_apply import Applier
+from .ct_plan import Planned, needs, plan
+from .ct_spec import Clone, Container, wanted
+
+#: How often an interrupted or overtaken run looks and plans again.
+ATTEMPTS = guest_run.ATTEMPTS
+
+
+def converge(task: Task) -> Result:
+    """The module ``proxmox_lxc``."""
+    containers = wanted(task.params["containers"])
+    connection = Connection.of(task.params)
+    task.secret(connection.password, connection.token_secret, *(ct.password for ct in containers))
+    with Session(connection, progress=task.progress) as session:
+        tasks = Tasks(session, task.warn)
+        planner = Planner(session, tasks, containers, task.params.get("planned_images") or ())
+        planned = planner.look_and_plan()
+        report = _report(containers, planner.current, planned)
+        for warning in planned.warnings:
+            task.warn(warning)
+        if not task.check_mode:
+            applier = Applier(session, tasks, shutdown_timeout=task.params.get("shutdown_timeout") or 180)
+            guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
+        return task.result(planned.plan, containers=report)
+
+
+class Planner(guest_run.Planner[VmState, Planned]):
+    word = "CT"
+    tool = "pct"
+
+    def __init__(
+        self, session: Session, tasks: Tasks, containers: list[Container], planned_images: t.Collection[str]
+    ) -> None:
+        super().__init__(session, tasks, {ct.vmid for ct in containers})
+        self.containers = containers
+        self.planned_images = planned_images
+        self.sources: dict[tuple[int, str], VmState] = {}
+        self.lists = GuestLists(session, "lxc")
+
+    def read(self) -> dict[int, VmState]:
+        """The containers; the sources of clones only where there is something to clone."""
+        self.lists = GuestLists(self.session, "lxc")
+        nodes = {ct.node for ct in self.containers if ct.node}
+        whole = any(ct.pool is not None for ct in self.containers)
+        found = read(self.session, self.vmids, "lxc", self.lists.find(self.vmids, nodes, whole=whole))
+        clones = [ct.clone for ct in self.containers if ct.clone and ct.state != "absent" and ct.vmid not in found]
+        more = {clone.source for clone in clones} - set(found)
+        sources = {**found, **read(self.session, more, "lxc", self.lists.find(more, (), whole=True) if more else ())}
+        self.sources = {
+            (clone.source, clone.snapshot): self._at_snapshot(sources[clone.source], clone)
+            for clone in clones
+            if clone.source in sources
+        }
+        return found
+
+    def _at_snapshot(self, source: VmState, clone: Clone) -> VmState:
+        if not clone.snapshot or source.kind != "lxc":
+            return source
+        path = f"/nodes/{segment(source.node)}/lxc/{source.vmid}/config"
+        asked = f"read the snapshot {clone.snapshot} of CT {source.vmid}"
+        return dataclasses.replace(source, config=self.session.get(path, {"snapshot": clone.snapshot}, asked=asked))
+
+    def plan(self) -> Planned:
+        need = needs(self.containers, self.current)
+        if need.rights:
+            self.current = {vmid: self.lists.completed(state) for vmid, state in self.current.items()}
+            self.sources = {key: self.lists.completed(state) for key, state in self.sources.items()}
+        around = look_around(self.session, need)
+        who = self.session.connection.who
+        return plan(self.containers, self.current, around, self.planned_images, sources=self.sources, who=who)
+
+    def about(self, operation: t.Any) -> int:
+        return int(operation.ct.vmid)
+
+    def worked_on_as(self, vmids: t.Collection[int]) -> set[int]:
+        sources = {ct.clone.source for ct in self.containers if ct.clone and ct.vmid in vmids}
+        return {*vmids, *sources}
+
+
+def _report(containers: list[Container], current: t.Mapping[int, VmState], planned: Planned) -> list[dict[str, t.Any]]:
+    """One entry a container, the same in check mode and in a run: how it is when the plan is done."""
+    touched = {change.resource for change in planned.plan}
+    moved = {change.operation.ct.vmid for change in planned.plan if change.after.get("node")}
+    return [
+        {
+            "vmid": ct.vmid,
+            "node": current[ct.vmid].node if ct.vmid in current and ct.vmid not in moved else ct.node,
+            "hostname": ct.hostname or (current[ct.vmid].name if ct.vmid in current else ""),
+            "status": _status(ct, current.get(ct.vmid)),
+            "changed": f"ct/{ct.vmid}" in touched,
+            "pending": list(planned.pending.get(ct.vmid, ())),
+        }
+        for ct in containers
+    ]
+
+
+def _status(ct: Container, state: VmState | None) -> str:
+    if ct.state == "present":
+        return "running" if state and state.running else "stopped"
+    return "running" if ct.runs else ct.state

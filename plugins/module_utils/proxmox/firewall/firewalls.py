@@ -1,0 +1,155 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Firewalls from wish to reality: read, plan, say what must not happen, apply."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing as t
+
+from ...errors import InvalidInput
+from ...plan import Change, Plan
+from ...task import Result, Task
+from ..api import rights
+from ..api.session import Session
+from ..facts.reading import opened
+from ..guests import guest_run
+from ..vms.vm_state import together
+from .firewall_apply import Applier
+from .firewall_plan import Operation, locked_out, need, ordered, plan
+from .firewall_rules import Rule
+from .firewall_spec import Firewall, wanted
+from .firewall_state import DATACENTER, Current, Place, gate, group_names, places, read
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    plan: Plan
+
+
+def converge(task: Task) -> Result:
+    """The module ``proxmox_firewall``."""
+    firewalls = wanted(task.params["firewalls"])
+    with opened(task) as session:
+        planner = _Planner(session, firewalls, task.params)
+        planned = planner.look_and_plan()
+        if not task.check_mode:
+            guest_run.carry_out(planner, Applier(session).apply, planned)
+        touched = {change.operation.firewall.name for change in planned.plan}
+        report = [{"name": one.name, "scope": one.scope, "changed": one.name in touched} for one in firewalls]
+        return task.result(planned.plan, firewalls=report)
+
+
+class _Planner:
+    def __init__(self, session: Session, firewalls: t.Sequence[Firewall], params: t.Mapping[str, t.Any]) -> None:
+        self.session = session
+        self.firewalls = firewalls
+        self.planned = frozenset(params.get("planned_guests") or ())
+        self.allow_lockout = bool(params.get("allow_lockout"))
+
+    def look_and_plan(self) -> Planned:
+        where = places(self.session, self.firewalls, self.planned)
+        pairs = [(firewall, where[firewall.name]) for firewall in self.firewalls]
+        states = together(lambda pair: read(self.session, *pair), pairs)
+        changes = ordered(
+            change
+            for (firewall, place), state in zip(pairs, states, strict=True)
+            for change in plan(firewall, place, state)
+        )
+        if changes:
+            self._check(changes, list(zip(pairs, states, strict=True)))
+        return Planned(Plan.of(changes))
+
+    def _check(self, changes: list[Change], known: t.Sequence[tuple[tuple[Firewall, Place], Current]]) -> None:
+        """What is said before anything is written."""
+        needs = {str(one): one for one in (need(change.operation) for change in changes)}
+        rights.check(rights.read(self.session), needs.values(), asked="change firewalls")
+        _check_names(self.session, changes, self.firewalls)
+        if self.allow_lockout or all(firewall.scope == "guest" for firewall in self.firewalls):
+            return
+        why = locked_out(gate(self.session), changes)
+        if why:
+            raise InvalidInput(
+                f"Refused, because {why}",
+                hint="Put the controller's network into the IP set management of the datacenter, or add an enabled rule "
+                "that accepts tcp port 8006 in. If people get in another way (the node's own network always may), "
+                "set allow_lockout.",
+            )
+
+
+# -- names that rules use --------------------------------------------------------------------------------------------
+
+
+def _check_names(session: Session, changes: t.Iterable[Change], firewalls: t.Sequence[Firewall]) -> None:
+    """Rules that name what does not exist are refused by the server, or accepted without effect (groups)."""
+    used = [(change.operation, rule) for change in changes for rule in _new_rules(change.operation)]
+    _check_macros(session, [rule for _operation, rule in used])
+    _check_groups(session, [rule for _operation, rule in used], firewalls)
+    known: dict[str, set[str]] = {}
+    for operation, rule in used:
+        for name in filter(_is_name, (rule.get("source", ""), rule.get("dest", ""))):
+            owner = operation.firewall
+            if owner.name not in known:
+                path = operation.place.path if owner.scope == "guest" and operation.place.path else DATACENTER
+                known[owner.name] = _references(session, path, firewalls, owner)
+            _check_name(name, known[owner.name], owner)
+
+
+def _new_rules(operation: Operation) -> list[Rule]:
+    if operation.what == "rules":
+        return [rule for rule in operation.to if rule not in operation.was]
+    return list(operation.to.rules or ()) if operation.what == "group" and operation.to else []
+
+
+def _is_name(text: str) -> bool:
+    return text.startswith("+") or (text[:1].isalpha() and ":" not in text)
+
+
+def _check_name(name: str, known: t.Collection[str], owner: Firewall) -> None:
+    bare = name.lower().replace("dc/", "").replace("guest/", "")
+    if bare in known or bare.startswith("+ipfilter-"):
+        return
+    what = "IP set" if bare.startswith("+") else "alias"
+    raise InvalidInput(
+        f"A rule of {owner.name} uses the {what} {bare.lstrip('+')!r}, which does not exist",
+        hint=f"There are {', '.join(sorted(known)) or 'none'}.",
+    )
+
+
+def _references(session: Session, path: str, firewalls: t.Sequence[Firewall], owner: Firewall) -> set[str]:
+    """Aliases, and IP sets with a plus, that a rule there may use when the task is done."""
+    found = session.get(f"{path}/refs", asked="list the aliases and IP sets")
+    known = {("+" if entry["type"] == "ipset" else "") + str(entry["name"]).lower() for entry in found}
+    for firewall in firewalls:
+        if firewall.scope == "datacenter" or firewall.name == owner.name:
+            named = [("", one) for one in firewall.aliases] + [("+", one) for one in firewall.ipsets]
+            known |= {f"{prefix}{one.name}" for prefix, one in named if one.present}
+            known -= {f"{prefix}{one.name}" for prefix, one in named if not one.present}
+    return known
+
+
+def _check_groups(session: Session, rules: t.Iterable[Rule], firewalls: t.Iterable[Firewall]) -> None:
+    used = {rule["action"] for rule in rules if rule["type"] == "group"}
+    if not used:
+        return
+    known = set(group_names(session))
+    for group in [group for firewall in firewalls for group in firewall.groups]:
+        (known.add if group.present else known.discard)(group.name)
+    for name in sorted(used - known):
+        hint = f"There are {', '.join(sorted(known)) or 'none'}."
+        raise InvalidInput(f"A rule uses the security group {name!r}, which does not exist", hint=hint)
+
+
+def _check_macros(session: Session, rules: t.Iterable[Rule]) -> None:
+    used = {rule["macro"] for rule in rules if rule.get("macro")}
+    if not used:
+        return
+    found = session.get(f"{DATACENTER}/macros", asked="list the macros of the firewall")
+    known = {str(entry["macro"]).lower(): str(entry["macro"]) for entry in found}
+    for macro in sorted(used):
+        if macro.lower() not in known:
+            alike = difflib.get_close_matches(macro, known.values(), 3, 0.5)
+            hint = f"Did you mean {' or '.join(alike)}?" if alike else "They are listed in the web interface."
+            raise InvalidInput(f"There is no macro {macro!r}", hint=hint)

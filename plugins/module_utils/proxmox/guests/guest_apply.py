@@ -1,0 +1,172 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Changes of guests, made: what VMs and containers have in common. Every step waits for its end, and names the guest
+and the step when it fails."""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+
+from ...errors import HomelabError, NotFound, TaskFailed
+from ...plan import Change, Plan
+from ...waiting import Pending, wait_for
+from ..api.session import Session, segment
+from ..api.tasks import Tasks, Upid
+
+#: Guests that are worked on at a time: more only queue at the node's storage and locks.
+WORKERS = 4
+
+#: Kinds of task that only ask the HA manager for something.
+_BY_HA = frozenset({"hastart", "hastop", "hashutdown"})
+
+
+class Guest(t.Protocol):
+    """``title`` is how people know it: ``VM 200 (talos-cp01)``."""
+
+    @property
+    def vmid(self) -> int: ...
+    @property
+    def title(self) -> str: ...
+
+
+class PowerChange(t.Protocol):
+    """``kill`` pulls the plug at once."""
+
+    @property
+    def node(self) -> str: ...
+    @property
+    def to(self) -> str: ...
+    @property
+    def kill(self) -> bool: ...
+
+
+def apply_by_guest(
+    plan: Plan,
+    apply_one: t.Callable[[t.Any], None],
+    *,
+    workers: int = WORKERS,
+    group: t.Callable[[Change], t.Hashable] = lambda change: change.resource,
+) -> None:
+    """The changes of one guest in their order, several guests at once. ``group`` tells what must not run side by side.
+
+    When one fails, the others end what they have begun; the error carries what was made.
+    """
+    groups: dict[t.Hashable, list[Change]] = {}
+    for change in plan:
+        groups.setdefault(group(change), []).append(change)
+    failed, made, lock = threading.Event(), set[int](), threading.Lock()
+
+    def work(changes: list[Change]) -> None:
+        for change in changes:
+            if failed.is_set():
+                return
+            try:
+                apply_one(change.operation)
+            except BaseException:
+                failed.set()
+                raise
+            with lock:
+                made.add(id(change))
+
+    with ThreadPoolExecutor(max_workers=min(workers, len(groups) or 1)) as pool:
+        futures = [pool.submit(work, changes) for changes in groups.values()]
+        errors = [error for future in futures if (error := future.exception())]
+    if errors:
+        first = next((error for error in errors if not isinstance(error, HomelabError)), errors[0])
+        if isinstance(first, HomelabError):
+            first.made = [change.as_result() for change in plan if id(change) in made]
+        raise first
+
+
+class GuestApplier:
+    """``shutdown_timeout`` is how many seconds a guest has to shut down before its plug is pulled."""
+
+    #: As in the API's paths: ``qemu``, ``lxc``.
+    kind = "qemu"
+
+    def __init__(self, session: Session, tasks: Tasks, *, shutdown_timeout: int) -> None:
+        self.session = session
+        self.tasks = tasks
+        self.shutdown_timeout = shutdown_timeout
+
+    def apply(self, plan: Plan) -> None:
+        apply_by_guest(plan, self.apply_one)
+
+    def apply_one(self, operation: t.Any) -> None:
+        raise NotImplementedError
+
+    def _path(self, guest: Guest, node: str) -> str:
+        return f"/nodes/{segment(node)}/{self.kind}/{guest.vmid}"
+
+    def _put_task(self, path: str, form: dict[str, t.Any], asked: str) -> None:
+        """A PUT that the node works on as a task: a disk that grows."""
+
+        def start() -> object:
+            return self.session.put(path, form, asked=asked)
+
+        self.tasks.do(start, asked=asked)
+
+    def _switch(self, guest: Guest, operation: PowerChange) -> None:
+        if operation.to in ("stop", "restart"):
+            self._stop(guest, operation)
+        if operation.to in ("start", "restart"):
+            self._start(guest, operation)
+
+    def _start(self, guest: Guest, operation: PowerChange) -> None:
+        try:
+            self._do(guest, operation.node, "start", "start", {})
+        except TaskFailed as error:
+            if "already running" not in error.answer:
+                raise
+
+    def _stop(self, guest: Guest, operation: PowerChange) -> None:
+        """By the power button, and by the plug for guests that do not react in time or are to be deleted."""
+        if operation.kill:
+            self._do(guest, operation.node, "stop", "stop", {})
+        else:
+            form = {"timeout": self.shutdown_timeout, "forceStop": 1}
+            self._do(guest, operation.node, "shutdown", "shut down", form)
+
+    def _do(self, guest: Guest, node: str, call: str, word: str, form: dict[str, t.Any]) -> None:
+        asked = f"{word} {guest.title}"
+        path = f"{self._path(guest, node)}/status/{call}"
+        self.session.progress(asked)
+        started: list[str] = []
+
+        def start() -> object:
+            started.append(str(self.session.post(path, form, asked=asked)))
+            return started[-1]
+
+        self.tasks.do(start, asked=asked)
+        if Upid.parse(started[-1], asked=asked, of=self.session.of).kind in _BY_HA:
+            self._await_ha(guest, node, "running" if call == "start" else "stopped")
+
+    def _await_ha(self, guest: Guest, node: str, status: str) -> None:
+        """The HA manager's tasks end when the request is written down; what it does about it takes longer."""
+        asked = f"see {guest.title} {status}"
+
+        def look() -> bool | Pending:
+            try:
+                found = self.session.get(f"{self._path(guest, node)}/status/current", asked=asked)
+            except NotFound:
+                return Pending(f"it is not on node {node}")
+            is_ = str(found.get("status"))
+            return True if is_ == status else Pending(f"the HA manager is asked for it, it is {is_}")
+
+        wait_for(
+            f"{guest.title} {status}",
+            look,
+            deadline=self.session.deadline(),
+            of=self.session.of,
+            progress=self.session.progress,
+            hint="See the state of the HA manager. task_timeout is the limit.",
+        )
+
+    def _delete(self, guest: Guest, node: str) -> None:
+        """Purged: a new guest of this number must not inherit backup jobs or HA."""
+        asked = f"delete {guest.title}"
+        path = self._path(guest, node)
+        self.tasks.do(lambda: self.session.delete(path, {"purge": 1}, asked=asked), asked=asked)

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which guests there are, and where: one list of the cluster and one of a node, each read once and only when needed.
+
+The list of a node tells the status of this moment; that of the cluster lags behind by ten seconds, but knows all nodes,
+pools and what high availability wants.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ...errors import HomelabError
+from ..api.session import Session, listing, segment
+from ..vms.vm_state import Entry, Kind, VmState, together
+
+
+class GuestLists:
+    """``kind`` of guest that is looked for; of others only their number and place are told."""
+
+    def __init__(self, session: Session, kind: Kind) -> None:
+        self.session = session
+        self.kind = kind
+        self._nodes: dict[str, dict[int, dict[str, t.Any]]] = {}
+        self._cluster: list[dict[str, t.Any]] | None = None
+
+    def find(self, vmids: t.Collection[int], nodes: t.Collection[str], *, whole: bool) -> list[Entry]:
+        """Entries of those that are there. ``nodes`` are where they should be; ``whole`` entries have their pool."""
+        self._read_nodes(nodes)
+        seen = {vmid: entry for node in self._nodes.values() for vmid, entry in node.items() if vmid in vmids}
+        if not whole and set(seen) == set(vmids):
+            return list(seen.values())
+        entries = [entry for entry in self.cluster() if int(entry["vmid"]) in vmids]
+        self._read_nodes({str(entry["node"]) for entry in entries if entry.get("type") == self.kind})
+        return [self._joined(entry) for entry in entries]
+
+    def named(self, name: str) -> list[Entry]:
+        """Guests of this name. What the list of the cluster does not know the name of yet is looked up at its node."""
+        ours = [entry for entry in self.cluster() if entry.get("type") == self.kind]
+        self._read_nodes({str(entry["node"]) for entry in ours if not entry.get("name")})
+        return [entry for entry in map(self._joined, ours) if str(entry.get("name") or "").lower() == name.lower()]
+
+    def cluster(self) -> list[dict[str, t.Any]]:
+        if self._cluster is None:
+            query = {"type": "vm"}
+            self._cluster = listing(
+                self.session, "/cluster/resources", "vmid", query, asked="list the guests of the cluster"
+            )
+        return self._cluster
+
+    def completed(self, state: VmState) -> VmState:
+        """With its pool and what high availability wants of it."""
+        for entry in self.cluster():
+            if int(entry["vmid"]) == state.vmid:
+                pool, ha = str(entry.get("pool") or ""), str(entry.get("hastate") or "")
+                return dataclasses.replace(state, pool=pool, ha=ha)
+        return state
+
+    def _joined(self, entry: Entry) -> Entry:
+        now = self._nodes.get(str(entry["node"]), {}).get(int(entry["vmid"]))
+        return {**entry, **now} if now else entry
+
+    def _read_nodes(self, nodes: t.Collection[str]) -> None:
+        missing = sorted(set(nodes) - set(self._nodes))
+        for node, found in zip(missing, together(self._on, missing), strict=True):
+            self._nodes[node] = found
+
+    def _on(self, node: str) -> dict[int, dict[str, t.Any]]:
+        """Empty when the node is not there: who needs it says so."""
+        path = f"/nodes/{segment(node)}/{self.kind}"
+        try:
+            found = listing(self.session, path, "vmid", asked=f"list the guests of node {node}")
+        except HomelabError as error:
+            if not (error.retryable or "hostname lookup" in error.answer):
+                raise
+            return {}
+        return {int(entry["vmid"]): {**entry, "node": node, "type": self.kind, "now": True} for entry in found}

@@ -1,0 +1,146 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run has in common for VMs and containers: look, plan, apply, and look again when an answer was lost."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ...errors import Conflict, HomelabError, Refused
+from ...plan import Plan
+from ..api.answers import AnswerLost, Locked
+from ..api.session import Session
+from ..api.tasks import Tasks
+from ..vms.vm_state import together
+
+#: How often an interrupted or overtaken run looks and plans again.
+ATTEMPTS = 4
+
+#: Locks under which a configuration is not what it will be.
+_UNFINISHED = ("create", "clone", "rollback")
+
+
+class State(t.Protocol):
+    """A guest that exists, as far as it matters here."""
+
+    @property
+    def vmid(self) -> int: ...
+    @property
+    def node(self) -> str: ...
+    @property
+    def lock(self) -> str: ...
+
+
+class Planned(t.Protocol):
+    @property
+    def plan(self) -> Plan: ...
+
+
+S = t.TypeVar("S", bound=State)
+P = t.TypeVar("P", bound=Planned)
+P_co = t.TypeVar("P_co", bound=Planned, covariant=True)
+
+
+class Planner(t.Generic[S, P]):
+    """Looks and plans; first lets tasks end that work on what would be changed, so that a run that was cut off is
+    not doubled.
+
+    A room's kind of guest says how it is read and planned, whom an operation is about, and how it is called.
+    """
+
+    word = "VM"
+    tool = "qm"
+
+    def __init__(self, session: Session, tasks: Tasks, vmids: t.Collection[int]) -> None:
+        self.session = session
+        self.tasks = tasks
+        self.vmids = frozenset(vmids)
+        self.current: dict[int, S] = {}
+
+    def read(self) -> dict[int, S]:
+        raise NotImplementedError
+
+    def plan(self) -> P:
+        """From what is in ``current``."""
+        raise NotImplementedError
+
+    def about(self, operation: t.Any) -> int:
+        """The vmid that an operation of a plan is about."""
+        raise NotImplementedError
+
+    def worked_on_as(self, vmids: t.Collection[int]) -> set[int]:
+        """Ids under which the node's tasks work on these guests: a clone is made under the id of its source."""
+        return set(vmids)
+
+    def look_and_plan(self) -> P:
+        """Before anything is changed, once more: a task may have ended between the first look and the list of tasks."""
+        planned = self._once()
+        if planned.plan:
+            self._let_tasks_end(planned)
+            planned = self._once()
+        return planned
+
+    def _once(self) -> P:
+        self.current = self._complete()
+        return self.plan()
+
+    def _complete(self) -> dict[int, S]:
+        """The guests, none of them half made: what a task is just making has neither name nor disks yet."""
+        current = self.read()
+        half = _half_made(current)
+        if half:
+            self._outlive({state.node for state in half}, {state.vmid for state in half})
+            current = self.read()
+        for state in _half_made(current):
+            raise Refused(
+                f"judge {self.word} {state.vmid}",
+                of=f"node {state.node}, {self.session.of}",
+                answer=f"it is locked ({state.lock}), but no task that can be seen works on it",
+                hint=f"If nothing does: {self.tool} unlock {state.vmid} on the node, then look at the {self.word}, "
+                "or delete it.",
+            )
+        return current
+
+    def _let_tasks_end(self, planned: P) -> None:
+        """A running task may be all that is left of an earlier run."""
+        operations = [change.operation for change in planned.plan]
+        self._outlive({one.node for one in operations}, {self.about(one) for one in operations})
+
+    def _outlive(self, nodes: t.Collection[str], vmids: t.Collection[int]) -> None:
+        names = {str(vmid) for vmid in self.worked_on_as(vmids)}
+        found = [one for running in together(self.tasks.running, sorted(nodes)) for one in running if one.id in names]
+        for one in found:
+            self.tasks.outlive(one)
+
+
+def _half_made(current: t.Mapping[int, S]) -> list[S]:
+    return [state for state in current.values() if state.lock in _UNFINISHED]
+
+
+class Replans(t.Protocol[P_co]):
+    """Whoever can look again and plan what is left."""
+
+    @property
+    def session(self) -> Session: ...
+    def look_and_plan(self) -> P_co: ...
+
+
+def carry_out(planner: Replans[P], apply: t.Callable[[Plan], None], planned: P, *, attempts: int = ATTEMPTS) -> None:
+    """A lost answer may have been a success, and somebody else may have been faster: look, and plan what is left."""
+    made: list[dict[str, t.Any]] = []
+    for attempt in range(1, attempts + 1):
+        try:
+            return apply(planned.plan)
+        except HomelabError as error:
+            made += error.made
+            error.made = made
+            if isinstance(error, Locked) or not isinstance(error, (AnswerLost, Conflict)) or attempt == attempts:
+                raise
+            planner.session.progress(f"{error.message} Looking again.")
+        try:
+            planned = planner.look_and_plan()
+        except HomelabError as error:
+            error.made = made
+            raise
+    return None

@@ -1,0 +1,85 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of what users write, for VMs and containers. Each raises :class:`InvalidInput` naming option and value."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import typing as t
+
+from ...errors import InvalidInput
+from ..vms import options
+
+NAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
+STORAGE = re.compile(r"[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]")
+NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
+STARTUP = re.compile(r"(order=)?\d+(,(up|down)=\d+)*|(up|down)=\d+(,(up|down|order)=\d+)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-+.]*")
+_MAC = re.compile(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
+
+
+def match(pattern: re.Pattern[str], text: str, option: str, hint: str) -> str:
+    if not pattern.fullmatch(text):
+        raise InvalidInput(f"{option} {text!r} is not valid", hint=hint)
+    return text
+
+
+def check_vmid(vmid: int) -> int:
+    if not 100 <= vmid <= 999999999:
+        raise InvalidInput(f"vmid {vmid} is out of range", hint="Proxmox VE takes 100 to 999999999.")
+    return vmid
+
+
+def claimed_twice(claims: t.Iterable[tuple[str, str, str]]) -> list[str]:
+    """Claims are (kind, value, title): two entries must not mean one guest, or claim one MAC."""
+    first: dict[tuple[str, str], str] = {}
+    problems = []
+    for kind, value, title in claims:
+        if (kind, value) in first:
+            problems.append(f"The {kind} {value} is given twice: to {first[kind, value]} and to {title}.")
+        first.setdefault((kind, value), title)
+    return problems
+
+
+def check_tags(tags: t.Sequence[str]) -> str:
+    """As the server writes them."""
+    for tag in tags:
+        match(_TAG, tag, "tag", "Use letters, digits and _ - + . only.")
+    return ";".join(options.tags(";".join(tags)))
+
+
+def check_address(text: str, option: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise InvalidInput(f"{option} {text!r} is no IP address") from None
+
+
+def check_slot(slot: str, buses: t.Mapping[str, int], what: str) -> None:
+    """``buses``: how many there are of each."""
+    bus = slot.rstrip("0123456789")
+    number = slot[len(bus) :]
+    if bus not in buses or not number or int(number) >= buses[bus]:
+        known = ", ".join(f"{bus}0 to {bus}{count - 1}" for bus, count in buses.items())
+        raise InvalidInput(f"{slot!r} is no {what}", hint=f"Known: {known}.")
+
+
+def check_card(nic: t.Mapping[str, t.Any], slot: str, *, least_mtu: int) -> str:
+    """``vlan``, ``mtu``, ``rate`` and ``mac`` of a network card. The MAC in upper case, empty when there is none."""
+    vlan, mtu, rate = nic.get("vlan"), nic.get("mtu"), nic.get("rate")
+    if vlan is not None and not 1 <= vlan <= 4094:
+        raise InvalidInput(f"vlan of {slot} is {vlan}", hint="It must be 1 to 4094.")
+    if mtu is not None and not least_mtu <= mtu <= 65535:
+        raise InvalidInput(f"mtu of {slot} is {mtu}", hint=f"It must be {least_mtu} to 65535.")
+    if rate is not None and rate < 0:
+        raise InvalidInput(f"rate of {slot} is {rate:g}", hint="It is in MB/s.")
+    mac = (nic.get("mac") or "").upper()
+    if mac:
+        match(_MAC, mac, f"mac of {slot}", "Write for example BC:24:11:00:00:50.")
+        if int(mac[:2], 16) & 1:
+            raise InvalidInput(f"mac of {slot} is the multicast address {mac}", hint="Its first byte must be even.")
+    return mac

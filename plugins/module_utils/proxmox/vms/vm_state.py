@@ -1,0 +1,260 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMs and what surrounds them as they are: read once, with a bounded number of requests at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+
+from ...errors import AccessDenied, NotFound, Refused
+from ..api import propertystring as ps
+from ..api import rights
+from ..api.session import Session, segment
+from ..api.transport import POOL
+from .options import Value
+
+T = t.TypeVar("T")
+S = t.TypeVar("S")
+
+Kind = t.Literal["qemu", "lxc"]
+
+#: A guest in a list. ``now`` is there when ``status`` is that of this moment.
+Entry = t.Mapping[str, t.Any]
+
+#: What people call them, and the option that holds their name.
+WORDS: dict[Kind, str] = {"qemu": "VM", "lxc": "CT"}
+_NAMES: dict[Kind, str] = {"qemu": "name", "lxc": "hostname"}
+
+
+@dataclasses.dataclass(frozen=True)
+class VmState:
+    """A guest that exists. ``config`` is what will be after a stop and start; ``pending`` names the options of a
+    running VM that wait for that. ``lock`` is empty when nobody holds it.
+    """
+
+    vmid: int
+    kind: Kind
+    node: str
+    name: str
+    running: bool = False
+    lock: str = ""
+    template: bool = False
+    pool: str = ""
+    digest: str = ""
+    config: t.Mapping[str, Value] = dataclasses.field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+    #: Those of ``pending`` that are not there at all yet.
+    coming: frozenset[str] = frozenset()
+    #: What high availability wants of it; empty when it does not care.
+    ha: str = ""
+    #: The hash of its cloud-init password, when somebody asked for it and the server told.
+    password_hash: str = dataclasses.field(default="", repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """``cpus`` is 0 when the rights do not suffice to see them."""
+
+    online: bool
+    cpus: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage:
+    name: str
+    content: frozenset[str]
+    active: bool
+    shared: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What has to be known before something new is planned."""
+
+    nodes: frozenset[str] = frozenset()
+    bridges: frozenset[str] = frozenset()  # nodes whose bridges matter
+    images: frozenset[tuple[str, str]] = frozenset()  # (node, volume)
+    rights: bool = False
+    pools: bool = False
+    mappings: frozenset[str] = frozenset()  # "pci", "usb"
+    migrations: frozenset[tuple[int, str, str]] = frozenset()  # (vmid, from, to)
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """``bridges`` of a node is None when none could be seen; an image's size is in bytes, None when it is missing."""
+
+    nodes: t.Mapping[str, Node] = dataclasses.field(default_factory=dict)
+    storages: t.Mapping[str, t.Mapping[str, Storage]] = dataclasses.field(default_factory=dict)
+    bridges: t.Mapping[str, frozenset[str] | None] = dataclasses.field(default_factory=dict)
+    images: t.Mapping[tuple[str, str], int | None] = dataclasses.field(default_factory=dict)
+    rights: t.Mapping[str, t.Mapping[str, int]] | None = None
+    pools: frozenset[str] = frozenset()
+    #: Names of resource mappings by kind (``pci``); a kind that nobody asked for, or that cannot be seen, is missing.
+    mappings: t.Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
+    #: What the server says of moving a guest: (vmid, from, to) -> its answer.
+    migrations: t.Mapping[tuple[int, str, str], t.Mapping[str, t.Any]] = dataclasses.field(default_factory=dict)
+    #: Whether root@pam has logged in with a password.
+    root: bool = False
+
+
+def together(what: t.Callable[[S], T], of: t.Sequence[S]) -> list[T]:
+    """``what`` of each, at most :data:`POOL` at a time, in order; the first error is raised."""
+    if len(of) < 2:
+        return [what(one) for one in of]
+    with ThreadPoolExecutor(max_workers=min(POOL, len(of))) as pool:
+        return list(pool.map(what, of))
+
+
+def read(
+    session: Session, vmids: t.Collection[int], kind: Kind = "qemu", found: t.Sequence[Entry] | None = None
+) -> dict[int, VmState]:
+    """The guests with these ids, by id; those that are not there (or may not be seen) are left out. Guests of another
+    kind are only named. ``found`` are their entries, from lists that were read already."""
+    if found is None:
+        resources = session.get("/cluster/resources", {"type": "vm"}, asked="list the guests of the cluster")
+        found = [entry for entry in resources if int(entry.get("vmid", 0)) in vmids]
+    states = together(lambda entry: _state(session, entry, kind), found)
+    return {state.vmid: state for state in states if state is not None}
+
+
+def look_around(session: Session, needs: Needs) -> Surroundings:
+    """Nodes, storages, bridges and images, as far as they matter."""
+    common: dict[str, t.Any] = {
+        "rights": rights.read(session) if needs.rights else None,
+        "pools": _pools(session) if needs.pools else frozenset(),
+        "mappings": {kind: names for kind in sorted(needs.mappings) if (names := _mappings(session, kind)) is not None},
+        "migrations": {move: _migration(session, *move) for move in sorted(needs.migrations)},
+        "root": session.connection.who == "root@pam",
+    }
+    if not needs.nodes:
+        return Surroundings(**common)
+    nodes = {
+        entry["node"]: Node(entry.get("status") == "online", int(entry.get("maxcpu") or 0))
+        for entry in session.get("/nodes", asked="list the nodes")
+    }
+    up = sorted(node for node in needs.nodes if node in nodes and nodes[node].online)
+    images = sorted(image for image in needs.images if image[0] in up)
+    jobs: list[t.Callable[[], t.Any]] = [lambda node=node: _storages(session, node) for node in up]  # type: ignore[misc]
+    with_bridges = [node for node in up if node in needs.bridges]
+    jobs += [lambda node=node: _bridges(session, node) for node in with_bridges]  # type: ignore[misc]
+    jobs += [lambda image=image: _image_size(session, *image) for image in images]  # type: ignore[misc]
+    answers = iter(together(lambda job: job(), jobs))
+    return Surroundings(
+        nodes=nodes,
+        storages={node: next(answers) for node in up},
+        bridges={node: next(answers) for node in with_bridges},
+        images={image: next(answers) for image in images},
+        **common,
+    )
+
+
+def _state(session: Session, entry: t.Mapping[str, t.Any], wanted: Kind) -> VmState | None:
+    """Configuration, pending changes and power of one guest. The list above lags behind by ten seconds, so it only
+    says where a guest is; None when the guest has gone since."""
+    vmid, node, kind = int(entry["vmid"]), str(entry["node"]), entry.get("type", "qemu")
+    if kind != wanted:
+        return VmState(vmid, kind, node, str(entry.get("name") or ""))
+    path, asked = f"/nodes/{segment(node)}/{kind}/{vmid}", f"read {WORDS[wanted]} {vmid} on node {node}"
+    try:
+        pending = session.get(f"{path}/pending", asked=asked)
+        status = entry if entry.get("now") else session.get(f"{path}/status/current", asked=asked)
+    except NotFound:
+        return None
+    config, waiting = _effective(pending)
+    return VmState(
+        vmid=vmid,
+        kind=wanted,
+        node=node,
+        name=str(config.get(_NAMES[wanted]) or ""),
+        running=status.get("status") == "running",
+        lock=str(status.get("lock") or config.get("lock") or ""),
+        template=bool(int(config.get("template") or 0)),
+        pool=str(entry.get("pool") or ""),
+        digest=str(config.pop("digest", "")),
+        config=config,
+        pending=waiting,
+        coming=frozenset(str(item["key"]) for item in pending if "pending" in item and "value" not in item),
+        ha=str(entry.get("hastate") or ""),
+    )
+
+
+def _effective(pending: t.Iterable[t.Mapping[str, t.Any]]) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """``[{key, value[, pending][, delete]}]`` -> what will be, and the names of what waits."""
+    config: dict[str, Value] = {}
+    waiting: list[str] = []
+    for item in pending:
+        key = str(item["key"])
+        if "pending" in item:
+            config[key] = _with_size_of(item.get("value"), item["pending"])
+            waiting.append(key)
+        elif item.get("delete"):
+            waiting.append(key)
+        elif "value" in item:
+            config[key] = item["value"]
+    return config, tuple(sorted(waiting))
+
+
+def _with_size_of(value: Value | None, pending: Value) -> Value:
+    """A volume that has grown meanwhile: what waits still has the size of its day."""
+    is_, will_be = ps.parse_disk(str(value)), ps.parse_disk(str(pending))
+    if "size" not in is_ or "size" not in will_be or is_.get("file") != will_be.get("file"):
+        return pending
+    return ps.render_disk({**will_be, "size": is_["size"]})
+
+
+def _storages(session: Session, node: str) -> dict[str, Storage]:
+    found = session.get(f"/nodes/{segment(node)}/storage", asked=f"list the storages of node {node}")
+    return {
+        entry["storage"]: Storage(
+            name=entry["storage"],
+            content=frozenset(re.split(r"[,\s]+", entry.get("content") or "")),
+            active=bool(entry.get("active", 1)) and bool(entry.get("enabled", 1)),
+            shared=bool(int(entry.get("shared") or 0)),
+        )
+        for entry in found
+    }
+
+
+def _bridges(session: Session, node: str) -> frozenset[str] | None:
+    query = {"type": "any_bridge"}
+    found = session.get(f"/nodes/{segment(node)}/network", query, asked=f"list the bridges of node {node}")
+    return frozenset(entry["iface"] for entry in found) or None
+
+
+def _image_size(session: Session, node: str, volume: str) -> int | None:
+    """What a guest would see of it, in bytes (for qcow2 the virtual size); None when it is not there."""
+    storage = volume.partition(":")[0]
+    path = f"/nodes/{segment(node)}/storage/{segment(storage)}/content/{segment(volume)}"
+    try:
+        return int(session.get(path, asked=f"read the volume {volume} on node {node}").get("size") or 0)
+    except AccessDenied:
+        return 0
+    except (NotFound, Refused) as error:
+        if re.search(r"volume_size_info|does not exist|no such|unable to parse", error.answer):
+            return None
+        raise
+
+
+def _pools(session: Session) -> frozenset[str]:
+    return frozenset(entry["poolid"] for entry in session.get("/pools", asked="list the pools"))
+
+
+def _mappings(session: Session, kind: str) -> frozenset[str] | None:
+    """None when there are none that may be seen."""
+    found = session.get(f"/cluster/mapping/{kind}", asked=f"list the resource mappings for {kind}")
+    return frozenset(str(entry["id"]) for entry in found) or None
+
+
+def _migration(session: Session, vmid: int, node: str, target: str) -> dict[str, t.Any]:
+    """Empty when the rights do not suffice to ask: the check of rights says so."""
+    path = f"/nodes/{segment(node)}/qemu/{vmid}/migrate"
+    try:
+        found = session.get(path, {"target": target}, asked=f"ask whether VM {vmid} can move to node {target}")
+    except AccessDenied:
+        return {}
+    return dict(found or {})

@@ -1,0 +1,201 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMs from wish to reality: read, plan, apply, and look again when an answer was lost on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from ...errors import AccessDenied, Conflict, InvalidInput, Refused
+from ...task import Result, Task
+from ..api.connection import Connection
+from ..api.session import Session, segment
+from ..api.tasks import Tasks
+from ..guests import guest_run
+from ..guests.guest_lists import GuestLists
+from . import vm_clone
+from .vm_apply import Applier
+from .vm_plan import Planned, needs, plan
+from .vm_spec import CloneOf, Vm, wanted
+from .vm_state import Entry, VmState, look_around, read, together
+
+#: How often an interrupted or overtaken run looks and plans again.
+ATTEMPTS = guest_run.ATTEMPTS
+
+#: How many numbers in a row are asked about before a free one for a VM is given up.
+_NUMBERS = 1000
+
+
+def converge(task: Task) -> Result:
+    """The module ``proxmox_vm``."""
+    vms = wanted(task.params["vms"])
+    shutdown_timeout = 180 if task.params.get("shutdown_timeout") is None else int(task.params["shutdown_timeout"])
+    if shutdown_timeout < 1:
+        raise InvalidInput(f"shutdown_timeout is {shutdown_timeout} seconds", hint="It must be at least 1.")
+    connection = Connection.of(task.params)
+    task.secret(connection.password, connection.token_secret)
+    task.secret(*(vm.cloud_init.password for vm in vms if vm.cloud_init))
+    with Session(connection, progress=task.progress) as session:
+        tasks = Tasks(session, task.warn)
+        planner = _Planner(session, tasks, vms, task.params.get("planned_images") or ())
+        planned = planner.look_and_plan()
+        report = planner.report(planned)
+        for warning in planned.warnings:
+            task.warn(warning)
+        if not task.check_mode:
+            applier = Applier(session, tasks, shutdown_timeout=shutdown_timeout)
+            guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
+        return task.result(planned.plan, vms=report)
+
+
+class _Planner(guest_run.Planner[VmState, Planned]):
+    """``vms`` are those of the input; ``found`` the same with the numbers of those that were given by their names."""
+
+    def __init__(self, session: Session, tasks: Tasks, vms: list[Vm], planned_images: t.Collection[str]) -> None:
+        super().__init__(session, tasks, {vm.vmid for vm in vms})
+        self.vms = vms
+        self.planned_images = planned_images
+        self.found = vms
+        self.sources: dict[int, VmState] = {}
+        self.lists = GuestLists(session, "qemu")
+
+    def read(self) -> dict[int, VmState]:
+        """The VMs that are wanted. Those that are cloned are read as well, when there is something to clone."""
+        self.lists = GuestLists(self.session, "qemu")
+        self.found = [self._numbered(vm) for vm in self.vms]
+        vmids = {vm.vmid for vm in self.found if vm.vmid}
+        whole = any(vm.pool is not None for vm in self.found)
+        nodes = {vm.node for vm in self.found if vm.node}
+        current = read(self.session, vmids, "qemu", self.lists.find(vmids, nodes, whole=whole))
+        self.found = self._with_new_numbers(self.found)
+        self._read_sources(current)
+        return self._with_password_hashes(current)
+
+    def plan(self) -> Planned:
+        need = needs(self.found, self.current, self.sources)
+        if need.rights:
+            self.current = {vmid: self.lists.completed(state) for vmid, state in self.current.items()}
+            self.sources = {vmid: self.lists.completed(state) for vmid, state in self.sources.items()}
+        around = look_around(self.session, need)
+        return plan(self.found, self.current, around, self.planned_images, self.sources)
+
+    def about(self, operation: t.Any) -> int:
+        return int(operation.vm.vmid)
+
+    def worked_on_as(self, vmids: t.Collection[int]) -> set[int]:
+        """A clone is made under the number of its source, which may be known by its name only."""
+        making = [vm for vm in self.found if vm.clone and vm.vmid in vmids and vm.vmid not in self.current]
+        return set(vmids) | {source for vm in making if vm.clone and (source := self._source(vm, vm.clone))}
+
+    def _source(self, vm: Vm, clone: CloneOf) -> int:
+        """The number of what it is cloned from; 0 when there is none."""
+        if clone.vmid:
+            return clone.vmid
+        entry = self._only(clone.name, f"{vm.title} is to be cloned by name")
+        return int(entry["vmid"]) if entry else 0
+
+    # -- who is meant -------------------------------------------------------------------------------------------------
+
+    def _numbered(self, vm: Vm) -> Vm:
+        """With the number of the VM of this name, if there is one."""
+        if vm.vmid:
+            return vm
+        entry = self._only(vm.name, f"{vm.title} is given without vmid")
+        return dataclasses.replace(vm, vmid=int(entry["vmid"])) if entry else vm
+
+    def _only(self, name: str, what: str) -> Entry | None:
+        """Raises :class:`InvalidInput` when several have the name; templates come after VMs only where both do."""
+        entries = self.lists.named(name)
+        if len(entries) < 2:
+            return entries[0] if entries else None
+        entries = sorted(entries, key=lambda entry: int(entry["vmid"]))
+        known = ", ".join(f"{entry['vmid']} on node {entry['node']}" for entry in entries)
+        raise InvalidInput(f"{what}, and {len(entries)} VMs have the name {name!r}: {known}", hint="Give the vmid.")
+
+    def _with_new_numbers(self, vms: list[Vm]) -> list[Vm]:
+        """Free numbers for VMs that are not there. They are not reserved: creating one is what takes it."""
+        taken = {vm.vmid for vm in vms}
+        numbered = []
+        for vm in vms:
+            if not vm.vmid and vm.state != "absent":
+                vm = dataclasses.replace(vm, vmid=self._free(taken))
+                taken.add(vm.vmid)
+            numbered.append(vm)
+        return numbered
+
+    def _free(self, taken: t.Collection[int]) -> int:
+        first = int(self.session.get("/cluster/nextid", asked="ask for a free vmid"))
+        for vmid in range(first, first + _NUMBERS):
+            if vmid in taken:
+                continue
+            if vmid == first:
+                return vmid
+            try:
+                self.session.get("/cluster/nextid", {"vmid": vmid}, asked=f"ask whether the vmid {vmid} is free")
+            except (Conflict, Refused):
+                continue
+            return vmid
+        raise Refused("find a free vmid", of=self.session.of, answer=f"{_NUMBERS} in a row are taken", hint="Give one.")
+
+    # -- what else has to be read --------------------------------------------------------------------------------------
+
+    def _read_sources(self, current: t.Mapping[int, VmState]) -> None:
+        making = [vm for vm in self.found if vm.clone and vm.vmid not in current]
+        for vm in making:
+            if vm.clone and not vm.clone.vmid:
+                self.found[self.found.index(vm)] = vm_clone.resolved(vm, self._source(vm, vm.clone))
+        vmids = {vm.clone.vmid for vm in self.found if vm.clone and vm.vmid not in current and vm.clone.vmid}
+        self.sources = {}
+        if vmids:
+            nodes = {vm.node for vm in making}
+            self.sources = read(self.session, vmids, "qemu", self.lists.find(vmids, nodes, whole=False))
+
+    def _with_password_hashes(self, current: dict[int, VmState]) -> dict[int, VmState]:
+        """Of the VMs whose password is given and set: the only way to see whether it is the same."""
+        asking = [
+            current[vm.vmid]
+            for vm in self.found
+            if vm.cloud_init and vm.cloud_init.password and vm.vmid in current
+            and current[vm.vmid].config.get("cipassword")
+        ]  # fmt: skip
+        for state, known in zip(asking, together(self._password_hash, asking), strict=True):
+            current[state.vmid] = dataclasses.replace(state, password_hash=known)
+        return current
+
+    def _password_hash(self, state: VmState) -> str:
+        """Empty when the server does not tell."""
+        path = f"/nodes/{segment(state.node)}/qemu/{state.vmid}/cloudinit/dump"
+        try:
+            text = self.session.get(path, {"type": "user"}, asked=f"read the cloud-init data of VM {state.vmid}")
+        except (AccessDenied, Refused):
+            return ""
+        found = re.search(r"^password: *(\S+)$", str(text), re.MULTILINE)
+        return found[1].strip("'\"") if found else ""
+
+    # -- what is told --------------------------------------------------------------------------------------------------
+
+    def report(self, planned: Planned) -> list[dict[str, t.Any]]:
+        """One entry a VM, the same in check mode and in a run: how it is when the plan is done."""
+        touched = {change.resource for change in planned.plan}
+        return [self._told(vm, planned, f"vm/{vm.vmid}" in touched) for vm in self.found]
+
+    def _told(self, vm: Vm, planned: Planned, changed: bool) -> dict[str, t.Any]:
+        state = self.current.get(vm.vmid)
+        return {
+            "vmid": vm.vmid or None,
+            "node": vm.node if state is None or (vm.migrate and vm.state != "absent") else state.node,
+            "name": vm.name or (state.name if state else ""),
+            "status": _status(vm, state),
+            "template": bool(vm.template or (state and state.template)) and vm.state != "absent",
+            "changed": changed,
+            "pending": list(planned.pending.get(vm.vmid, ())),
+        }
+
+
+def _status(vm: Vm, state: VmState | None) -> str:
+    if vm.state == "present":
+        return "running" if state and state.running and not vm.template else "stopped"
+    return "running" if vm.runs else vm.state
