@@ -13,14 +13,17 @@ from ..errors import Conflict, HomelabError, NotFound, ServerFault, Unreachable
 from ..waiting import Backoff, Deadline, no_progress, retry
 from .answers import NotInstalled, Throttled, error_of
 from .kubeconfig import Access, load
-from .transport import Transport
+from .transport import Stream, Transport
 
 Object = dict[str, t.Any]
+Objects = list[Object]
 
 #: How long what may pass is asked again: a refused connection, an overloaded or restarting server. Seconds.
 PATIENCE = 4.0
 #: The same where something is just being installed: an admission webhook, a namespace's service account. Seconds.
 INSTALL_PATIENCE = 30.0
+#: How much longer than agreed a watch may be silent before it counts as lost. Seconds.
+SILENCE = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,8 +98,12 @@ class Client:
 
     def list(self, resource: Resource, namespace: str = "", **query: str) -> list[Object]:
         """All objects of a kind, in one namespace or in all; ``query`` as the API has it (labelSelector …)."""
+        return self.listed(resource, namespace, **query)[0]
+
+    def listed(self, resource: Resource, namespace: str = "", **query: str) -> tuple[Objects, str]:
+        """The same with the version of the list, from which :meth:`watch` goes on."""
         where = f" in namespace {namespace}" if namespace else ""
-        found: list[Object] = []
+        found: Objects = []
         token = ""
         while True:
             page = {"limit": "500", **query, **({"continue": token} if token else {})}
@@ -104,9 +111,21 @@ class Client:
             found += [
                 {"apiVersion": resource.api_version, "kind": resource.kind, **o} for o in answer.get("items") or []
             ]
-            token = (answer.get("metadata") or {}).get("continue") or ""
+            meta = answer.get("metadata") or {}
+            token = meta.get("continue") or ""
             if not token:
-                return found
+                return found, str(meta.get("resourceVersion") or "")
+
+    def watch(self, resource: Resource, namespace: str, version: str, seconds: float, **query: str) -> Stream:
+        """What happens to objects of a kind after this version, as lines of JSON, for at most so many seconds."""
+        where = f" in namespace {namespace}" if namespace else ""
+        asked = f"watch {resource.plural}{where}"
+        more = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
+        query = {**more, "timeoutSeconds": str(max(1, round(seconds))), **query}
+        stream = self.transport.stream(resource.path(namespace), asked, query=query, timeout=seconds + SILENCE)
+        if stream.status == 200:
+            return stream
+        raise error_of(self.transport.ended(stream, asked), asked, self.of)
 
     def apply(self, resource: Resource, wanted: Object, manager: str, *, force: bool, dry_run: bool) -> Object:
         """Server-side apply. The object as it is (or, in a dry run, would be) after it. Safe to repeat."""
@@ -124,9 +143,37 @@ class Client:
             patient=not dry_run,
         )
 
-    def delete(self, resource: Resource, namespace: str, name: str, *, dry_run: bool = False) -> None:
-        """Delete it and, in the background, what it owns. What is not there any more is fine."""
-        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+    def merge(self, resource: Resource, namespace: str, name: str, patch: Object, *, dry_run: bool = False) -> Object:
+        """JSON merge patch: the object as it is (or, in a dry run, would be) after it. With a ``resourceVersion`` in it, a
+        :class:`Conflict` comes at once: the caller has to look again."""
+        versioned = "resourceVersion" in (patch.get("metadata") or {})
+        return self._ask(
+            "PATCH",
+            resource.path(namespace, name),
+            f"change {resource.kind} {_full(namespace, name)}",
+            query={"fieldManager": AGENT, "fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})},
+            body=patch,
+            content_type="application/merge-patch+json",
+            patient=not dry_run,
+            conflicts=not versioned,
+        )
+
+    def create(self, path: str, body: Object, asked: str) -> Object:
+        """POST something of which no second one can come into being: a review, an eviction of a pod by its UID."""
+        return self._ask("POST", path, asked, body=body, conflicts=False)
+
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        dry_run: bool = False,
+        more: t.Mapping[str, t.Any] | None = None,
+    ) -> None:
+        """Delete it and, in the background, what it owns; ``more`` are further DeleteOptions. What is not there any more
+        is fine."""
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background", **(more or {})}
         query = {"dryRun": "All"} if dry_run else None
         if dry_run:
             # The server takes the options from the body, and then ignores the query: that is for its log.
@@ -153,8 +200,11 @@ class Client:
         lines = (text or "").strip().splitlines()
         return lines[-1] if lines else ""
 
-    def _ask(self, method: str, path: str, asked: str, *, patient: bool = True, **more: t.Any) -> Object:
-        """One request, repeated while its failure may pass; ``patient`` also waits for what is being installed."""
+    def _ask(
+        self, method: str, path: str, asked: str, *, patient: bool = True, conflicts: bool = True, **more: t.Any
+    ) -> Object:
+        """One request, repeated while its failure may pass; ``patient`` also waits for what is being installed, and
+        ``conflicts`` asks again where somebody else was first."""
         patience = Deadline(PATIENCE)
         installing = Deadline(INSTALL_PATIENCE if patient else 0.0)
 
@@ -165,7 +215,7 @@ class Client:
             raise error_of(answer, asked, self.of)
 
         def passing(error: HomelabError) -> bool:
-            if not error.retryable:
+            if not error.retryable or (isinstance(error, Conflict) and not conflicts):
                 return False
             if isinstance(error, NotInstalled):
                 return not installing.over()

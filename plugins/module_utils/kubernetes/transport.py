@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import typing as t
 import urllib.parse
 
@@ -17,6 +18,8 @@ AGENT = "groundwork.homelab"
 
 #: Connections, and so requests at the same time.
 POOL = 8
+#: Answers that are read as they come (watches) at the same time, on connections of their own.
+STREAMS = 32
 
 
 class Untrusted(Unreachable):
@@ -31,6 +34,38 @@ class Answer(t.NamedTuple):
     retry_after: float
 
 
+class Stream:
+    """An answer that is read line by line as it comes. :meth:`close` may be called by another thread."""
+
+    def __init__(self, response: t.Any) -> None:
+        self._response = response
+        self.status = int(response.status)
+
+    def lines(self) -> t.Iterator[bytes]:
+        """Whole lines until the server, or :meth:`close`, ends it. Raises what urllib3 raises."""
+        rest = b""
+        for chunk in self._response.stream(65536):
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
+        if rest:
+            yield rest
+
+    def whole(self) -> bytes:
+        """All of it, for an answer that is an error."""
+        return bytes(self._response.read())
+
+    def close(self) -> None:
+        """End it, and with it a read that waits in another thread."""
+        connection = self._response.connection
+        channel = getattr(connection, "sock", None)
+        if channel is not None:
+            try:
+                # Not the TLS socket's own shutdown, which would take the session away from the thread that reads.
+                socket.socket.shutdown(channel, socket.SHUT_RDWR)
+            except OSError:
+                return
+
+
 class Transport:
     """One API server. Thread-safe. ``timeout`` is for one answer, in seconds."""
 
@@ -38,7 +73,8 @@ class Transport:
         self.access = access
         self.server = access.server
         self.timeout = timeout
-        self._pool = _pool(access)
+        self._pool = _pool(access, POOL)
+        self._streams: t.Any = None
 
     @property
     def of(self) -> str:
@@ -63,7 +99,8 @@ class Transport:
             headers["content-type"] = content_type
             data = json.dumps(body).encode()
         response = self._send(method, url, asked, headers, data, timeout or self.timeout)
-        return Answer(response.status, self._json(response, asked), _seconds(response.headers.get("retry-after")))
+        body_found = self._parsed(response.data, response.status, asked)
+        return Answer(response.status, body_found, _seconds(response.headers.get("retry-after")))
 
     def text(self, path: str, asked: str, *, query: t.Mapping[str, str], timeout: float) -> str | None:
         """A plain text answer, such as a log; nothing when the server says no."""
@@ -71,23 +108,54 @@ class Transport:
         response = self._send("GET", url, asked, dict(self.access.headers), None, timeout)
         return str(response.data.decode("utf-8", "replace")) if response.status == 200 else None
 
+    def stream(self, path: str, asked: str, *, query: t.Mapping[str, str], timeout: float) -> Stream:
+        """A GET whose answer is read as it comes; ``timeout`` is the longest silence, in seconds."""
+        if self._streams is None:
+            self._streams = _pool(self.access, STREAMS)
+        url = f"{self.server}{path}?{urllib.parse.urlencode(query)}"
+        headers = {"accept": "application/json", "user-agent": AGENT, **self.access.headers}
+        return Stream(self._send("GET", url, asked, headers, None, timeout, self._streams))
+
+    def ended(self, stream: Stream, asked: str) -> Answer:
+        """A stream that is an error, as an answer."""
+        import urllib3
+
+        try:
+            raw = stream.whole()
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(asked, error) from None
+        return Answer(stream.status, self._parsed(raw, stream.status, asked), 0.0)
+
     def _send(
-        self, method: str, url: str, asked: str, headers: dict[str, str], data: bytes | None, timeout: float
+        self,
+        method: str,
+        url: str,
+        asked: str,
+        headers: dict[str, str],
+        data: bytes | None,
+        timeout: float,
+        streams: t.Any = None,
     ) -> t.Any:
         import urllib3
 
         wait = urllib3.Timeout(connect=min(timeout, 10.0), read=timeout)
         try:
-            return self._pool.request(
-                method, url, body=data, headers=headers, timeout=wait, retries=False, redirect=False
+            return (streams or self._pool).request(
+                method,
+                url,
+                body=data,
+                headers=headers,
+                timeout=wait,
+                retries=False,
+                redirect=False,
+                preload_content=streams is None,
             )
         except urllib3.exceptions.SSLError as error:
             raise self._untrusted(asked, str(error)) from None
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(asked, error) from None
 
-    def _json(self, response: t.Any, asked: str) -> dict[str, t.Any]:
-        raw = response.data
+    def _parsed(self, raw: bytes, status: int, asked: str) -> dict[str, t.Any]:
         try:
             found = json.loads(raw) if raw else {}
         except ValueError:
@@ -95,7 +163,7 @@ class Transport:
         if isinstance(found, dict):
             return found
         shown = raw[:200].decode("utf-8", "replace").strip()
-        if response.status >= 300:
+        if status >= 300:
             return {"message": shown, "reason": ""}
         raise ServerFault(
             asked, of=self.of, answer=f"not JSON: {shown}", hint="Is there something else at this address?"
@@ -118,12 +186,12 @@ class Transport:
         return Unreachable(asked, of=self.of, answer=text, hint=hint)
 
 
-def _pool(access: Access) -> t.Any:
+def _pool(access: Access, size: int) -> t.Any:
     try:
         import urllib3
     except ImportError as error:
         raise MissingDependency("urllib3", reason=str(error)) from None
-    options: dict[str, t.Any] = {"num_pools": 2, "maxsize": POOL, "block": True}
+    options: dict[str, t.Any] = {"num_pools": 2, "maxsize": size, "block": True}
     if access.tls is not None:
         options["ssl_context"] = access.tls
         if not access.tls.check_hostname:
