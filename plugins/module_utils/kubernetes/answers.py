@@ -15,6 +15,12 @@ class Throttled(ServerFault):
     """HTTP 429: the server is busy and says when to come again."""
 
 
+class Guarded(Conflict):
+    """An eviction that a PodDisruptionBudget does not allow now. The caller says how long to try again."""
+
+    retryable = False
+
+
 class NotInstalled(ServerFault):
     """What the server needs for this request is not there yet: a webhook's pods, a namespace's service account."""
 
@@ -60,6 +66,8 @@ def error_of(answer: Answer, asked: str, of: str) -> HomelabError:
     managers = [cause for cause in causes if cause.get("reason") == "FieldManagerConflict"]
     if answer.status == 409 and managers:
         return _field_conflict(asked, of, managers)
+    if answer.status == 429 and any(cause.get("reason") == "DisruptionBudget" for cause in causes):
+        return _guarded(asked, of, message, causes)
     if "admission webhook" in message or "failed calling webhook" in message:
         return _webhook(answer, asked, of, message)
     if answer.status == 500 and message.startswith(MISFITS):
@@ -99,6 +107,13 @@ def _field_conflict(asked: str, of: str, causes: list[dict[str, t.Any]]) -> Fiel
         status=409,
         **_fields(causes),
     )
+
+
+def _guarded(asked: str, of: str, message: str, causes: list[dict[str, t.Any]]) -> Guarded:
+    said = [
+        str(cause["message"]) for cause in causes if cause.get("reason") == "DisruptionBudget" and cause.get("message")
+    ]
+    return Guarded(asked, of=of, answer="; ".join(said) or message, status=429)
 
 
 def _webhook(answer: Answer, asked: str, of: str, message: str) -> HomelabError:

@@ -9,7 +9,7 @@ import dataclasses
 import threading
 import typing as t
 
-from ..errors import Conflict, HomelabError, NotFound, ServerFault, Unreachable
+from ..errors import Conflict, HomelabError, NotFound, Refused, ServerFault, Unreachable
 from ..waiting import Backoff, Deadline, no_progress, retry
 from .answers import NotInstalled, Throttled, error_of
 from .kubeconfig import Access, load
@@ -20,6 +20,8 @@ Objects = list[Object]
 
 #: How long what may pass is asked again: a refused connection, an overloaded or restarting server. Seconds.
 PATIENCE = 4.0
+#: How often a list of many pages begins anew, because the server no longer has the version that it was of.
+RESTARTS = 3
 #: The same where something is just being installed: an admission webhook, a namespace's service account. Seconds.
 INSTALL_PATIENCE = 30.0
 #: How much longer than agreed a watch may be silent before it counts as lost. Seconds.
@@ -104,10 +106,17 @@ class Client:
         """The same with the version of the list, from which :meth:`watch` goes on."""
         where = f" in namespace {namespace}" if namespace else ""
         found: Objects = []
-        token = ""
+        token, restarts = "", 0
         while True:
             page = {"limit": "500", **query, **({"continue": token} if token else {})}
-            answer = self.read(resource.path(namespace), f"list {resource.plural}{where}", page)
+            try:
+                answer = self.read(resource.path(namespace), f"list {resource.plural}{where}", page)
+            except Refused as error:
+                if not token or error.details.get("status") != 410 or restarts == RESTARTS:
+                    raise
+                # The server forgot the version that the first page was of.
+                found, token, restarts = [], "", restarts + 1
+                continue
             found += [
                 {"apiVersion": resource.api_version, "kind": resource.kind, **o} for o in answer.get("items") or []
             ]
@@ -173,7 +182,12 @@ class Client:
     ) -> None:
         """Delete it and, in the background, what it owns; ``more`` are further DeleteOptions. What is not there any more
         is fine."""
-        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background", **(more or {})}
+        options: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            **(more or {}),
+        }
         query = {"dryRun": "All"} if dry_run else None
         if dry_run:
             # The server takes the options from the body, and then ignores the query: that is for its log.
