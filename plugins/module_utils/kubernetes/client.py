@@ -13,7 +13,7 @@ from ..errors import Conflict, HomelabError, NotFound, Refused, ServerFault, Unr
 from ..waiting import Backoff, Deadline, no_progress, retry
 from .answers import NotInstalled, Throttled, error_of
 from .kubeconfig import Access, load
-from .transport import Stream, Transport
+from .transport import AGENT, Stream, Transport
 
 Object = dict[str, t.Any]
 Objects = list[Object]
