@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the lab's real programs are, and how they are built: ``python -m simlab.binaries [NAME …]``.
 
-A program is built from Go modules by a small main package. It lies in
+A program is built from Go modules: by a small main package, or as the main package of a module. It lies in
 ``${XDG_CACHE_HOME:-~/.cache}/groundwork-homelab/<hash>/<name>``, keyed by its Go sources and how they are built.
+Programs that are built together share the compiler's cache (:func:`shared_cache`): the second one costs a fraction.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Program:
         if self.path.exists():
             return self.path
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(self.path.parent / "lock", say):
+        with shared_cache(), _locked(self.path.parent / "lock", say):
             if not self.path.exists():
                 go = find_go()
                 say(f"building {self.name} with {go} (some minutes, once)")
@@ -99,7 +100,30 @@ CONTROL_PLANE = Program(
     ldflags=f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}",
     packages=2500,
 )
-PROGRAMS = {program.name: program for program in (CONTROL_PLANE,)}
+_CONTROLLERS = SOURCES / "controllers"
+_PLAIN = "-s -w"
+#: The controllers that GitOps labs run, and what they call. One go.mod for all of them, with one version of the
+#: Kubernetes libraries: what one has compiled, the next one finds in the cache.
+SEALED_SECRETS = Program(
+    "sealed-secrets", _CONTROLLERS, "github.com/bitnami/sealed-secrets/cmd/controller", _PLAIN, 1000
+)
+KUBESEAL = Program("kubeseal", _CONTROLLERS, "github.com/bitnami/sealed-secrets/cmd/kubeseal", _PLAIN, 900)
+SOURCE_CONTROLLER = Program("source-controller", _CONTROLLERS, "github.com/fluxcd/source-controller", _PLAIN, 2200)
+KUSTOMIZE_CONTROLLER = Program(
+    "kustomize-controller", _CONTROLLERS, "github.com/fluxcd/kustomize-controller", _PLAIN, 1800
+)
+HELM_CONTROLLER = Program("helm-controller", _CONTROLLERS, "github.com/fluxcd/helm-controller", _PLAIN, 1400)
+ARGOCD = Program("argocd", _CONTROLLERS, "github.com/argoproj/argo-cd/v3/cmd", _PLAIN, 2300)
+HELM = Program("helm", _CONTROLLERS, "helm.sh/helm/v4/cmd/helm", _PLAIN, 1300)
+KUSTOMIZE = Program("kustomize", _CONTROLLERS, "sigs.k8s.io/kustomize/kustomize/v5", _PLAIN, 400)
+REDIS = Program("redis", _CONTROLLERS, packages=250)
+PROGRAMS = {
+    program.name: program
+    for program in (
+        CONTROL_PLANE, SEALED_SECRETS, KUBESEAL, SOURCE_CONTROLLER, KUSTOMIZE_CONTROLLER, HELM_CONTROLLER, ARGOCD, HELM,
+        KUSTOMIZE, REDIS,
+    )
+}  # fmt: skip
 
 
 def find_go() -> pathlib.Path:
@@ -123,6 +147,24 @@ def _version(go: str) -> tuple[int, ...]:
     return (int(found[1]), int(found[2])) if found else ()
 
 
+def _compilers_cache() -> pathlib.Path:
+    return cache_directory() / "go-build"
+
+
+@contextlib.contextmanager
+def shared_cache() -> t.Iterator[None]:
+    """While anybody is in here, the compiler's cache stays; the last one to leave deletes its gigabytes."""
+    cache_directory().mkdir(parents=True, exist_ok=True)
+    with (cache_directory() / "go-build.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # somebody else still builds
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(_compilers_cache(), ignore_errors=True)
+
+
 def _compile(go: pathlib.Path, program: Program, say: t.Callable[[str], None]) -> None:
     new = program.path.with_name(f".{program.name}.{os.getpid()}")
     env = os.environ | {
@@ -133,15 +175,13 @@ def _compile(go: pathlib.Path, program: Program, say: t.Callable[[str], None]) -
         # The compiler's own garbage collection costs a tenth of the build; memory is there for it.
         "GOGC": os.environ.get("GOGC", "400"),
     }
-    own_cache = cache_directory() / "go-build"
-    env.setdefault("GOCACHE", str(own_cache))
+    env.setdefault("GOCACHE", str(_compilers_cache()))
     command = [str(go), "build", "-v", "-o", str(new), *program.arguments]
     try:
         tail = _run(command, env, program, say)
         if not new.exists():
             raise BuildError(f"the build of {program.name} failed:\n" + "\n".join(tail))
         new.replace(program.path)
-        shutil.rmtree(own_cache, ignore_errors=True)  # 2.4 GB that nothing reads any more
     finally:
         with contextlib.suppress(OSError):
             new.unlink()
@@ -191,8 +231,9 @@ def main(names: t.Sequence[str]) -> int:
         print(f"no program {', '.join(unknown)}; there are: {', '.join(PROGRAMS)}", file=sys.stderr)
         return 2
     try:
-        for name in names or [CONTROL_PLANE.name]:
-            print(PROGRAMS[name].build(lambda text: print(text, flush=True)))
+        with shared_cache():
+            for name in names or [CONTROL_PLANE.name]:
+                print(PROGRAMS[name].build(lambda text: print(text, flush=True)))
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

@@ -71,7 +71,7 @@ def test_a_program_of_another_package_or_other_flags_is_another_one(place: pathl
 
 def test_a_name_that_is_no_program_is_refused_with_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert binaries.main(["nothing"]) == 2
-    assert "no program nothing; there are: controlplane" in capsys.readouterr().err
+    assert "no program nothing; there are: controlplane, " in capsys.readouterr().err
 
 
 def test_two_builds_at_once_are_one(place: pathlib.Path) -> None:
@@ -82,6 +82,33 @@ def test_two_builds_at_once_are_one(place: pathlib.Path) -> None:
     for thread in threads:
         thread.join(20)
     assert builds(place) == 1
+
+
+def test_programs_that_are_built_together_share_the_compilers_cache_and_the_last_one_deletes_it(
+    place: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOCACHE", raising=False)
+    go(place, then='mkdir -p "$GOCACHE"; echo >> "$GOCACHE/compiled"; wc -l < "$GOCACHE/compiled" > "$2"')
+    cache = place / "cache" / "groundwork-homelab" / "go-build"
+    with binaries.shared_cache():
+        found = [program(place, package=name).build(quiet).read_text().strip() for name in ("one", "two")]
+        with binaries.shared_cache():
+            pass
+        assert cache.exists()
+    assert found == ["1", "2"]
+    assert not cache.exists()
+    assert program(place, package="three").build(quiet).read_text().strip() == "1"
+    assert not cache.exists()
+
+
+def test_the_compilers_cache_of_the_user_is_used_and_left_alone(
+    place: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = place / "own"
+    monkeypatch.setenv("GOCACHE", str(own))
+    go(place, then='mkdir -p "$GOCACHE"; echo built > "$2"')
+    program(place).build(quiet)
+    assert own.exists()
 
 
 def test_a_failed_build_says_what_the_compiler_said_and_leaves_nothing(place: pathlib.Path) -> None:
