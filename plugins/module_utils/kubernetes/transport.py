@@ -13,6 +13,8 @@ import urllib.parse
 from ..errors import MissingDependency, ServerFault, Unreachable
 from .kubeconfig import Access
 
+JSON_TYPE = "application/json"
+
 #: How the server's audit log names us.
 AGENT = "groundwork.homelab"
 
@@ -35,16 +37,16 @@ class Answer(t.NamedTuple):
 
 
 class Stream:
-    """An answer that is read line by line as it comes. :meth:`close` may be called by another thread."""
+    """An answer that is read line by line as it comes. :meth:`interrupt` is for another thread."""
 
-    def __init__(self, response: t.Any) -> None:
-        self._response = response
+    def __init__(self, response: t.Any, asked: str, of: str) -> None:
+        self._response, self._asked, self._of = response, asked, of
         self.status = int(response.status)
 
     def lines(self) -> t.Iterator[bytes]:
-        """Whole lines until the server, or :meth:`close`, ends it. Raises what urllib3 raises."""
+        """Whole lines until the server, or :meth:`interrupt`, ends it. Raises :class:`Unreachable` if it is cut off."""
         rest = b""
-        for chunk in self._response.stream(65536):
+        for chunk in self._chunks():
             *whole, rest = (rest + chunk).split(b"\n")
             yield from whole
         if rest:
@@ -52,18 +54,30 @@ class Stream:
 
     def whole(self) -> bytes:
         """All of it, for an answer that is an error."""
-        return bytes(self._response.read())
+        return b"".join(self._chunks())
 
-    def close(self) -> None:
-        """End it, and with it a read that waits in another thread."""
-        connection = self._response.connection
-        channel = getattr(connection, "sock", None)
+    def interrupt(self) -> None:
+        """End a read that waits in another thread."""
+        channel = getattr(self._response.connection, "sock", None)
         if channel is not None:
             try:
                 # Not the TLS socket's own shutdown, which would take the session away from the thread that reads.
                 socket.socket.shutdown(channel, socket.SHUT_RDWR)
             except OSError:
                 return
+
+    def close(self) -> None:
+        """Give its connection back: one that has been read to its end can be used again, another is closed."""
+        self._response.close()
+        self._response.release_conn()
+
+    def _chunks(self) -> t.Iterator[bytes]:
+        import urllib3
+
+        try:
+            yield from self._response.stream(65536)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unreachable(self._asked, of=self._of, answer=f"cut off: {_core(str(error))}") from None
 
 
 class Transport:
@@ -88,12 +102,13 @@ class Transport:
         *,
         query: t.Mapping[str, str] | None = None,
         body: t.Any = None,
-        content_type: str = "application/json",
+        content_type: str = JSON_TYPE,
+        accept: str = JSON_TYPE,
         timeout: float | None = None,
     ) -> Answer:
         """One request, one answer of any status. Raises :class:`Unreachable`, or ServerFault for a broken answer."""
         url = self.server + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
-        headers = {"accept": "application/json", "user-agent": AGENT, **self.access.headers}
+        headers = {"accept": accept, "user-agent": AGENT, **self.access.headers}
         data = None
         if body is not None:
             headers["content-type"] = content_type
@@ -114,16 +129,14 @@ class Transport:
             self._streams = _pool(self.access, STREAMS)
         url = f"{self.server}{path}?{urllib.parse.urlencode(query)}"
         headers = {"accept": "application/json", "user-agent": AGENT, **self.access.headers}
-        return Stream(self._send("GET", url, asked, headers, None, timeout, self._streams))
+        return Stream(self._send("GET", url, asked, headers, None, timeout, self._streams), asked, self.of)
 
     def ended(self, stream: Stream, asked: str) -> Answer:
         """A stream that is an error, as an answer."""
-        import urllib3
-
         try:
             raw = stream.whole()
-        except urllib3.exceptions.HTTPError as error:
-            raise self._unreachable(asked, error) from None
+        finally:
+            stream.close()
         return Answer(stream.status, self._parsed(raw, stream.status, asked), 0.0)
 
     def _send(
