@@ -25,6 +25,10 @@ class NotInstalled(ServerFault):
     """What the server needs for this request is not there yet: a webhook's pods, a namespace's service account."""
 
 
+class UnknownKind(NotFound):
+    """The server does not serve the kind itself, not only no such object."""
+
+
 class Undeclared(Refused):
     """A field, or its type, that the kind's schema does not have; the server calls that a fault of its own."""
 
@@ -53,6 +57,9 @@ BY_STATUS: dict[int, tuple[type[HomelabError], str]] = {
 }
 
 
+#: How the server says that a path, and so a kind, means nothing to it.
+NO_PATH = ("the server could not find the requested resource", "404 page not found")
+
 #: How the server begins to say that a definition does not fit its kind.
 MISFITS = ("failed to create typed patch object", "failed to convert new object")
 
@@ -61,7 +68,7 @@ def error_of(answer: Answer, asked: str, of: str) -> HomelabError:
     """The error for an answer of status 300 and up."""
     body = answer.body
     message = str(body.get("message") or f"HTTP {answer.status}")
-    details = {"status": answer.status}
+    details: dict[str, t.Any] = {"status": answer.status}
     causes = _causes(body)
     managers = [cause for cause in causes if cause.get("reason") == "FieldManagerConflict"]
     if answer.status == 409 and managers:
@@ -80,6 +87,8 @@ def error_of(answer: Answer, asked: str, of: str) -> HomelabError:
         return Refused(asked, of=of, answer=message, hint=hint, **details)
     if answer.status in (307, 308, 301, 302):
         return Refused(asked, of=of, answer=f"a redirect (HTTP {answer.status})", hint="Use the API's own address.")
+    if answer.status == 404 and message.strip() in NO_PATH:
+        return UnknownKind(asked, of=of, answer=message, hint="", **details)
     kind, hint = BY_STATUS.get(answer.status, (ServerFault if answer.status >= 500 else Refused, ""))
     return kind(asked, of=of, answer=message, hint=hint, **details, **_fields(causes))
 

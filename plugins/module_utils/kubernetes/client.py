@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import threading
+import time
 import typing as t
 
 from ..errors import Conflict, HomelabError, NotFound, Refused, ServerFault, Unreachable
 from ..waiting import Backoff, Deadline, no_progress, retry
 from .answers import NotInstalled, Throttled, error_of
+from .discovery import Discovery, Resource
 from .kubeconfig import Access, load
-from .transport import AGENT, Stream, Transport
+from .transport import AGENT, JSON_TYPE, Stream, Transport
 
 Object = dict[str, t.Any]
 Objects = list[Object]
@@ -28,22 +28,6 @@ INSTALL_PATIENCE = 30.0
 SILENCE = 5.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Resource:
-    """A kind as the server serves it: ``Deployment`` of ``apps/v1`` is ``deployments``, namespaced."""
-
-    api_version: str
-    kind: str
-    plural: str
-    namespaced: bool
-
-    def path(self, namespace: str = "", name: str = "") -> str:
-        base = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
-        if self.namespaced and namespace:
-            base += f"/namespaces/{namespace}"
-        return f"{base}/{self.plural}" + (f"/{name}" if name else "")
-
-
 class Client:
     """One cluster. Thread-safe; discovery is asked once for each group and version."""
 
@@ -52,43 +36,28 @@ class Client:
         self.transport = Transport(access, timeout)
         self.of = self.transport.of
         self.progress = progress
-        self._kinds: dict[str, dict[str, Resource]] = {}
-        self._lock = threading.Lock()
+        self.discovery = Discovery(self.read)
 
     # -- discovery -------------------------------------------------------------------------------------------------
 
     def resource(self, api_version: str, kind: str) -> Resource | None:
         """How the server serves this kind; nothing if it does not."""
-        with self._lock:
-            if api_version not in self._kinds:
-                self._kinds[api_version] = self._discover(api_version)
-            return self._kinds[api_version].get(kind)
+        return self.discovery.resource(api_version, kind)
 
     def kinds(self, api_version: str) -> list[str]:
         """The kinds that the server has in this group and version, for messages."""
-        return sorted(self._kinds.get(api_version, {}))
+        return self.discovery.kinds(api_version)
 
     def forget(self) -> None:
         """Ask discovery anew: CustomResourceDefinitions changed."""
-        with self._lock:
-            self._kinds.clear()
-
-    def _discover(self, api_version: str) -> dict[str, Resource]:
-        path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        try:
-            found = self.read(path, f"see what kinds {api_version} has")
-        except NotFound:
-            return {}
-        return {
-            entry["kind"]: Resource(api_version, entry["kind"], entry["name"], bool(entry["namespaced"]))
-            for entry in found.get("resources", [])
-            if "/" not in entry["name"]
-        }
+        self.discovery.forget()
 
     # -- verbs -----------------------------------------------------------------------------------------------------
 
-    def read(self, path: str, asked: str, query: t.Mapping[str, str] | None = None) -> Object:
-        return self._ask("GET", path, asked, query=query)
+    def read(
+        self, path: str, asked: str, query: t.Mapping[str, str] | None = None, *, accept: str = JSON_TYPE
+    ) -> Object:
+        return self._ask("GET", path, asked, query=query, accept=accept)
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         """The object, or nothing."""
@@ -167,6 +136,22 @@ class Client:
             conflicts=not versioned,
         )
 
+    def replace(self, resource: Resource, wanted: Object, *, dry_run: bool) -> Object:
+        """PUT the whole object, of the version that it was read in: the object as it is (or would be) after it."""
+        meta = wanted["metadata"]
+        namespace, name = meta.get("namespace", ""), meta["name"]
+        asked = f"replace {resource.kind} {_full(namespace, name)}"
+        query = {"dryRun": "All"} if dry_run else {}
+        path = resource.path(namespace, name)
+        return self._ask("PUT", path, asked, query=query, body=wanted, patient=not dry_run, conflicts=False)
+
+    def patch(self, resource: Resource, namespace: str, name: str, operations: Objects) -> Object:
+        """JSON patch (RFC 6902). A :class:`Conflict` comes at once: the caller has to look again."""
+        asked = f"change {resource.kind} {_full(namespace, name)}"
+        kind = "application/json-patch+json"
+        path = resource.path(namespace, name)
+        return self._ask("PATCH", path, asked, body=operations, content_type=kind, conflicts=False)
+
     def create(self, path: str, body: Object, asked: str) -> Object:
         """POST something of which no second one can come into being: a review, an eviction of a pod by its UID."""
         return self._ask("POST", path, asked, body=body, conflicts=False)
@@ -217,15 +202,19 @@ class Client:
     def _ask(
         self, method: str, path: str, asked: str, *, patient: bool = True, conflicts: bool = True, **more: t.Any
     ) -> Object:
-        """One request, repeated while its failure may pass; ``patient`` also waits for what is being installed, and
-        ``conflicts`` asks again where somebody else was first."""
+        """One request, repeated while its failure may pass, not before the server wants it; ``patient`` also waits for
+        what is being installed, and ``conflicts`` asks again where somebody else was first."""
         patience = Deadline(PATIENCE)
         installing = Deadline(INSTALL_PATIENCE if patient else 0.0)
+        not_before = 0.0
 
         def once() -> Object:
+            nonlocal not_before
+            time.sleep(max(0.0, not_before - time.monotonic()))
             answer = self.transport.send(method, path, asked, **more)
             if answer.status < 300:
                 return answer.body
+            not_before = time.monotonic() + answer.retry_after
             raise error_of(answer, asked, self.of)
 
         def passing(error: HomelabError) -> bool:
