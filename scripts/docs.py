@@ -52,6 +52,10 @@ OTHERS: dict[str, tuple[str, str]] = {
         "Talos: `Get` and `List` (COSI), `ServiceList`, `Logs`, `EtcdMemberList`, `Containers`",
         "Talos role `os:admin`",
     ),
+    "talos_image": (
+        "Image Factory, where asked to: `/schematics`, `/versions`, `/version/…/extensions/official`, heads of images",
+        "none",
+    ),
     "talos_info": (
         "Talos: `Get` and `List` (COSI), `Version`, `ServiceList`: only what is asked for",
         "Talos role `os:reader`; `os:admin` for resources that hold secrets; none in maintenance mode",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import lzma
 import re
 import typing as t
@@ -32,6 +33,14 @@ _TYPES = {
     ".gz": "application/gzip",
     ".qcow2": "application/x-qemu-disk",
 }
+#: Official system extensions that labs use, a part of those of the real factory.
+EXTENSIONS = (
+    "amd-ucode", "amdgpu", "binfmt-misc", "btrfs", "cloudflared", "drbd", "fuse3", "gasket-driver", "glibc", "gvisor",
+    "hailort", "i915", "intel-ice-firmware", "intel-ucode", "iscsi-tools", "kata-containers", "mei", "nfsd",
+    "nonfree-kmod-nvidia-lts", "nut-client", "nvidia-container-toolkit-lts", "nvme-cli", "qemu-guest-agent",
+    "realtek-firmware", "spin", "stargz-snapshotter", "tailscale", "thunderbolt", "usb-modem-drivers", "util-linux-tools",
+    "v4l-uvc-drivers", "vmtoolsd-guest-agent", "wasmedge", "xe", "youki", "zfs",
+)  # fmt: skip
 _FORMAT = re.compile(r"^(?P<rest>.+?)(?P<suffix>\.iso|\.raw\.xz|\.raw|\.qcow2)$")
 
 
@@ -60,6 +69,8 @@ class ImageFactory:
                 return self._schematic(parts[1])
             if parts == ["versions"]:
                 return web.json_response(list(self._versions))
+            if len(parts) == 4 and parts[0] == "version" and parts[2:] == ["extensions", "official"]:
+                return self._extensions(parts[1])
             if len(parts) == 4 and parts[0] == "image":
                 return self._image(*parts[1:])
             raise _Refused(404, "route not registered in OpenAPI: no matching operation was found")
@@ -90,6 +101,12 @@ class ImageFactory:
             raise _Refused(404, "schematic not found")
         return web.Response(text=self._schematics[number], content_type="application/yaml")
 
+    def _extensions(self, version: str) -> web.Response:
+        version = version if version.startswith("v") else f"v{version}"
+        if version not in self._versions:
+            raise _Refused(404, f"version {version[1:]} is not available")
+        return web.json_response([_extension(name, version) for name in EXTENSIONS])
+
     def _image(self, schematic: str, version: str, path: str) -> web.Response:
         if schematic not in self._schematics:
             raise _Refused(404, f'schematic ID "{schematic}" not found')
@@ -103,6 +120,16 @@ class ImageFactory:
         return web.Response(
             body=body, headers={"Content-Type": kind, "Content-Disposition": f'attachment; filename="{path}"'}
         )
+
+
+def _extension(name: str, version: str) -> dict[str, str]:
+    return {
+        "name": f"siderolabs/{name}",
+        "ref": f"ghcr.io/siderolabs/{name}:{version}",
+        "digest": f"sha256:{hashlib.sha256(f'{name}:{version}'.encode()).hexdigest()}",
+        "author": "Sidero Labs",
+        "description": f"This system extension provides {name}.",
+    }
 
 
 def _parse(path: str, version: str, schematic: str) -> tuple[BootImage, str]:

@@ -175,6 +175,17 @@ def test_images_say_what_boots_from_them(tmp_path: pathlib.Path) -> None:
     assert images.virtual_size_of(tmp_path / names[0]) == 4 << 30
 
 
+def test_extensions_of_a_version_are_listed(tmp_path: pathlib.Path) -> None:
+    _, ((status, body), missing) = _ask_all(
+        tmp_path,
+        ("GET", "/version/1.13.9/extensions/official"),
+        ("GET", "/version/v9.9.9/extensions/official"),
+    )
+    agent = next(one for one in json.loads(body) if one["name"] == "siderolabs/qemu-guest-agent")
+    assert status == 200 and list(agent) == ["name", "ref", "digest", "author", "description"]
+    assert missing == (404, b"version 9.9.9 is not available\n")
+
+
 def test_files_are_served_and_nothing_beside_them(tmp_path: pathlib.Path) -> None:
     _, answers = _ask_all(
         tmp_path,
