@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import typing as t
 
 
+#: Seconds for a batch. The kernel needs milliseconds, but may wait for an interface that something still holds.
+_PATIENCE = 20.0
+
+
 class NetworkError(Exception):
-    """``ip`` refused a command; the text names both."""
+    """``ip`` refused a command, or did not come back from it; the text names both."""
 
 
 async def ip(commands: t.Sequence[str], namespace: str | None = None) -> None:
@@ -25,7 +30,14 @@ async def ip(commands: t.Sequence[str], namespace: str | None = None) -> None:
         )
     except FileNotFoundError:
         raise NetworkError("the program ip is missing: install iproute2") from None
-    _, complaint = await process.communicate("\n".join([*commands, ""]).encode())
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            _, complaint = await process.communicate("\n".join([*commands, ""]).encode())
+    except TimeoutError:
+        process.kill()
+        with contextlib.suppress(TimeoutError):  # the kernel may not even let it die
+            await asyncio.wait_for(process.wait(), 1.0)
+        raise NetworkError(_explain(commands, f"not done after {_PATIENCE:g} s", namespace)) from None
     if process.returncode != 0:
         raise NetworkError(_explain(commands, complaint.decode(errors="replace").strip(), namespace))
 
