@@ -8,7 +8,6 @@ import contextlib
 import re
 import typing as t
 
-
 #: Seconds for a batch. The kernel needs milliseconds, but may wait for an interface that something still holds.
 _PATIENCE = 20.0
 
