@@ -7,6 +7,7 @@ import asyncio
 import pathlib
 
 import pytest
+
 from simlab import iproute
 
 
