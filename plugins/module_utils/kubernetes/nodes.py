@@ -9,7 +9,8 @@ import dataclasses
 import typing as t
 
 from ..errors import HomelabError
-from .client import Client, Resource
+from .client import Client
+from .discovery import Resource
 from .pods import PODS, Trouble, Troubles
 
 Object = dict[str, t.Any]

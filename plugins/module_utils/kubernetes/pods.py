@@ -10,7 +10,8 @@ import typing as t
 
 from ..errors import HomelabError
 from ..waiting import Deadline
-from .client import Client, Resource
+from .client import Client
+from .discovery import Resource
 
 Object = dict[str, t.Any]
 
@@ -80,10 +81,11 @@ class Troubles:
         return found[0].text if found else ""
 
     def _troubles(self, owner: Object) -> list[Trouble]:
-        found = [trouble for pod in self._pods(owner) for trouble in self.of_pod(pod)]
+        found = [trouble for pod in self.pods_of(owner) for trouble in self.of_pod(pod)]
         return found or self._of_owner(owner)
 
-    def _pods(self, owner: Object) -> list[Object]:
+    def pods_of(self, owner: Object) -> list[Object]:
+        """The pods that it has now; of a Deployment those of its newest ReplicaSet."""
         kind, meta = owner["kind"], owner["metadata"]
         if kind == "Pod":
             return [owner]

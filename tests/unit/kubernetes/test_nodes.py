@@ -72,6 +72,12 @@ class Cluster:
     def get(self, _resource: Resource, _namespace: str, _name: str) -> Object:
         return self.live
 
+    def listed(self, _resource: Resource, _namespace: str, **_query: str) -> tuple[list[Object], str]:
+        return [self.live], "1"
+
+    def watch(self, *_what: object, **_query: str) -> t.NoReturn:
+        raise Refused("watch nodes", of=self.of, answer="forbidden")
+
     def list(self, resource: Resource, namespace: str = "", **_query: str) -> list[Object]:
         if self.refuses:
             raise Refused("list pods", of=self.of, answer="forbidden")
