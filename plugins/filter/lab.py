@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.image_factory import schematics
 from ansible_collections.groundwork.homelab.plugins.module_utils.lab import addresses
 from ansible_collections.groundwork.homelab.plugins.module_utils.lab.inputs import Lab, foresight
 from ansible_collections.groundwork.homelab.plugins.module_utils.lab.inventory import collect, plain, redacted
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.images import schematics
 from ansible_collections.groundwork.homelab.plugins.plugin_utils.template_errors import speaking
 
 Hostvars = t.Mapping[str, t.Any]

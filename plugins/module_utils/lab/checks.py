@@ -10,8 +10,8 @@ import difflib
 import typing as t
 
 from ..errors import HomelabError
+from ..image_factory import schematics
 from ..plan import HIDDEN
-from ..proxmox.images import schematics
 from ..talos import versions
 from . import kinds, networks, schema
 from .inventory import Inventory, looks_secret, meant_for

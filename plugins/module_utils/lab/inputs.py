@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing as t
-import urllib.parse
 
 from ..errors import InvalidInput
-from ..proxmox.images import image_spec, schematics
+from ..image_factory import builds
+from ..proxmox.images import image_spec
 from . import kinds, schema
 from .addresses import mac_for
 from .inventory import Inventory
@@ -238,9 +238,9 @@ class Lab:
 
     def installer_of(self, host: str) -> str:
         """The installer of the machine's own schematic and platform, so that an upgrade keeps its extensions."""
-        factory = urllib.parse.urlsplit(self.of_lab("talos_image_factory_url"))
-        number = schematics.schematic_id(self.of_machine(host, "talos_schematic"))
-        return f"{factory.netloc}/{_PLATFORM}-installer/{number}:{_version(self.of_lab('talos_version'))}"
+        factory = builds.factory(self.of_lab("talos_image_factory_url"))
+        schematic, version = self.of_machine(host, "talos_schematic"), _version(self.of_lab("talos_version"))
+        return builds.build(schematic, version, platform=_PLATFORM).installer(factory)
 
     def lab_patches(self) -> list[t.Any]:
         """Patches for all nodes: what the lab's own variables say, then the user's."""

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pve_lab import DISK, ROLE, Outcome, PveLab
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.images import image_apply, schematics
+from ansible_collections.groundwork.homelab.plugins.module_utils.image_factory import schematics
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.images import image_apply
 from ansible_collections.groundwork.homelab.plugins.modules import proxmox_image
 from simlab.mirror import schematic as played
 
@@ -170,7 +171,9 @@ def test_an_id_that_is_not_ours_stops_before_the_download(pve: PveLab) -> None:
 
 
 def test_a_factory_that_is_not_there_is_named(pve: PveLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.images.factory.PATIENCE", 0.1)
+    monkeypatch.setattr(
+        "ansible_collections.groundwork.homelab.plugins.module_utils.image_factory.client.PATIENCE", 0.1
+    )
     wish = talos(pve)
     wish["image_factory"]["url"] = "http://127.0.0.1:1"
     outcome = run(pve, wish)

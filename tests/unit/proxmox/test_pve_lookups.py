@@ -12,12 +12,12 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.errors import (
     Unauthenticated,
     Unreachable,
 )
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.answers import NeverSent
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.facts import (
     guest_facts,
     node_facts,
     task_facts,
 )
+from ansible_collections.groundwork.homelab.plugins.module_utils.web import NeverSent
 
 NODES = [{"node": "pve1", "status": "online"}, {"node": "pve2", "status": "offline"}]
 

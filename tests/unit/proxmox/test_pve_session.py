@@ -11,7 +11,7 @@ import typing as t
 import pytest
 from scripted_server import ScriptedServer, Step, refusal
 
-from ansible_collections.groundwork.homelab.plugins.module_utils import errors
+from ansible_collections.groundwork.homelab.plugins.module_utils import errors, web
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import answers
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.connection import Connection
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.session import Session
@@ -172,9 +172,7 @@ def test_each_refusal_is_its_own_error_and_keeps_its_text(
     assert error.details["status"] == status
 
 
-@pytest.mark.parametrize(
-    "kind", [answers.Locked, answers.NoWorker, answers.Busy, answers.AnswerLost, answers.NeverSent]
-)
+@pytest.mark.parametrize("kind", [answers.Locked, answers.NoWorker, answers.Busy, web.AnswerLost, web.NeverSent])
 def test_a_result_names_the_family_and_not_the_rooms_own_kinds(kind: type[errors.HomelabError]) -> None:
     named = kind("x").as_result()["kind"]
     assert issubclass(kind, getattr(errors, named))
@@ -215,7 +213,7 @@ def test_a_read_whose_answer_was_lost_is_repeated(lab: Lab, fault: str) -> None:
 @pytest.mark.parametrize("fault", ["drop", "garbage", "cut"])
 def test_a_write_whose_answer_was_lost_is_never_repeated(lab: Lab, fault: str) -> None:
     session, server = lab.session(Step(UPID, fault=fault), Step(UPID))
-    with pytest.raises(answers.AnswerLost, match="the connection ended before the answer was complete"):
+    with pytest.raises(web.AnswerLost, match="the connection ended before the answer was complete"):
         session.post("/nodes/pve1/qemu", {"vmid": 200}, asked="create VM 200")
     assert len(server.seen) == 1
 
@@ -223,7 +221,7 @@ def test_a_write_whose_answer_was_lost_is_never_repeated(lab: Lab, fault: str) -
 @pytest.mark.parametrize("broken", [Step(body=b'{"data": 1'), Step(body=b"[]"), refusal(503, "Service Unavailable")])
 def test_a_broken_answer_to_a_write_is_as_good_as_none(lab: Lab, broken: Step) -> None:
     session, server = lab.session(broken, Step(UPID))
-    with pytest.raises(answers.AnswerLost):
+    with pytest.raises(web.AnswerLost):
         session.post("/nodes/pve1/qemu", {"vmid": 200}, asked="create VM 200")
     assert len(server.seen) == 1
 
@@ -281,7 +279,7 @@ def test_a_web_page_is_no_answer(lab: Lab) -> None:
     with pytest.raises(errors.ServerFault, match="a web page instead of JSON.*api_host and api_port"):
         session.get("/version")
     assert len(server.seen) == 4
-    with pytest.raises(answers.AnswerLost, match="api_host and api_port"):
+    with pytest.raises(web.AnswerLost, match="api_host and api_port"):
         session.post("/nodes/pve1/qemu", {"vmid": 200}, asked="create VM 200")
     assert len(server.seen) == 5
 
@@ -299,7 +297,7 @@ def test_nobody_there_is_said_within_seconds(tmp_path: pathlib.Path) -> None:
         port = free.getsockname()[1]
     connection = Connection(host="127.0.0.1", user="a@pve", token="b", token_secret="not-a-secret", port=port)
     started = time.monotonic()
-    with pytest.raises(answers.NeverSent, match=r"Connection refused.*Is it switched on"):
+    with pytest.raises(web.NeverSent, match=r"Connection refused.*Is it switched on"):
         Session(connection).post("/nodes/pve1/qemu", {"vmid": 200}, asked="create VM 200")
     assert time.monotonic() - started < 5
 

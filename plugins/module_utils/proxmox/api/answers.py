@@ -15,6 +15,7 @@ import re
 import typing as t
 
 from ...errors import AccessDenied, Conflict, HomelabError, NotFound, Refused, ServerFault, Unauthenticated, Unreachable
+from ...web import Special
 from ..access.roles import holding
 
 
@@ -28,31 +29,16 @@ class Answer:
     body: bytes
 
 
-class _Special(HomelabError):
-    """A result names the family's error; which of its kinds it was only matters to this room."""
-
-    def as_result(self) -> dict[str, t.Any]:
-        return {**super().as_result(), "kind": type(self).__bases__[0].__name__}
-
-
-class Locked(Conflict, _Special):
+class Locked(Conflict, Special):
     """Somebody else works on the guest; nothing was done."""
 
 
-class NoWorker(ServerFault, _Special):
+class NoWorker(ServerFault, Special):
     """The node could not start a worker process; nothing was done."""
 
 
-class Busy(ServerFault, _Special):
+class Busy(ServerFault, Special):
     """The server asks for patience (HTTP 429); nothing was done. ``details['retry_after']`` in seconds."""
-
-
-class AnswerLost(Unreachable, _Special):
-    """The request was sent, its answer never came or was unreadable: it may or may not have been done."""
-
-
-class NeverSent(Unreachable, _Special):
-    """There was no connection, so nothing was done."""
 
 
 #: Text of a refusal -> what it is, and what to try. The first that matches.

@@ -13,6 +13,7 @@ import typing as t
 from ansible.module_utils.basic import env_fallback
 
 from ...errors import InvalidInput
+from ...web import verification
 
 
 def _option(environment: str, **more: t.Any) -> dict[str, t.Any]:
@@ -35,14 +36,8 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 _USER = re.compile(r"[^\s:/@!]+@[A-Za-z][A-Za-z0-9.\-_]+")
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9.\-_]+")
-
-#: Where distributions keep the certificates that the machine trusts.
-_SYSTEM_BUNDLES = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
+#: It goes into a header.
+_SECRET = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,27 +94,16 @@ class Connection:
                 f"api_token_secret is missing for the token {self.who}",
                 hint="Set it, or the environment variable PROXMOX_TOKEN_SECRET.",
             )
+        if self.token and not _SECRET.fullmatch(self.token_secret):
+            raise InvalidInput(
+                f"api_token_secret of the token {self.who} has a character that no secret has",
+                hint="Is there a space or a line break at its end? It is what Proxmox VE showed once.",
+            )
         if not self.token and not self.password:
             raise InvalidInput(
                 f"Nothing proves who {self.user} is: neither api_token_id with api_token_secret nor api_password is set",
                 hint="Set them, or PROXMOX_TOKEN_ID and PROXMOX_TOKEN_SECRET (or PROXMOX_PASSWORD).",
             )
-
-
-def verification(validate_certs: bool, ca_path: str) -> bool | str:
-    """False, or the file with the authorities to trust; True where only ``requests`` knows one.
-
-    The machine's own bundle goes before the one that comes with ``requests``: people add their lab's
-    authority there. ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUNDLE`` are heard when no ``ca_path`` is given.
-    """
-    if not validate_certs:
-        return False
-    if ca_path:
-        return ca_path
-    if os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE"):
-        return True
-    bundles = (os.environ.get("SSL_CERT_FILE", ""), *_SYSTEM_BUNDLES)
-    return next((bundle for bundle in bundles if bundle and os.path.isfile(bundle)), True)
 
 
 def _identity(params: t.Mapping[str, t.Any]) -> tuple[str, str]:

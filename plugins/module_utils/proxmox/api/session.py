@@ -16,7 +16,8 @@ import urllib.parse
 
 from ...errors import HomelabError, ServerFault, Unauthenticated, Unreachable
 from ...waiting import Backoff, Clock, Deadline, no_progress
-from .answers import AnswerLost, Busy, Locked, NeverSent, NoWorker, judge
+from ...web import AnswerLost, NeverSent
+from .answers import Busy, Locked, NoWorker, judge
 from .connection import Connection
 from .transport import Transport
 

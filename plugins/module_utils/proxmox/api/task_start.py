@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .answers import AnswerLost
+from ...web import AnswerLost
 from .session import Session, segment
 from .tasks import Tasks, Upid
 

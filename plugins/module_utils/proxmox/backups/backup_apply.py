@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ...errors import HomelabError, ServerFault, TaskFailed, Unauthenticated
 from ...plan import Change, Plan
-from ..api.answers import AnswerLost, Locked, NeverSent
+from ...web import AnswerLost, NeverSent
+from ..api.answers import Locked
 from ..api.session import Session, segment, while_locked
 from ..api.task_start import Starter
 from ..api.tasks import Tasks, Upid

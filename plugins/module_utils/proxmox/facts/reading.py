@@ -10,7 +10,7 @@ import typing as t
 
 from ...errors import HomelabError, InvalidInput, Unauthenticated
 from ...task import Task
-from ..api.answers import NeverSent
+from ...web import NeverSent
 from ..api.connection import Connection
 from ..api.session import Session
 

@@ -9,7 +9,8 @@ import typing as t
 
 from ...errors import Conflict, HomelabError, Refused
 from ...plan import Plan
-from ..api.answers import AnswerLost, Locked
+from ...web import AnswerLost
+from ..api.answers import Locked
 from ..api.session import Session
 from ..api.tasks import Tasks
 from ..vms.vm_state import together

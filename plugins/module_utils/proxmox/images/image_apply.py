@@ -10,13 +10,13 @@ import re
 import typing as t
 
 from ...errors import HomelabError, Refused, ServerFault, TaskFailed
+from ...image_factory.client import Client
 from ...plan import Change, Plan
-from ..api.answers import AnswerLost
+from ...web import AnswerLost
 from ..api.lanes import side_by_side
 from ..api.multipart import Multipart
 from ..api.session import Session, listing, segment
 from ..api.tasks import Tasks, Upid
-from .factory import register
 from .image_spec import Image
 
 #: Kinds of task that a download shows as.
@@ -79,16 +79,18 @@ class Applier:
                 self.tasks.outlive(running)
 
     def _download(self, image: Image) -> None:
-        if image.factory:
-            self.session.progress(f"registering the schematic with {image.factory.url}")
-            timeout = self.session.connection.api_timeout
-            register(image.factory, timeout=timeout, progress=self.session.progress)
+        if image.order:
+            factory, session = image.order.factory, self.session
+            session.progress(f"registering the schematic with {factory.url}")
+            timeout = session.connection.api_timeout
+            client = Client(factory, timeout=timeout, limit="api_timeout", progress=session.progress)
+            client.register(image.order.build)
         form = {"content": image.content, "filename": image.filename, "url": image.url}
         if image.checksum:
             form.update({"checksum": image.checksum, "checksum-algorithm": image.algorithm})
         if image.compression:
             form["compression"] = image.compression
-        if image.factory and not image.factory.validate_certs:
+        if image.order and not image.order.factory.validate_certs:
             form["verify-certificates"] = "0"
         self._do(image, f"{_storage(image)}/download-url", form, "download")
 

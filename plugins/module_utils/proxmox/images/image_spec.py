@@ -15,7 +15,7 @@ import typing as t
 import urllib.parse
 
 from ...errors import InvalidInput
-from .schematics import schematic_id
+from ...image_factory import builds
 
 Params = t.Mapping[str, t.Any]
 
@@ -42,20 +42,15 @@ COMPRESSIONS = {"gz": ".gz", "lzo": ".lzo", "zst": ".zst", "bz2": ".bz2"}
 #: Algorithm -> hexadecimal digits of its checksums.
 CHECKSUMS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
 
-_VERSION = re.compile(r"v\d+\.\d+\.\d+(-(alpha|beta|rc)\.\d+)?")
 _FILENAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
-_WORD = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 @dataclasses.dataclass(frozen=True)
-class Factory:
-    """An Image Factory and what it is to build. ``ca_path`` is empty for what the machine trusts."""
+class Order:
+    """What an Image Factory is to build."""
 
-    url: str
-    schematic: t.Mapping[str, t.Any]
-    id: str
-    validate_certs: bool
-    ca_path: str
+    factory: builds.Factory
+    build: builds.Build
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +67,7 @@ class Image:
     url: str = ""
     checksum: str = ""
     algorithm: str = ""
-    factory: Factory | None = None
+    order: Order | None = None
     src: str = ""
     #: Bytes of ``src``.
     size: int = 0
@@ -138,7 +133,7 @@ def _image(entry: Params, node: str) -> Image:
     image = Image(node, entry["storage"], content, "", state, checksum=checksum, algorithm=algorithm)
     if "image_factory" in given:
         made, url, filename = _factory(entry["image_factory"], content)
-        image = dataclasses.replace(image, factory=made, url=url, filename=filename)
+        image = dataclasses.replace(image, order=made, url=url, filename=filename)
     elif "appliance" in given:
         image = _appliance(entry, image)
     elif "src" in given:
@@ -217,25 +212,22 @@ def _compared(entry: Params, image: Image) -> Image:
     return dataclasses.replace(image, compare="size" if image.src else compare)
 
 
-def _factory(factory: Params, content: str) -> tuple[Factory, str, str]:
-    """The factory, and the URL and the name of the file that it makes."""
+def _factory(given: Params, content: str) -> tuple[Order, str, str]:
+    """The order, and the URL and the name of the file that the factory makes of it."""
     if content == "vztmpl":
         raise InvalidInput("image_factory makes no container templates", hint="Set content to import or iso.")
-    version = factory["version"]
-    if not _VERSION.fullmatch(version):
-        raise InvalidInput(f"version {version!r} is no version of Talos", hint="Write for example v1.13.9.")
-    platform, arch = factory.get("platform") or "nocloud", factory.get("arch") or "amd64"
-    for option, value in (("platform", platform), ("arch", arch)):
-        if not _WORD.fullmatch(value):
-            raise InvalidInput(f"{option} {value!r} of image_factory is not valid")
-    schematic = factory.get("schematic") or {}
-    number = schematic_id(schematic)
-    base = _http((factory.get("url") or "https://factory.talos.dev").rstrip("/"), "url of image_factory")
-    suffix = ".iso" if content == "iso" else ".qcow2"
-    build = f"{platform}-{arch}{'-secureboot' if factory.get('secureboot') else ''}"
-    made = Factory(base, schematic, number, factory.get("validate_certs", True), factory.get("ca_path") or "")
-    url = f"{base}/image/{number}/{version}/{build}{suffix}"
-    return made, url, f"talos-{number[:12]}-{version}-{build}{suffix}"
+    build = builds.build(
+        given.get("schematic") or {},
+        given["version"],
+        platform=given.get("platform"),
+        arch=given.get("arch"),
+        secureboot=bool(given.get("secureboot")),
+    )
+    factory = builds.factory(
+        given.get("url"), validate_certs=given.get("validate_certs", True), ca_path=given.get("ca_path")
+    )
+    ending = "iso" if content == "iso" else "qcow2"
+    return Order(factory, build), build.image_url(factory, ending), build.filename(ending)
 
 
 def _url(entry: Params, state: str) -> str:

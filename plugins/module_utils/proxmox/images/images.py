@@ -88,8 +88,8 @@ def _shown(image: Image) -> dict[str, t.Any]:
     shown = {key: value for key in ("url", "src", "appliance", "compression") if (value := getattr(image, key))}
     if image.checksum:
         shown["checksum"] = f"{image.algorithm}:{image.checksum}"
-    if image.factory:
-        shown["schematic"] = image.factory.id
+    if image.order:
+        shown["schematic"] = image.order.build.id
     return shown
 
 
@@ -149,7 +149,7 @@ def _sizes(session: Session, images: t.Sequence[Image], contents: Contents) -> S
     """What the servers of the urls say, asked through the nodes, of what is there and compared by size."""
     asked = sorted(
         {
-            (image.node, image.url, image.factory is None or image.factory.validate_certs)
+            (image.node, image.url, image.order is None or image.order.factory.validate_certs)
             for image in images
             if image.compare == "size"
             and image.url
@@ -257,7 +257,7 @@ def _report(images: t.Sequence[Image], made: Plan) -> list[dict[str, t.Any]]:
             "content": image.content,
             "filename": image.filename,
             "url": image.url,
-            "schematic": image.factory.id if image.factory else None,
+            "schematic": image.order.build.id if image.order else None,
             "state": image.state,
             "changed": image.resource in touched,
         }

@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.images import schematics
+from ansible_collections.groundwork.homelab.plugins.module_utils.image_factory import schematics
 
 
 @pytest.mark.parametrize(
