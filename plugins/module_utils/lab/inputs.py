@@ -11,6 +11,7 @@ import typing as t
 
 from ..errors import InvalidInput
 from ..image_factory import builds
+from ..proxmox.api import propertystring
 from ..proxmox.images import image_spec
 from . import kinds, schema
 from .addresses import mac_for
@@ -306,12 +307,23 @@ def foresight(lab: Lab, changes: t.Iterable[t.Mapping[str, t.Any]], *, cluster_e
         resource = f"vm/{lab.of_machine(host, 'machine_vmid')}"
         own = [change for change in changes if change.get("resource") == resource]
         actions = {change.get("action") for change in own}
-        fields = {field for change in own for field in change.get("after") or {}}
         if "create" in actions or ("start" in actions and not cluster_exists):
             planned.append(host)
-        elif "start" in actions or any(re.fullmatch(r"net\d+", field) for field in fields):
+        elif "start" in actions or any(_moves(change) for change in own):
             silent.append(host)
     return Foresight(tuple(planned), tuple(silent))
+
+
+def _moves(change: t.Mapping[str, t.Any]) -> bool:
+    """Whether a network card would be somewhere else, or another card: a new rate limit keeps a node where it is."""
+    before, after = ({**(change.get(when) or {})} for when in ("before", "after"))
+    cards = [field for field in after if re.fullmatch(r"net\d+", field)]
+    return any(_place(before.get(card)) != _place(after[card]) for card in cards)
+
+
+def _place(card: t.Any) -> Input:
+    found = propertystring.parse_network(str(card or ""))
+    return {key: found.get(key) for key in ("model", "macaddr", "bridge", "tag", "link_down")}
 
 
 def _has_agent(schematic: t.Any) -> bool:

@@ -133,6 +133,10 @@ def test_secrets_lie_in_the_inventorys_folder_unless_said_otherwise() -> None:
     assert Lab(lab(shared={"lab_secrets_dir": "/safe/"})).secrets_dir == "/safe"
 
 
+def nic(before: str | None, after: str) -> dict[str, t.Any]:
+    return {"resource": "vm/200", "action": "update", "before": {"net0": before}, "after": {"net0": after}}
+
+
 @pytest.mark.parametrize(
     ("changes", "exists", "planned", "silent"),
     [
@@ -141,7 +145,10 @@ def test_secrets_lie_in_the_inventorys_folder_unless_said_otherwise() -> None:
         ([{"resource": "vm/201", "action": "create"}], True, ("w1",), ()),
         ([{"resource": "vm/200", "action": "start"}], True, (), ("cp1",)),
         ([{"resource": "vm/200", "action": "start"}], False, ("cp1",), ()),
-        ([{"resource": "vm/200", "action": "update", "after": {"net0": "virtio=…,tag=30"}}], True, (), ("cp1",)),
+        ([nic("virtio=…,tag=20", "virtio=…,tag=30")], True, (), ("cp1",)),
+        ([nic("virtio=…,tag=30", "virtio=…,link_down=1,tag=30")], True, (), ("cp1",)),
+        ([nic(None, "virtio=…,tag=30")], True, (), ("cp1",)),
+        ([nic("virtio=…,tag=30", "virtio=…,mtu=1400,rate=10,tag=30")], True, (), ()),
         ([{"resource": "vm/200", "action": "update", "after": {"memory": "8192"}}], True, (), ()),
         ([{"resource": "image/pve1/x", "action": "create"}], False, (), ()),
     ],
