@@ -13,6 +13,7 @@ import pathlib
 import socket
 import ssl
 import subprocess
+import sys
 import time
 import typing as t
 import urllib.error
@@ -28,7 +29,14 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.kube
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task, execute
 from ansible_collections.groundwork.homelab.plugins.modules import manifests
 
+ROOT = pathlib.Path(__file__).parents[3]
 READY_WITHIN = 60.0
+#: What examples find beside their playbook.
+FILES = {
+    "crds.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: operators}\n",
+    "operator.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: operator}\ndata: {a: b}\n",
+    "jellyfin.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: jellyfin}\n",
+}
 
 
 def binary() -> pathlib.Path:
@@ -235,3 +243,52 @@ def lab(api_server: ApiServer) -> Lab:
 
 
 NUMBERS = itertools.count(1)
+
+
+@pytest.fixture
+def play(tmp_path: pathlib.Path, api_server: t.Any) -> t.Callable[..., tuple[str, list[t.Any]]]:
+    """Run tasks; what they printed, and their results."""
+    home = tmp_path / "ansible_collections/groundwork"
+    home.mkdir(parents=True)
+    (home / "homelab").symlink_to(ROOT)
+    (tmp_path / "files").mkdir()
+    for name, text in FILES.items():
+        (tmp_path / "files" / name).write_text(text)
+    (tmp_path / "kubeconfig").write_text(api_server.kubeconfig.read_text())
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+
+    def run(tasks: list[dict[str, t.Any]], *options: str, here: bool) -> tuple[str, list[t.Any]]:
+        saved = tmp_path / "results.json"
+        saved.unlink(missing_ok=True)
+        registered = [{**task, "register": f"r{n}", "ignore_errors": True} for n, task in enumerate(tasks)]
+        content = "{{ [" + ", ".join(f"r{n}" for n in range(len(tasks))) + "] | to_json }}"
+        save = {
+            "ansible.builtin.copy": {"content": content, "dest": str(saved), "mode": "0600"},
+            "check_mode": False,
+            "diff": False,
+        }
+        variables = {"lab_secrets_dir": str(tmp_path), "groundwork_in_process": here}
+        page = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables}
+        (tmp_path / "play.yml").write_text(yaml.safe_dump([{**page, "tasks": [*registered, {**save, "no_log": True}]}]))
+        command = [
+            sys.executable,
+            "-m",
+            "ansible.cli.playbook",
+            "-i",
+            "localhost,",
+            str(tmp_path / "play.yml"),
+            *options,
+        ]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        environment |= {
+            "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
+            "ANSIBLE_HOME": str(tmp_path / "home"),
+            "ANSIBLE_INJECT_INVOCATION": "true",
+            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+        }
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
+        results = json.loads(saved.read_text()) if saved.exists() else []
+        return done.stdout + done.stderr, results
+
+    return run
