@@ -42,7 +42,7 @@ Target = tuple[Resource, str, str]
 #: How long the board is heard before the deadline, and what cannot be watched, are looked at again. Seconds.
 PAUSES = Backoff(first=0.1, factor=1.5, most=0.5)
 #: Seconds between two lines of progress, and after which one is said again.
-TELL_EVERY, TELL_AGAIN = 1.0, 15.0
+TELL_EVERY, TELL_AGAIN = 0.5, 15.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,7 +86,7 @@ def test_a_deployment_is_waited_for_until_its_pods_are_ready(lab: t.Any) -> None
         done = lab.run([deployment(replicas=2)], wait=True, wait_timeout=40.0)
     assert "msg" not in done
     assert len(kubelet.seen) == 2
-    assert any("replicas" in line for line in lab.progress)
+    assert any(line.startswith(f"waiting for Deployment {lab.namespace}/web ready: ") for line in lab.progress)
     assert lab.run([deployment(replicas=2)], wait=True, wait_timeout=5.0)["changed"] is False
 
 
