@@ -73,6 +73,60 @@ options:
         such as Nodes. A field that is no longer wanted is then only removed together with another change.
     type: bool
     default: true
+  take_over:
+    description:
+      - Field managers whose whole record becomes that of O(field_manager), on the objects that are defined here. What they have set and
+        the definition does not have is removed, as if it had been set here before. Their values are no conflict.
+      - What was applied by C(kubectl apply) is taken over with V(kubectl-client-side-apply); the annotation with kubectl's copy of it is
+        removed, so that a later C(kubectl apply) starts from what is there. By C(kubectl apply --server-side) it is V(kubectl), by
+        M(kubernetes.core.k8s) V(OpenAPI-Generator), by Argo CD V(argocd-controller), by Flux V(kustomize-controller).
+      - Give it with whole definitions only. C(kubectl get --show-managed-fields -o yaml) shows the managers of an object.
+    type: list
+    elements: str
+    default: []
+  downgrade:
+    description:
+      - What to do with a CustomResourceDefinition that is older than the one in the cluster. It is older if it lacks a version in which
+        objects are stored, or the newest one, or if its release (such as C(gateway.networking.k8s.io/bundle-version)) is lower.
+      - V(refuse) is an error, before anything is written. V(keep) leaves the newer one as it is, with a warning.
+    type: str
+    choices:
+      - refuse
+      - keep
+    default: refuse
+  inventory:
+    description:
+      - A name under which the cluster keeps a record of what was applied, or C(namespace/name). It is the ConfigMap
+        C(homelab-inventory-NAME), in V(kube-system) unless a namespace is given, which must exist.
+      - One inventory belongs to one set of objects. Another task that uses it, with O(prune), deletes what it does not define.
+    type: str
+  prune:
+    description:
+      - Delete what stands in O(inventory) and is defined no more, after everything else was applied (and with O(wait), is ready).
+        Check mode lists it.
+      - Only what was applied by O(field_manager) is deleted, never an object of the same name that somebody made anew. Namespaces,
+        CustomResourceDefinitions, PersistentVolumeClaims and PersistentVolumes are kept unless O(prune_also) names them, and so are
+        objects with the annotation C(groundwork.homelab/prune=false), or the one by which Helm, Argo CD or Flux would keep them.
+      - With O(state=absent), everything in the inventory is deleted, and no definitions are needed.
+    type: bool
+    default: false
+  prune_also:
+    description:
+      - Kinds that O(prune) may delete, too.
+    type: list
+    elements: str
+    choices:
+      - Namespace
+      - CustomResourceDefinition
+      - PersistentVolumeClaim
+      - PersistentVolume
+    default: []
+  wave_annotation:
+    description:
+      - The annotation with the number of an object's wave, 0 if it has none. Lower waves are applied first, and with O(wait), are ready
+        before the next one. An empty text stands for no waves.
+    type: str
+    default: argocd.argoproj.io/sync-wave
   wait:
     description:
       - Wait until the objects are ready, or, with O(state=absent), gone. O(state=ready) always waits.
@@ -206,6 +260,12 @@ objects:
   sample:
     - Namespace/media
     - Deployment/media/jellyfin
+kept:
+  description: Objects of the inventory that are no longer defined, but were not deleted, with the reason.
+  returned: when there are any
+  type: dict
+  sample:
+    Namespace/media: objects of the kind Namespace are only deleted when prune_also names it
 error:
   description: What went wrong, in parts.
   returned: failure
@@ -239,10 +299,13 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.errors import H
 from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes import (
     client,
     documents,
+    inventory,
+    kinds,
     kubeconfig,
     manifests,
     readiness,
 )
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.items import Options
 from ansible_collections.groundwork.homelab.plugins.module_utils.plan import Plan
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Spec, Task, run_as_module
 from ansible_collections.groundwork.homelab.plugins.module_utils.waiting import Deadline
@@ -257,6 +320,12 @@ SPEC = Spec(
         "field_manager": {"type": "str", "default": "groundwork.homelab"},
         "force_conflicts": {"type": "bool", "default": False},
         "adopt": {"type": "bool", "default": True},
+        "take_over": {"type": "list", "elements": "str", "default": []},
+        "downgrade": {"type": "str", "choices": ["refuse", "keep"], "default": "refuse"},
+        "inventory": {"type": "str"},
+        "prune": {"type": "bool", "default": False},
+        "prune_also": {"type": "list", "elements": "str", "choices": sorted(inventory.PROTECTED), "default": []},
+        "wave_annotation": {"type": "str", "default": kinds.WAVE},
         "wait": {"type": "bool", "default": False},
         "wait_timeout": {"type": "float", "default": 300.0},
         "planned": {"type": "bool", "default": False},
@@ -272,19 +341,29 @@ def run(task: Task) -> dict[str, t.Any]:
         return _predict(task, objects)
     cluster = client.connect(task.params, task.progress)
     task.secret(*cluster.access.secrets())
-    options = manifests.Options(
-        manager=task.params["field_manager"],
-        force=task.params["force_conflicts"],
-        namespace=task.params["namespace"] or cluster.access.namespace,
-        predict=task.check_mode,
-        adopt=task.params["adopt"],
-    )
-    work = manifests.Manifests(cluster, objects, options, task.warn)
+    work = manifests.Manifests(cluster, objects, _options(task, cluster.access.namespace), task.warn)
     if task.params["state"] == "absent":
         return _remove(task, work)
     if task.params["state"] == "ready":
         return _ready(task, work)
     return _apply(task, work)
+
+
+def _options(task: Task, namespace: str) -> Options:
+    params = task.params
+    return Options(
+        manager=params["field_manager"],
+        force=params["force_conflicts"],
+        namespace=params["namespace"] or namespace,
+        predict=task.check_mode,
+        adopt=params["adopt"],
+        take_over=frozenset(params["take_over"]),
+        keep_newer=params["downgrade"] == "keep",
+        inventory=params["inventory"] or "",
+        prune=params["prune"],
+        prune_also=frozenset(params["prune_also"]),
+        wave=params["wave_annotation"],
+    )
 
 
 def _objects(task: Task) -> list[dict[str, t.Any]]:
@@ -303,33 +382,47 @@ def _check(params: dict[str, t.Any]) -> None:
         raise InvalidInput("field_manager must be a name of 1 to 128 characters")
     if params["wait_timeout"] < 0:
         raise InvalidInput(f"wait_timeout is {params['wait_timeout']:g}, it must not be negative")
+    if params["prune"] and not params["inventory"]:
+        raise InvalidInput(
+            "prune needs an inventory", hint="It deletes what the inventory has, and is defined no more."
+        )
+    if params["inventory"]:
+        inventory.place(params["inventory"])
+    if params["field_manager"] in params["take_over"]:
+        raise InvalidInput(f"take_over names {params['field_manager']}, which is the field_manager itself")
 
 
 def _predict(task: Task, objects: list[dict[str, t.Any]]) -> dict[str, t.Any]:
     if task.params["state"] != "present":
         return task.result(Plan(), objects=[])
-    plan = manifests.predicted_plan(objects, task.params["namespace"] or "default")
-    return task.result(plan, objects=[change.resource for change in plan])
+    plan = manifests.predicted_plan(objects, _options(task, "default"))
+    names = [change.resource for change in plan if change.operation is not None]
+    return task.result(plan, objects=names)
 
 
 def _apply(task: Task, work: manifests.Manifests) -> dict[str, t.Any]:
     plan = work.plan()
     if not task.check_mode:
-        deadline = Deadline(task.params["wait_timeout"])
-        work.apply(plan, deadline)
-        if task.params["wait"]:
+        wait, deadline = task.params["wait"], Deadline(task.params["wait_timeout"])
+        work.apply(plan, deadline, wait=wait)
+        if wait:
             _after(plan, lambda: readiness.wait_until_ready(work.client, work.targets(), deadline))
-    return task.result(plan, objects=[documents.identity(item.wanted) for item in work.items])
+    return _done(task, work, plan)
 
 
 def _remove(task: Task, work: manifests.Manifests) -> dict[str, t.Any]:
     plan = work.plan_removal()
     if not task.check_mode:
-        deadline = Deadline(task.params["wait_timeout"])
-        work.apply(plan, deadline)
+        work.remove(plan)
         if task.params["wait"]:
+            deadline = Deadline(task.params["wait_timeout"])
             _after(plan, lambda: readiness.wait_until_gone(work.client, work.targets(), deadline))
-    return task.result(plan, objects=[documents.identity(item.wanted) for item in work.items])
+    return _done(task, work, plan)
+
+
+def _done(task: Task, work: manifests.Manifests, plan: Plan) -> dict[str, t.Any]:
+    kept = {entry.label: why for entry, why in sorted(work.kept.items())}
+    return task.result(plan, objects=[item.label for item in work.items], **({"kept": kept} if kept else {}))
 
 
 def _ready(task: Task, work: manifests.Manifests) -> dict[str, t.Any]:
@@ -337,10 +430,10 @@ def _ready(task: Task, work: manifests.Manifests) -> dict[str, t.Any]:
     work.resolve()
     if not task.check_mode:
         readiness.wait_until_ready(work.client, work.targets(), Deadline(task.params["wait_timeout"]))
-        return task.result(Plan(), objects=[documents.identity(item.wanted) for item in work.items])
+        return task.result(Plan(), objects=[item.label for item in work.items])
     ready = []
     for item in work.items:
-        name = documents.identity(item.wanted)
+        name = item.label
         reason = readiness.looked_at_once(work.client, item.target) if item.target else "its kind is not there"
         if reason:
             task.warn(f"{name} is not ready, a run would wait for it: {reason}.")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ..errors import AccessDenied, Conflict, HomelabError, NotFound, Refused, ServerFault, Unauthenticated
@@ -57,6 +58,8 @@ BY_STATUS: dict[int, tuple[type[HomelabError], str]] = {
 }
 
 
+#: As whom ``kubectl apply`` sets fields.
+KUBECTL = "kubectl-client-side-apply"
 #: How the server says that a path, and so a kind, means nothing to it.
 NO_PATH = ("the server could not find the requested resource", "404 page not found")
 
@@ -108,12 +111,17 @@ def _field_conflict(asked: str, of: str, causes: list[dict[str, t.Any]]) -> Fiel
     shown = [
         f"{cause.get('field')} ({str(cause.get('message', '')).removeprefix('conflict with ')})" for cause in causes
     ]
+    managers = sorted({name for cause in causes for name in re.findall(r'"([^"]+)"', str(cause.get("message", "")))})
+    hint = "Leave these fields out of the definition, or set force_conflicts to take them over."
+    if KUBECTL in managers:
+        hint += f" What kubectl apply set can be taken over as a whole by take_over: [{KUBECTL}]."
     return FieldConflict(
         asked,
         of=of,
         answer=f"other managers set these fields to something else: {'; '.join(shown)}",
-        hint="Leave these fields out of the definition, or set force_conflicts to take them over.",
+        hint=hint,
         status=409,
+        managers=managers,
         **_fields(causes),
     )
 

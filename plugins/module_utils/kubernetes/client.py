@@ -15,6 +15,8 @@ from .discovery import Discovery, Resource
 from .kubeconfig import Access, load
 from .transport import AGENT, JSON_TYPE, Stream, Transport
 
+__all__ = ["Client", "Resource", "connect"]
+
 Object = dict[str, t.Any]
 Objects = list[Object]
 

@@ -46,7 +46,7 @@ def settled(wanted: t.Mapping[str, t.Any], live: t.Mapping[str, t.Any], manager:
     owned = owned_fields(live, manager, str(wanted.get("apiVersion")))
     if owned is None:
         # Who wants no fields, such as of a bare namespace, has no record.
-        return not body and not _records(live, manager)
+        return not body and not records(live, manager)
     return _map_settled(body, live, owned, ())
 
 
@@ -59,14 +59,14 @@ def holds(wanted: t.Any, live: t.Any, path: tuple[str, ...] = ()) -> bool:
 
 def owned_fields(live: t.Mapping[str, t.Any], manager: str, api_version: str) -> Fields | None:
     """Our record, if there is exactly one and it speaks the same version of the kind."""
-    entries = _records(live, manager)
+    entries = records(live, manager)
     if len(entries) != 1 or entries[0].get("apiVersion") != api_version:
         return None
     fields = entries[0].get("fieldsV1")
     return fields if isinstance(fields, dict) else {}
 
 
-def _records(live: t.Mapping[str, t.Any], manager: str) -> list[t.Mapping[str, t.Any]]:
+def records(live: t.Mapping[str, t.Any], manager: str) -> list[t.Mapping[str, t.Any]]:
     return [
         entry
         for entry in live.get("metadata", {}).get("managedFields") or []

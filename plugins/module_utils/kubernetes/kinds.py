@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import typing as t
 
+from ..errors import InvalidInput
+
+#: The annotation with which Argo CD orders what it applies.
+WAVE = "argocd.argoproj.io/sync-wave"
+
 #: Applied phase by phase, so that what others need is there first; deleted in the opposite order.
 PHASES: tuple[frozenset[str], ...] = (
     frozenset({"Namespace", "CustomResourceDefinition", "PriorityClass", "StorageClass", "RuntimeClass", "IngressClass"}),
@@ -74,3 +79,17 @@ def phase_of(wanted: t.Mapping[str, t.Any]) -> int:
                 return phase
         return len(PHASES) - 1
     return CUSTOM
+
+
+def wave_of(wanted: t.Mapping[str, t.Any], annotation: str) -> int:
+    """The number of the wave in which an object is applied; 0 where it says none. Raises :class:`InvalidInput`."""
+    meta = wanted["metadata"]
+    text = (meta.get("annotations") or {}).get(annotation) if annotation else None
+    if text is None:
+        return 0
+    try:
+        return int(str(text))
+    except ValueError:
+        raise InvalidInput(
+            f"{wanted['kind']} {meta.get('name')}: the annotation {annotation} is {text!r}, not a whole number"
+        ) from None

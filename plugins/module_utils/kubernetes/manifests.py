@@ -5,280 +5,200 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import dataclasses
 import typing as t
 
-from ..errors import HomelabError, InvalidInput, NotFound, Refused
+from ..errors import HomelabError, InvalidInput
 from ..plan import Change, Plan
 from ..waiting import Deadline, retry
-from . import fields, kinds, readiness, shown
-from .answers import NotInstalled, Undeclared
+from . import inventory, kinds, readiness, reading, shown
+from .answers import Undeclared, UnknownKind
 from .client import Client, Resource
-from .documents import identity
+from .inventory import Entry, Inventory
+from .items import Item, Options, brought, defines, in_order, settle_namespace, steps, unique
+from .judging import Judge
+from .together import together
 
 Object = dict[str, t.Any]
-R = t.TypeVar("R")
 
-#: Requests at the same time.
-WORKERS = 8
-#: From this many objects of one kind in one namespace on, one LIST is better than a GET for each.
-LIST_FROM = 3
 #: Seconds until a CustomResourceDefinition must be served.
 ESTABLISHED_WITHIN = 30.0
-
-OWNERSHIP = "only the record of who manages these fields"
-REPLACED = "after the one that is being deleted is gone"
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How to apply. ``predict``: what is not there yet may be made by an earlier task of this check run. ``adopt``: take over
-    fields that have the wanted values under another manager's name."""
-
-    manager: str
-    force: bool = False
-    namespace: str = "default"
-    predict: bool = False
-    adopt: bool = True
-
-
-@dataclasses.dataclass
-class Item:
-    """One object on its way: what is wanted, how the server serves it, what is there. ``predicted``: not asked yet."""
-
-    wanted: Object
-    resource: Resource | None = None
-    live: Object | None = None
-    predicted: bool = False
-
-    @property
-    def namespace(self) -> str:
-        return str(self.wanted["metadata"].get("namespace") or "")
-
-    @property
-    def name(self) -> str:
-        return str(self.wanted["metadata"]["name"])
-
-    @property
-    def target(self) -> tuple[Resource, str, str] | None:
-        """What to wait for; nothing while the server does not serve the kind."""
-        return None if self.resource is None else (self.resource, self.namespace, self.name)
-
-    @property
-    def terminating(self) -> bool:
-        return bool(self.live and self.live["metadata"].get("deletionTimestamp"))
-
-
-def parallel(work: t.Callable[[Item], R], given: t.Sequence[Item]) -> list[R]:
-    """The results in the order given. The first error in that order is raised once all have ended."""
-    if len(given) < 2:
-        return [work(item) for item in given]
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        return [future.result() for future in [pool.submit(work, item) for item in given]]
+UNWANTED = "no longer defined"
 
 
 class Manifests:
-    """A set of objects in one cluster. ``warn`` hears what was taken for granted."""
+    """A set of objects in one cluster. ``warn`` hears what was taken for granted. ``kept`` is known after the plan: what is
+    not defined any more, and is left nevertheless, with the reason."""
 
     def __init__(self, client: Client, objects: list[Object], options: Options, warn: t.Callable[[str], None]) -> None:
         self.client = client
         self.options = options
         self.warn = warn
-        self.items = sorted((Item(wanted) for wanted in objects), key=lambda item: kinds.phase_of(item.wanted))
-        self.given_kinds = {key: item for item in self.items for key in _defines(item.wanted)}
-        self.given_namespaces = {item.name for item in self.items if item.wanted["kind"] == "Namespace"}
+        self.items = in_order(objects, options.wave)
+        self.judge = Judge(client, options, self.items, warn)
+        self.given = {key: item.wanted for item in self.items for key in defines(item.wanted)}
+        self.inventory = Inventory(client, options.inventory, options.manager) if options.inventory else None
+        self.kept: dict[Entry, str] = {}
+        #: What the inventory is to have in the end.
+        self.rest: set[Entry] = set()
 
     # -- plan: present -----------------------------------------------------------------------------------------------
 
     def plan(self) -> Plan:
         """What applying would change, judged by the server; nothing is written."""
         self.resolve()
+        if self.inventory and self.options.prune and not self.items:
+            raise InvalidInput(
+                "There are no objects, and prune would delete all that were applied before",
+                hint="To delete all of them, use state: absent with prune: true.",
+            )
         self._read()
-        new_kinds: set[tuple[str, str]] = set()
-        changes: list[Change] = []
-        for phase in _phases(self.items):
-            found = parallel(lambda item: self._judge(item, new_kinds), phase)
-            for item, change in zip(phase, found, strict=True):
-                if change is not None:
-                    changes.append(change)
-                    new_kinds.update(_defines(item.wanted))
-        return Plan.of(changes)
+        unwanted = self._unwanted()
+        first = [item for item in self.items if defines(item.wanted)]
+        rest = [item for item in self.items if not defines(item.wanted)]
+        found = [change for some in (first, rest) for change in together(self.judge.judge, some)]
+        changes = {id(change.operation): change for change in found if change is not None}
+        ordered = [changes[id(item)] for item in self.items if id(item) in changes]
+        return Plan.of([*self._recorded(), *ordered, *_deletions(self._try_delete(unwanted), UNWANTED)])
 
     def resolve(self) -> None:
         """How the server serves the objects: what :meth:`targets` needs to name them."""
         for item in self.items:
-            self._resolve(item)
-        _unique(self.items)
-
-    def _resolve(self, item: Item) -> None:
-        """How the server serves the kind, and the namespace."""
-        api_version, kind = item.wanted["apiVersion"], item.wanted["kind"]
-        item.resource = self.client.resource(api_version, kind) or self._to_be_defined(item)
-        if item.resource is None:
-            if not self.options.predict or kinds.is_built_in(api_version):
-                raise self._no_such_kind(item)
-            self.warn(f"{self.client.of} has no kind {kind} of {api_version} yet; taken as made by an earlier task.")
-        _settle_namespace(item, self.options.namespace)
-
-    def _to_be_defined(self, item: Item) -> Resource | None:
-        """The kind as a CustomResourceDefinition of this very set has it."""
-        api_version, kind = item.wanted["apiVersion"], item.wanted["kind"]
-        definition = self.given_kinds.get((api_version, kind))
-        if definition is None:
-            return None
-        item.predicted = True
-        spec = definition.wanted["spec"]
-        return Resource(api_version, kind, str(spec["names"]["plural"]), spec.get("scope") != "Cluster")
-
-    def _no_such_kind(self, item: Item) -> NotFound:
-        api_version, kind = item.wanted["apiVersion"], item.wanted["kind"]
-        others = self.client.kinds(api_version)
-        answer = f"{api_version} has {', '.join(others)}" if others else f"the server does not serve {api_version}"
-        return NotFound(
-            f"find the kind {kind} of {identity(item.wanted)}",
-            of=self.client.of,
-            answer=answer,
-            hint="Correct apiVersion and kind, or apply the CustomResourceDefinition that brings it first.",
-        )
+            api_version, kind = item.wanted["apiVersion"], item.wanted["kind"]
+            definition = self.given.get((api_version, kind))
+            if definition is not None:
+                item.resource = brought(definition, api_version, kind)
+            else:
+                item.resource = self.client.resource(api_version, kind)
+            if item.resource is None:
+                self.judge.unserved(item)
+            settle_namespace(item, self.options.namespace)
+        unique(self.items)
 
     def _read(self) -> None:
-        """What is there: one LIST where many of a kind are wanted, else a GET each."""
-        groups: dict[tuple[Resource, str], list[Item]] = {}
-        for item in self.items:
-            if item.resource is not None and not item.predicted:
-                groups.setdefault((item.resource, item.namespace), []).append(item)
-        singles: list[Item] = []
-        for (resource, namespace), members in groups.items():
-            if len(members) < LIST_FROM or not self._read_list(resource, namespace, members):
-                singles += members
-        parallel(self._read_one, singles)
+        if self.inventory is None:
+            reading.read(self.client, self.items, self.judge.unserved)
+            return
+        record = self.inventory
+        jobs: list[t.Callable[[], None]] = [
+            record.read,
+            lambda: reading.read(self.client, self.items, self.judge.unserved),
+        ]
+        together(lambda job: job(), jobs)
 
-    def _read_list(self, resource: Resource, namespace: str, members: list[Item]) -> bool:
-        try:
-            found = {live["metadata"]["name"]: live for live in self.client.list(resource, namespace)}
-        except HomelabError as error:
-            if error.details.get("status") != 403:
-                raise
+    # -- the inventory -----------------------------------------------------------------------------------------------
+
+    def _recorded(self) -> list[Change]:
+        """The inventory as it is to be in the end."""
+        entries = {Entry.of(item) for item in self.items}
+        self.rest = entries | (set(self.kept) if self.options.prune else self._others(entries))
+        change = self.inventory.change(self.rest) if self.inventory else None
+        return [change] if change else []
+
+    def _others(self, entries: set[Entry]) -> set[Entry]:
+        """What the inventory has besides these."""
+        keys = {one.key for one in entries}
+        return {one for one in (self.inventory.entries if self.inventory else ()) if one.key not in keys}
+
+    def _unwanted(self) -> list[Item]:
+        """What the inventory has, and is to be deleted. What is to be kept goes into ``kept``."""
+        if not self.options.prune:
+            return []
+        items = [entry.item() for entry in sorted(self._others({Entry.of(item) for item in self.items}))]
+        for item in items:
+            item.resource = self._as_served(item)
+        there = [item for item in items if item.resource is not None]
+        reading.read(self.client, there, _not_there)
+        return [item for item in sorted(there, key=lambda one: one.place, reverse=True) if self._may_go(item)]
+
+    def _as_served(self, item: Item) -> Resource | None:
+        """The kind in the version of the record, or in another."""
+        api_version, kind = item.wanted["apiVersion"], item.wanted["kind"]
+        found = self.client.resource(api_version, kind)
+        for other in self.client.discovery.versions(kinds.group_of(api_version), kind) if found is None else ():
+            found = found or self.client.resource(other, kind)
+        return found
+
+    def _may_go(self, item: Item) -> bool:
+        live = item.live
+        if live is None or item.terminating:
             return False
-        for item in members:
-            item.live = found.get(item.name)
-        return True
-
-    def _read_one(self, item: Item) -> None:
-        if item.resource is not None:
-            item.live = self.client.get(item.resource, item.namespace, item.name)
-
-    def _judge(self, item: Item, new_kinds: set[tuple[str, str]]) -> Change | None:
-        if item.live is None or item.terminating:
-            self._try_create(item)
-            note = REPLACED if item.terminating else ""
-            return Change(identity(item.wanted), "create", after=shown.whole(item.wanted), note=note, operation=item)
-        if fields.settled(item.wanted, item.live, self.options.manager):
-            return None
-        if not self.options.adopt and fields.holds(item.wanted, item.live):
-            return None
-        try:
-            result = self._apply(item, dry_run=True)
-        except (Refused, NotInstalled) as error:
-            redefined = (item.wanted["apiVersion"], item.wanted["kind"]) in new_kinds
-            if not redefined and not isinstance(error, NotInstalled):
-                raise
-            # Judged by a schema, or a webhook, that this very run replaces: say what is plain.
-            result = _overlay(item.live, item.wanted)
-        return self._update(item, item.live, result)
-
-    def _update(self, item: Item, live: Object, result: Object) -> Change | None:
-        before, after = shown.differing(live, result)
-        note = ""
-        if not before and not after:
-            if _record(live, self.options.manager) == _record(result, self.options.manager):
-                return None
-            note = OWNERSHIP
-        return Change(identity(item.wanted), "update", before, after, note, operation=item)
-
-    def _try_create(self, item: Item) -> None:
-        """Let the server check what does not exist yet, unless what it needs does not exist yet either."""
-        if item.resource is None or item.predicted or item.terminating:
-            return
-        if item.namespace in self.given_namespaces and self._is_to_be_made(item.namespace):
-            return
-        try:
-            self._apply(item, dry_run=True)
-        except NotInstalled:
-            return
-        except NotFound as error:
-            if f'namespaces "{item.namespace}" not found' not in error.answer:
-                raise
-            self._missing_namespace(item, error)
-
-    def _is_to_be_made(self, namespace: str) -> bool:
-        return any(
-            item.name == namespace and (item.live is None or item.terminating)
-            for item in self.items
-            if item.wanted["kind"] == "Namespace"
-        )
-
-    def _missing_namespace(self, item: Item, error: NotFound) -> None:
-        if not self.options.predict:
-            error.hint = f"Define the Namespace {item.namespace} in the same task, or apply it first."
-            raise NotFound(error.asked, of=error.of, answer=error.answer, hint=error.hint, **error.details)
-        self.warn(f"The namespace {item.namespace} does not exist yet; taken as made by an earlier task.")
+        if not inventory.is_ours(live, self.options.manager):
+            self.warn(f"{item.label} is no longer defined, but is left: somebody else has made it anew.")
+            return False
+        why = inventory.kept_because(live, self.options.prune_also)
+        if why:
+            self.kept[Entry.of(item)] = why
+        return not why
 
     # -- apply -------------------------------------------------------------------------------------------------------
 
-    def apply(self, plan: Plan, deadline: Deadline) -> None:
-        """Apply the plan's changes, phase by phase; a failure carries what was made before and beside it."""
+    def apply(self, plan: Plan, deadline: Deadline, *, wait: bool = False) -> None:
+        """Apply the plan's changes, wave by wave and phase by phase; a failure carries what was made before and beside it.
+        ``wait``: each wave's objects must be ready before the next."""
         made: list[Change] = []
-        for phase in _phases([change.operation for change in plan]):
-            wanted = [change for change in plan if change.operation in phase]
-            try:
-                self._apply_phase(wanted, made, deadline)
-            except HomelabError as error:
-                error.made = [change.as_result() for change in plan if change in made]
-                raise
+        record = next((change for change in plan if isinstance(change.operation, Inventory)), None)
+        try:
+            if record is not None and self.inventory and record.action != "delete":
+                # First all that may come into being, so that nothing is forgotten if this run is cut off.
+                self.inventory.write(self.inventory.entries | self.rest)
+                made.append(record)
+            self._apply_items([change for change in plan if change is not record], made, deadline, wait=wait)
+            if record is not None and self.inventory and self.inventory.entries != self.rest:
+                self.inventory.write(self.rest)
+                made += [] if record in made else [record]
+        except HomelabError as error:
+            error.made = [change.as_result() for change in plan if any(change is one for one in made)]
+            raise
 
-    def _apply_phase(self, changes: list[Change], made: list[Change], deadline: Deadline) -> None:
+    def _apply_items(self, changes: list[Change], made: list[Change], deadline: Deadline, *, wait: bool) -> None:
         by_item = {id(change.operation): change for change in changes}
+        written = [change.operation for change in changes if change.action != "delete"]
+        deleted = [change.operation for change in changes if change.action == "delete"]
+        for done, step in zip(_before(written), steps(written), strict=True):
+            if wait and done and done[-1].place[0] != step[0].place[0]:
+                wave = [item.target for item in self.items if item.place[0] < step[0].place[0] and item.target]
+                readiness.wait_until_ready(self.client, wave, deadline)
+            together(lambda item: self._write(by_item[id(item)], made, deadline), step)
+            self._serve(step, deadline)
+        if wait and deleted and written:
+            readiness.wait_until_ready(self.client, self.targets(), deadline)
+        for step in steps(deleted):
+            together(lambda item: self._delete(by_item[id(item)], made), step)
 
-        def write(item: Item) -> None:
-            change = by_item[id(item)]
-            if change.action == "delete":
-                self.client.delete(_served(item), item.namespace, item.name)
-            else:
-                self._write(item, deadline)
-            made.append(change)
-
-        parallel(write, [change.operation for change in changes])
-        definitions = [change.operation for change in changes if _defines(change.operation.wanted)]
-        if definitions and changes[0].action != "delete":
-            readiness.wait_until_ready(
-                self.client,
-                [(_served(item), item.namespace, item.name) for item in definitions],
-                Deadline(min(ESTABLISHED_WITHIN, max(deadline.left(), 5.0))),
-            )
+    def _serve(self, step: list[Item], deadline: Deadline) -> None:
+        """New definitions are in force before what they define is applied."""
+        targets = [item.target for item in step if defines(item.wanted) and item.target]
+        if targets:
+            within = min(ESTABLISHED_WITHIN, max(deadline.left(), 5.0))
+            readiness.wait_until_ready(self.client, targets, Deadline(within))
             self.client.forget()
 
-    def _write(self, item: Item, deadline: Deadline) -> None:
+    def _delete(self, change: Change, made: list[Change]) -> None:
+        item = change.operation
+        same = {"preconditions": {"uid": item.live["metadata"]["uid"]}}
+        self.client.delete(item.served, item.namespace, item.name, more=same)
+        made.append(change)
+
+    def _write(self, change: Change, made: list[Change], deadline: Deadline) -> None:
+        item = change.operation
         if item.terminating:
-            readiness.wait_until_gone(self.client, [(_served(item), item.namespace, item.name)], deadline)
-        if item.predicted or item.resource is None:
+            readiness.wait_until_gone(self.client, [(item.served, item.namespace, item.name)], deadline)
+        if item.resource is None:
             item.resource = self.client.resource(item.wanted["apiVersion"], item.wanted["kind"])
             if item.resource is None:
-                raise self._no_such_kind(item)
-        if (item.wanted["apiVersion"], item.wanted["kind"]) not in self.given_kinds:
-            self._apply(item, dry_run=False)
-            return
-        # A schema that this run has changed is in force a moment later.
-        retry(
-            lambda: self._apply(item, dry_run=False),
-            deadline=Deadline(ESTABLISHED_WITHIN),
-            when=lambda error: isinstance(error, Undeclared),
-        )
-
-    def _apply(self, item: Item, *, dry_run: bool) -> Object:
-        options = self.options
-        return self.client.apply(_served(item), item.wanted, options.manager, force=options.force, dry_run=dry_run)
+                raise self.judge.no_such_kind(item)
+        if item.taken:
+            self.judge.take(item)
+        if (item.wanted["apiVersion"], item.wanted["kind"]) in self.given:
+            # A kind, or a schema, that this run has changed is in force a moment later.
+            retry(
+                lambda: self.judge.apply(item, dry_run=False),
+                deadline=Deadline(ESTABLISHED_WITHIN),
+                when=lambda error: isinstance(error, (Undeclared, UnknownKind)),
+            )
+        else:
+            self.judge.apply(item, dry_run=False)
+        made.append(change)
 
     def targets(self) -> list[tuple[Resource, str, str]]:
         """What to wait for."""
@@ -287,100 +207,77 @@ class Manifests:
     # -- plan: absent ------------------------------------------------------------------------------------------------
 
     def plan_removal(self) -> Plan:
-        """What removing would change: only what is named, in the opposite order."""
+        """What removing would change: what is named and, with ``prune``, what the inventory has; in the opposite order."""
         for item in self.items:
             item.resource = self.client.resource(item.wanted["apiVersion"], item.wanted["kind"])
-            _settle_namespace(item, self.options.namespace)
-        _unique(self.items)
-        self._read()
+            settle_namespace(item, self.options.namespace)
+        unique(self.items)
+        if self.inventory:
+            self.inventory.read()
+        reading.read(self.client, self.items, _not_there)
+        unwanted = self._unwanted()
         self.items.reverse()
-        found = [item for item in self.items if item.live is not None and not item.terminating]
-        parallel(lambda item: self.client.delete(_served(item), item.namespace, item.name, dry_run=True), found)
-        return Plan.of(
-            Change(
-                identity(item.wanted),
-                "delete",
-                before=shown.whole(item.live or {}),
-                note="and everything in it" if item.wanted["kind"] == "Namespace" else "",
-                operation=item,
-            )
-            for item in found
+        named = [item for item in self.items if item.live is not None and not item.terminating]
+        changes = [*_deletions(self._try_delete(named)), *_deletions(self._try_delete(unwanted), UNWANTED)]
+        left = self._others({Entry.of(item) for item in self.items})
+        self.items = [*self.items, *unwanted]
+        change = (
+            self.inventory.change(left & set(self.kept) if self.options.prune else left) if self.inventory else None
         )
+        return Plan.of([*changes, *([change] if change else [])])
+
+    def remove(self, plan: Plan) -> None:
+        """Delete what the plan says; the record is the last, so that nothing is forgotten if this run is cut off."""
+        made: list[Change] = []
+        record = next((change for change in plan if isinstance(change.operation, Inventory)), None)
+        try:
+            self._apply_items([change for change in plan if change is not record], made, Deadline(0), wait=False)
+            if record is not None and self.inventory:
+                self.inventory.write(self.rest)
+                made.append(record)
+        except HomelabError as error:
+            error.made = [change.as_result() for change in plan if any(change is one for one in made)]
+            raise
+
+    def _try_delete(self, items: list[Item]) -> list[Item]:
+        """What a right, or a webhook, does not allow is said before anything is written."""
+        together(lambda item: self.client.delete(item.served, item.namespace, item.name, dry_run=True), items)
+        return items
 
 
-def predicted_plan(objects: list[Object], namespace: str) -> Plan:
+def predicted_plan(objects: list[Object], options: Options) -> Plan:
     """All of it as creations, for a cluster that an earlier task of the same check run would make."""
-    items = sorted((Item(wanted) for wanted in objects), key=lambda item: kinds.phase_of(item.wanted))
-    scopes = {key: item.wanted["spec"].get("scope") for item in items for key in _defines(item.wanted)}
+    items = in_order(objects, options.wave)
+    given = {key: item.wanted for item in items for key in defines(item.wanted)}
     for item in items:
         api_version, kind = item.wanted["apiVersion"], item.wanted["kind"]
-        scope = scopes.get((api_version, kind), "Cluster" if kind in kinds.CLUSTER_WIDE else "Namespaced")
-        item.resource = Resource(api_version, kind, "", scope != "Cluster")
-        _settle_namespace(item, namespace)
-    _unique(items)
-    return Plan.of(
-        Change(identity(item.wanted), "create", after=shown.whole(item.wanted), operation=item) for item in items
-    )
-
-
-def _settle_namespace(item: Item, default: str) -> None:
-    """Objects of namespaced kinds get the default namespace, cluster-wide ones lose theirs."""
-    meta = item.wanted["metadata"]
-    if item.resource is None:
-        return
-    if item.resource.namespaced:
-        meta.setdefault("namespace", default)
-    else:
-        meta.pop("namespace", None)
-
-
-def _unique(items: t.Sequence[Item]) -> None:
-    """Once more, as the namespaces are known only now."""
-    seen: set[tuple[str, str]] = set()
-    for item in items:
-        key = (kinds.group_of(item.wanted["apiVersion"]), identity(item.wanted))
-        if key in seen:
-            raise InvalidInput(
-                f"{identity(item.wanted)} is given twice: once without a namespace, which means this one"
-            )
-        seen.add(key)
-
-
-def _phases(items: t.Sequence[Item]) -> list[list[Item]]:
-    """Neighbours of the same phase together, in the order given."""
-    found: list[list[Item]] = []
-    for item in items:
-        if found and kinds.phase_of(found[-1][0].wanted) == kinds.phase_of(item.wanted):
-            found[-1].append(item)
+        definition = given.get((api_version, kind))
+        if definition is not None:
+            item.resource = brought(definition, api_version, kind)
         else:
-            found.append([item])
+            item.resource = Resource(api_version, kind, "", kind not in kinds.CLUSTER_WIDE)
+        settle_namespace(item, options.namespace)
+    unique(items)
+    changes = [Change(item.label, "create", after=shown.whole(item.wanted), operation=item) for item in items]
+    return Plan.of([*inventory.created(options.inventory, items), *changes])
+
+
+def _deletions(items: t.Iterable[Item], why: str = "") -> t.Iterator[Change]:
+    for item in items:
+        notes = [why, "and everything in it" if item.wanted["kind"] == "Namespace" else ""]
+        before = shown.whole(item.live or {})
+        yield Change(item.label, "delete", before=before, note=", ".join(filter(None, notes)), operation=item)
+
+
+def _before(items: list[Item]) -> list[list[Item]]:
+    """For each step what came before it."""
+    found: list[list[Item]] = []
+    done: list[Item] = []
+    for step in steps(items):
+        found.append(list(done))
+        done += step
     return found
 
 
-def _served(item: Item) -> Resource:
-    if item.resource is None:
-        raise NotFound(f"find the kind {item.wanted['kind']} of {identity(item.wanted)}")
-    return item.resource
-
-
-def _defines(wanted: Object) -> list[tuple[str, str]]:
-    """The (apiVersion, kind) pairs that a CustomResourceDefinition brings; nothing for other objects."""
-    if wanted["kind"] != "CustomResourceDefinition":
-        return []
-    spec = wanted.get("spec") or {}
-    try:
-        return [(f"{spec['group']}/{version['name']}", spec["names"]["kind"]) for version in spec["versions"]]
-    except (KeyError, TypeError):
-        # Not a definition that the server takes: it will say so.
-        return []
-
-
-def _record(live: Object, manager: str) -> t.Any:
-    return fields.owned_fields(live, manager, str(live.get("apiVersion")))
-
-
-def _overlay(live: t.Any, wanted: t.Any) -> t.Any:
-    """The wanted fields laid over what is there: an estimate, where the server cannot be the judge."""
-    if isinstance(live, dict) and isinstance(wanted, dict):
-        return {**live, **{key: _overlay(live.get(key), value) for key, value in wanted.items()}}
-    return wanted
+def _not_there(_item: Item, _error: UnknownKind) -> None:
+    """A kind that is not served has no objects."""

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import typing as t
 
 from ..plan import HIDDEN
@@ -44,7 +46,26 @@ def _quiet(given: Object) -> dict[str, t.Any]:
         meta["annotations"] = {key: value for key, value in annotations.items() if key != LAST_APPLIED}
         if not meta["annotations"]:
             del meta["annotations"]
-    return {**{key: value for key, value in given.items() if key != "status"}, "metadata": meta}
+    quiet = {**{key: value for key, value in given.items() if key != "status"}, "metadata": meta}
+    return _summarised(quiet) if given.get("kind") == "CustomResourceDefinition" else quiet
+
+
+def _summarised(definition: dict[str, t.Any]) -> dict[str, t.Any]:
+    """A definition with a word for each schema: thousands of lines that nobody reads in a diff."""
+    spec = definition.get("spec")
+    if not isinstance(spec, dict) or not isinstance(spec.get("versions"), list):
+        return definition
+    versions = [
+        {**one, "schema": _fingerprint(one["schema"])} if isinstance(one, dict) and one.get("schema") else one
+        for one in spec["versions"]
+    ]
+    return {**definition, "spec": {**spec, "versions": versions}}
+
+
+def _fingerprint(schema: t.Any) -> str:
+    text = json.dumps(schema, sort_keys=True)
+    number = text.count('"type": ')
+    return f"{number} fields, sha256 {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _hidden(given: dict[str, t.Any]) -> dict[str, t.Any]:

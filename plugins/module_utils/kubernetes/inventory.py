@@ -1,0 +1,153 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A record in the cluster of what was applied, so that what is defined no more can be found and deleted."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..errors import InvalidInput, NotFound, Refused
+from ..plan import Change
+from . import fields, kinds
+from .client import Client
+from .discovery import KNOWN
+from .documents import LABEL
+from .items import Item
+
+Object = dict[str, t.Any]
+
+#: Where the record is kept if the user names no namespace.
+HOME = "kube-system"
+PREFIX = "homelab-inventory-"
+LABELS = {"app.kubernetes.io/managed-by": "groundwork.homelab"}
+#: Kinds whose deletion takes other things, or data, with it.
+PROTECTED = frozenset({"Namespace", "CustomResourceDefinition", "PersistentVolumeClaim", "PersistentVolume"})
+#: Annotations by which an object asks to be kept: ours, and those of the tools that may have it next.
+KEEPERS = {
+    "groundwork.homelab/prune": ("false", "disabled"),
+    "helm.sh/resource-policy": ("keep",),
+    "argocd.argoproj.io/sync-options": ("Prune=false", "Delete=false"),
+    "kustomize.toolkit.fluxcd.io/prune": ("disabled",),
+}
+CONFIG_MAP = KNOWN["v1", "ConfigMap"]
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Entry:
+    """One object of the record."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, item: Item) -> Entry:
+        return cls(item.wanted["apiVersion"], item.wanted["kind"], item.namespace, item.name)
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        return (kinds.group_of(self.api_version), self.kind, self.namespace, self.name)
+
+    @property
+    def label(self) -> str:
+        return "/".join(part for part in (self.kind, self.namespace, self.name) if part)
+
+    def item(self) -> Item:
+        meta = {"name": self.name, **({"namespace": self.namespace} if self.namespace else {})}
+        wanted = {"apiVersion": self.api_version, "kind": self.kind, "metadata": meta}
+        return Item(wanted, place=(0, kinds.phase_of(wanted)))
+
+
+def place(text: str) -> tuple[str, str]:
+    """Namespace and name of an inventory: ``media`` or ``namespace/media``. Raises :class:`InvalidInput`."""
+    namespace, _, name = text.rpartition("/")
+    for part in (name, namespace or HOME):
+        if not LABEL.match(part) or len(part) > 63:
+            raise InvalidInput(
+                f"inventory is {text!r}", hint="It is a name, or namespace/name: lower case letters, digits and '-'."
+            )
+    return namespace or HOME, name
+
+
+def label(text: str) -> str:
+    return "/".join(("Inventory", *place(text)))
+
+
+def created(text: str, items: t.Collection[Item]) -> list[Change]:
+    """The inventory of a cluster that is to be made, if one is wanted."""
+    objects = [entry.label for entry in sorted(Entry.of(item) for item in items)]
+    return [Change(label(text), "create", after={"objects": objects})] if text and objects else []
+
+
+class Inventory:
+    """One record; :meth:`read` comes first."""
+
+    def __init__(self, client: Client, text: str, manager: str) -> None:
+        self.client, self.manager = client, manager
+        self.namespace, self.name = place(text)
+        self.label = label(text)
+        self.entries: frozenset[Entry] = frozenset()
+        self.version = ""
+
+    def read(self) -> None:
+        live = self.client.get(CONFIG_MAP, self.namespace, PREFIX + self.name)
+        if live is None:
+            return
+        self.version = live["metadata"]["resourceVersion"]
+        text = (live.get("data") or {}).get("objects", "")
+        lines = [line.split(" ") for line in text.splitlines()]
+        if any(len(words) != 4 for words in lines):
+            name = f"ConfigMap {self.namespace}/{PREFIX}{self.name}"
+            raise Refused(f"read {self.label}", of=self.client.of, answer=f"{name} is not a record of ours")
+        self.entries = frozenset(Entry(a, kind, space.strip("-"), name) for a, kind, space, name in lines)
+
+    def change(self, after: t.Collection[Entry]) -> Change | None:
+        """What makes the record just these."""
+        going, coming = self.entries - set(after), set(after) - self.entries
+        if not going and not coming and (self.version or not after):
+            return None
+        before, after_it = (
+            {"objects": [one.label for one in sorted(some)]} if some else {} for some in (going, coming)
+        )
+        action: t.Literal["create", "update", "delete"] = "update" if self.version else "create"
+        if not after:
+            action = "delete"
+        return Change(self.label, action, before, after_it, operation=self)
+
+    def write(self, entries: t.Collection[Entry]) -> None:
+        """Raises a Conflict when somebody else wrote it since it was read."""
+        if not entries:
+            self.client.delete(CONFIG_MAP, self.namespace, PREFIX + self.name)
+            return
+        lines = [f"{one.api_version} {one.kind} {one.namespace or '-'} {one.name}\n" for one in sorted(entries)]
+        meta: Object = {"name": PREFIX + self.name, "namespace": self.namespace, "labels": LABELS}
+        if self.version:
+            meta["resourceVersion"] = self.version
+        wanted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"objects": "".join(lines)}}
+        try:
+            made = self.client.apply(CONFIG_MAP, wanted, self.manager, force=True, dry_run=False)
+        except NotFound as error:
+            error.hint = "Choose a namespace for the inventory that exists, apart from what is applied."
+            raise
+        self.version = made["metadata"]["resourceVersion"]
+        self.entries = frozenset(entries)
+
+
+def kept_because(live: Object, prune_also: t.Collection[str]) -> str:
+    """Why an object that is defined no more is not deleted; nothing if it is."""
+    if live["kind"] in PROTECTED and live["kind"] not in prune_also:
+        return f"objects of the kind {live['kind']} are only deleted when prune_also names it"
+    annotations = live["metadata"].get("annotations") or {}
+    for name, texts in KEEPERS.items():
+        said = str(annotations.get(name, ""))
+        if any(text in said.replace(" ", "").split(",") for text in texts):
+            return f"its annotation {name} says so"
+    return ""
+
+
+def is_ours(live: Object, manager: str) -> bool:
+    """Whether we applied the object that is there: not one of the same name that somebody else made."""
+    return bool(fields.records(live, manager))

@@ -1,0 +1,207 @@
+# Copyright (c) 2026, the groundwork.homelab authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What applying one object would change: the server's dry run is the judge, wherever it can be."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..errors import AccessDenied, Conflict, NotFound, Refused
+from ..plan import Change
+from . import definitions, fields, kinds, shown, takeover
+from .answers import FieldConflict, NotInstalled, UnknownKind
+from .client import Client
+from .items import Item, Options, defines, overlay
+
+Object = dict[str, t.Any]
+
+OWNERSHIP = "only the record of who manages these fields"
+REPLACED = "after the one that is being deleted is gone"
+NEW_VERSION = "in an apiVersion that is not served yet"
+TAKEN = "taken over from {}"
+#: How often a take-over looks again when somebody changed the object meanwhile.
+TURNS = 5
+
+
+@dataclasses.dataclass
+class Judge:
+    """``items`` is the whole set. ``warn`` hears what was taken for granted. ``redefined``: the kinds whose definitions this
+    very plan changes; :meth:`judge` of definitions adds to it."""
+
+    client: Client
+    options: Options
+    items: t.Sequence[Item]
+    warn: t.Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        self.redefined: set[tuple[str, str]] = set()
+        self.spaces = {item.name: item for item in self.items if item.wanted["kind"] == "Namespace"}
+
+    def judge(self, item: Item) -> Change | None:
+        """The change, or nothing. Raises what the server says against it."""
+        change = self._judge(item)
+        if change is not None:
+            self.redefined.update(defines(item.wanted))
+        return change
+
+    def _judge(self, item: Item) -> Change | None:
+        if item.live is None or item.terminating:
+            self._try_create(item)
+            note = REPLACED if item.terminating else ""
+            return Change(item.label, "create", after=shown.whole(item.wanted), note=note, operation=item)
+        if item.predicted:
+            before, after = shown.differing(item.live, overlay(item.live, item.wanted))
+            return Change(item.label, "update", before, after, NEW_VERSION, operation=item)
+        if defines(item.wanted) and self._is_newer(item):
+            return None
+        item.taken = bool(takeover.records(item.live, self.options.take_over))
+        if not item.taken and self._is_settled(item.wanted, item.live):
+            return None
+        return self._update(item, item.live)
+
+    def _is_settled(self, wanted: Object, live: Object) -> bool:
+        if fields.settled(wanted, live, self.options.manager):
+            return True
+        return not self.options.adopt and fields.holds(wanted, live)
+
+    def _is_newer(self, item: Item) -> bool:
+        """Whether a definition that is there is to be left alone. Raises Refused if that is not what is asked for."""
+        why = definitions.downgrade(item.live or {}, item.wanted)
+        if not why:
+            return False
+        if not self.options.keep_newer:
+            hint = (
+                "Apply manifests of a release that is not older, or leave the newer definitions with downgrade: keep."
+            )
+            raise Refused(f"downgrade {item.label}", of=self.client.of, answer=why, hint=hint)
+        self.warn(f"{item.label} is left as it is: {why}.")
+        return True
+
+    def _update(self, item: Item, live: Object) -> Change | None:
+        try:
+            result = self._tried(item, live)
+        except (Refused, NotInstalled) as error:
+            redefined = (item.wanted["apiVersion"], item.wanted["kind"]) in self.redefined
+            if not redefined and not isinstance(error, NotInstalled):
+                raise
+            # Judged by a schema, or a webhook, that this very run replaces: say what is plain.
+            result = overlay(live, item.wanted)
+        before, after = shown.differing(live, result)
+        notes = [self._taken_from(live)] if item.taken else []
+        if defines(item.wanted):
+            notes.append(definitions.losses(live, item.wanted))
+        if not before and not after:
+            if not item.taken and _record(live, self.options.manager) == _record(result, self.options.manager):
+                return None
+            notes.append(OWNERSHIP)
+        return Change(item.label, "update", before, after, "; ".join(filter(None, notes)), operation=item)
+
+    def _taken_from(self, live: Object) -> str:
+        found = takeover.records(live, self.options.take_over)
+        return TAKEN.format(", ".join(sorted({str(entry["manager"]) for entry in found})))
+
+    def _tried(self, item: Item, live: Object) -> Object:
+        """The object as applying would make it."""
+        if not item.taken:
+            return self.apply(item, dry_run=True)
+        try:
+            result = self.apply(item, dry_run=True)
+        except FieldConflict as error:
+            if not set(error.details["managers"]) <= self.options.take_over:
+                raise
+            result = self.client.apply(item.served, item.wanted, self.options.manager, force=True, dry_run=True)
+        going = takeover.leftovers(live, result, self.options.manager, self.options.take_over)
+        if not going:
+            return result
+        rest = takeover.without(result, going)
+        try:
+            # The server's defaults come back where a field of theirs goes.
+            return self.client.replace(item.served, rest, dry_run=True)
+        except AccessDenied:
+            return rest
+
+    def apply(self, item: Item, *, dry_run: bool) -> Object:
+        options = self.options
+        return self.client.apply(item.served, item.wanted, options.manager, force=options.force, dry_run=dry_run)
+
+    def take(self, item: Item) -> None:
+        """Make the other managers' records ours."""
+        resource, live = item.served, item.live
+        for turn in range(TURNS):
+            if turn:
+                live = self.client.get(resource, item.namespace, item.name)
+            if live is None or not takeover.records(live, self.options.take_over):
+                return
+            steps = takeover.operations(live, self.options.manager, self.options.take_over)
+            try:
+                self.client.patch(resource, item.namespace, item.name, steps)
+            except Conflict:
+                if turn == TURNS - 1:
+                    raise
+            else:
+                return
+
+    # -- what is not there yet ---------------------------------------------------------------------------------------
+
+    def _try_create(self, item: Item) -> None:
+        """Let the server check what does not exist yet, unless what it needs does not exist yet either."""
+        if item.resource is None or item.predicted or item.terminating:
+            return
+        space = self.spaces.get(item.namespace)
+        if space is not None and (space.live is None or space.terminating):
+            return
+        try:
+            self.apply(item, dry_run=True)
+        except NotInstalled:
+            return
+        except UnknownKind as error:
+            self.unserved(item, error)
+        except NotFound as error:
+            if f'namespaces "{item.namespace}" not found' not in error.answer:
+                raise
+            self._missing_namespace(item, error)
+
+    def _missing_namespace(self, item: Item, error: NotFound) -> None:
+        if not self.options.predict:
+            error.hint = f"Define the Namespace {item.namespace} in the same task, or apply it first."
+            raise NotFound(error.asked, of=error.of, answer=error.answer, hint=error.hint, **error.details)
+        self.warn(f"The namespace {item.namespace} does not exist yet; taken as made by an earlier task.")
+
+    def unserved(self, item: Item, _error: UnknownKind | None = None) -> None:
+        """The server does not serve the kind: an error, unless this run or, in check mode, an earlier task brings it."""
+        api_version, kind = item.wanted["apiVersion"], item.wanted["kind"]
+        if any((api_version, kind) in defines(one.wanted) for one in self.items):
+            item.predicted = True
+            self._older_form(item)
+            return
+        if not self.options.predict or kinds.is_built_in(api_version):
+            raise self.no_such_kind(item)
+        item.predicted = True
+        self.warn(f"{self.client.of} has no kind {kind} of {api_version} yet; taken as made by an earlier task.")
+
+    def _older_form(self, item: Item) -> None:
+        """The object may be there in a version of its kind that is served already."""
+        if item.resource is None:
+            return
+        group, kind = kinds.group_of(item.wanted["apiVersion"]), item.wanted["kind"]
+        for api_version in self.client.discovery.versions(group, kind)[:1]:
+            other = dataclasses.replace(item.resource, api_version=api_version)
+            live = self.client.get(other, item.namespace, item.name)
+            item.live = {**live, "apiVersion": item.wanted["apiVersion"]} if live else None
+
+    def no_such_kind(self, item: Item) -> NotFound:
+        api_version, kind = item.wanted["apiVersion"], item.wanted["kind"]
+        others = self.client.kinds(api_version)
+        answer = f"{api_version} has {', '.join(others)}" if others else f"the server does not serve {api_version}"
+        return NotFound(
+            f"find the kind {kind} of {item.label}",
+            of=self.client.of,
+            answer=answer,
+            hint="Correct apiVersion and kind, or apply the CustomResourceDefinition that brings it first.",
+        )
+
+
+def _record(live: Object, manager: str) -> t.Any:
+    return fields.owned_fields(live, manager, str(live.get("apiVersion")))
