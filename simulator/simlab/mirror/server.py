@@ -7,26 +7,31 @@ import asyncio
 import pathlib
 import socket
 import ssl
+import tempfile
 import typing as t
 
 from aiohttp import web
 
 from ..faults import Fault, Faults
 from ..ledger import Ledger
-from . import factory
+from . import charts, factory
+from .git import GitSite
 
 Handler = t.Callable[[web.Request], t.Awaitable[web.StreamResponse]]
 
 
 class MirrorServer:
-    """``factories`` are names that an Image Factory answers under, ``files`` names with the directory they serve."""
+    """``factories`` are names that an Image Factory answers under, ``files`` names with the directory they serve: files,
+    Git repositories, Helm charts."""
 
     def __init__(
         self, factories: t.Iterable[str], files: t.Mapping[str, pathlib.Path], ledger: Ledger, faults: Faults
     ) -> None:
         self.factory = factory.ImageFactory()
         self._sites: dict[str, Handler] = dict.fromkeys(factories, self.factory.handle)
-        self._sites.update({name: _Files(folder).handle for name, folder in files.items()})
+        self._scratch = tempfile.TemporaryDirectory(prefix="simlab-mirror-")
+        place = pathlib.Path(self._scratch.name)
+        self._sites.update({name: _Files(folder, place).handle for name, folder in files.items()})
         self._ledger = ledger
         self._faults = faults
         self._runner: web.ServerRunner | None = None
@@ -44,6 +49,7 @@ class MirrorServer:
     async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+        self._scratch.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         name = request.host.partition(":")[0]
@@ -104,13 +110,20 @@ class MirrorServer:
 
 
 class _Files:
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, scratch: pathlib.Path) -> None:
         self._folder = folder.resolve()
+        self._git = GitSite(folder, scratch)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         wanted = (self._folder / request.path.lstrip("/")).resolve()
+        repository = self._git.asked(request)
+        if repository is not None:
+            return await self._git.answer(request, *repository)
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, text="405 Method Not Allowed\n")
-        if not wanted.is_relative_to(self._folder) or not wanted.is_file():
+        if wanted.is_relative_to(self._folder) and wanted.is_file():
+            return web.FileResponse(wanted)
+        chart = charts.answer(wanted) if wanted.is_relative_to(self._folder) else None
+        if chart is None:
             return web.Response(status=404, text="404 Not Found\n")
-        return web.FileResponse(wanted)
+        return web.Response(body=chart[0], content_type=chart[1])
