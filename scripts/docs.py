@@ -26,9 +26,17 @@ Json = dict[str, t.Any]
 
 #: Modules whose server is not Proxmox VE: what they ask, and what they may do there.
 OTHERS: dict[str, tuple[str, str]] = {
+    "kubernetes_info": (
+        "Kubernetes: one GET or LIST for each query; discovery for kinds that not every server has",
+        "`get` and `list` on what is read",
+    ),
     "manifests": (
         "Kubernetes: discovery, dry runs, server-side apply, reads",
         "those of the kubeconfig on what is applied",
+    ),
+    "node": (
+        "Kubernetes: GET or LIST of nodes, dry runs and merge patches; for a drain the pods of each node, budgets, the Eviction API",
+        "`get`, `list`, `patch`, `delete` on nodes; `list` on pods and poddisruptionbudgets, `create` on pods/eviction",
     ),
     "preflight": ("nothing", "none"),
     "sealed_secret": ("nothing: files only", "to read the certificate and the keys, to write its files"),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the groundwork.homelab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Objects as they are, by kind, name and selectors: one request for a query, and one discovery for an API version."""
+"""Objects as they are, by kind, name and selectors: one request for a query, and one discovery for kinds that not every server has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import typing as t
 
 from ..errors import HomelabError, InvalidInput, NotFound
 from ..plan import HIDDEN
-from .client import Client, Object, Resource
+from .client import Client, Object
+from .discovery import Resource
 from .shown import LAST_APPLIED
 from .together import together
 
@@ -111,8 +112,6 @@ def ask(client: Client, queries: t.Sequence[Query], options: Options) -> list[Fo
 
 def _resources(client: Client, queries: t.Sequence[Query], options: Options) -> list[Resource | None]:
     """How the server serves the kinds, before any of their objects is asked for."""
-    versions = list(dict.fromkeys(query.api_version for query in queries))
-    together(lambda version: client.resource(version, ""), versions)
     found = [client.resource(query.api_version, query.kind) for query in queries]
     for query, resource in zip(queries, found, strict=True):
         if resource is None and not options.lenient:
