@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """``groundwork.homelab.secrets``; the spec is ``module_utils/secrets/files.py``."""
+    """``groundwork.homelab.secrets``; the spec is ``module_utils/sops/age_keys.py``."""
 
     DOCUMENTATION = r"""
 options:

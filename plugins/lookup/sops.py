@@ -56,7 +56,8 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError, InvalidInput
-from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import files, sops, sops_values
+from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import files
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age_keys, sops, sops_values
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task
 
 
@@ -73,7 +74,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
     def _value(self, term: str) -> t.Any:
         path = files.absolute(self._loader.path_dwim(term))
         key_file = self._loader.path_dwim(self.get_option("age_key_file"))
-        identities = files.age_identities(Task({files.AGE_KEY_FILE: key_file}))
+        identities = age_keys.age_identities(Task({age_keys.AGE_KEY_FILE: key_file}))
         file = sops.read(path, sops.format_of(path, self.get_option("format")), identities)
         value: t.Any = sops_values.visible(file.tree)
         for name in self.get_option("key"):

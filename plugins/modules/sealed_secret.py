@@ -256,12 +256,13 @@ error:
 
 import typing as t
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import files, seal_task
+from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import seal_task
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age_keys
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Spec, Task, run_as_module
 
 SPEC = Spec(
     argument_spec={
-        **files.argument_spec(),
+        **age_keys.argument_spec(),
         "state": {"type": "str", "choices": ["present", "resealed", "valid"], "default": "present"},
         "certificate_file": {"type": "path"},
         "certificate": {"type": "str"},

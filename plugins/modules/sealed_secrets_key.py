@@ -165,12 +165,13 @@ error:
       returned: when there is something
 """
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import files, key_task
+from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import key_task
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age_keys
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Spec, run_as_module
 
 SPEC = Spec(
     argument_spec={
-        **files.argument_spec(),
+        **age_keys.argument_spec(),
         "path": {"type": "path", "required": True},
         "src": {"type": "list", "elements": "path", "default": []},
         "recipients": {"type": "list", "elements": "str", "default": []},

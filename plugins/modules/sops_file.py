@@ -196,12 +196,13 @@ error:
       returned: when there is something
 """
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import files, sops_task
+from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import sops_task
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age_keys
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Spec, run_as_module
 
 SPEC = Spec(
     argument_spec={
-        **files.argument_spec(),
+        **age_keys.argument_spec(),
         "path": {"type": "path", "required": True},
         "state": {"type": "str", "choices": ["present", "decrypted"], "default": "present"},
         "content": {"type": "dict", "no_log": True},

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the groundwork.homelab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files that the secrets room reads and writes: age identities, sealing keys, and files that may be public."""
+"""The files that the secrets room reads and writes: sealing keys, and files that may be public."""
 
 from __future__ import annotations
 
@@ -14,37 +14,12 @@ import pathlib
 from .. import private_files
 from ..errors import Conflict, HomelabError, InvalidInput
 from ..task import Task
-from . import age
-
-#: The options that the modules of the group ``secrets`` share, in the words of ``AnsibleModule``.
-AGE_KEY_FILE = "age_key_file"
 
 _SEALING_KEY = 32
 
 
-def argument_spec() -> dict[str, dict[str, object]]:
-    from ansible.module_utils.common.parameters import env_fallback
-
-    return {AGE_KEY_FILE: {"type": "path", "fallback": (env_fallback, ["SOPS_AGE_KEY_FILE"])}}
-
-
 def absolute(path: str) -> pathlib.Path:
     return pathlib.Path(path).expanduser().absolute()
-
-
-def age_identities(task: Task) -> list[age.Identity]:
-    """Those of ``age_key_file``; none without it. Raises InvalidInput, also when others can read the file."""
-    given = task.params[AGE_KEY_FILE]
-    if not given:
-        return []
-    path = absolute(given)
-    text = private_files.read(path, "age key file")
-    private_files.refuse_open(path)
-    found = age.identities(text)
-    if not found:
-        raise InvalidInput(f"The age key file {path} holds no identity", hint="age-keygen makes one.")
-    task.secret(*(identity.text for identity in found))
-    return found
 
 
 def sealing_key(path: pathlib.Path, task: Task) -> bytes | None:

@@ -15,7 +15,8 @@ import typing as t
 
 from .. import private_files
 from ..errors import Absent, InvalidInput
-from . import age, sealing, yaml_text
+from ..sops import age
+from . import sealing, yaml_text
 
 try:
     from cryptography import x509

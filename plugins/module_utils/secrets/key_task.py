@@ -13,8 +13,9 @@ import typing as t
 from .. import private_files
 from ..errors import InvalidInput
 from ..plan import COMPUTED, HIDDEN, Change, Plan, carry_out
+from ..sops import age, age_keys
 from ..task import Result, Task
-from . import age, files, key_pairs, sealing, yaml_text
+from . import files, key_pairs, sealing, yaml_text
 from .key_pairs import KeyPair
 
 _NAME = "sealed-secrets-key-"
@@ -34,7 +35,7 @@ def run(task: Task) -> Result:
     """Bring together what is there, what is given, and a new key where one is due; write what differs."""
     params, now = task.params, datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
     _check(params)
-    identities = files.age_identities(task)
+    identities = age_keys.age_identities(task)
     store = _store(files.absolute(params["path"]), identities)
     given = [pair for path in params["src"] for pair in key_pairs.load(files.absolute(path), identities)]
     certificates = files.absolute(params["certificate_file"]) if params["certificate_file"] else None

@@ -12,6 +12,7 @@ import typing as t
 
 from ..errors import InvalidInput
 from ..plan import HIDDEN, Change, Plan, carry_out
+from ..sops import age_keys
 from ..task import Result, Task
 from . import files, key_pairs, sealed_secrets, sealing, yaml_text
 from .sealed_secrets import Document, Means, Wanted
@@ -154,7 +155,7 @@ def _pairs(task: Task) -> list[key_pairs.KeyPair]:
         raise InvalidInput(
             "private_keys is needed to open what is sealed", hint="Give the files with the controller's keys."
         )
-    identities = files.age_identities(task)
+    identities = age_keys.age_identities(task)
     found = [pair for path in task.params["private_keys"] for pair in key_pairs.load(files.absolute(path), identities)]
     return list({pair.fingerprint: pair for pair in found}.values())
 

@@ -14,9 +14,10 @@ import typing as t
 from .. import private_files
 from ..errors import InvalidInput
 from ..plan import HIDDEN, Change, Plan, carry_out
+from ..sops import age, age_keys, sops, sops_rules, sops_stores, sops_values
+from ..sops.sops_values import Rules, Tree
 from ..task import Result, Task
-from . import age, files, sops, sops_rules, sops_stores, sops_values
-from .sops_values import Rules, Tree
+from . import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Wanted:
 
 def run(task: Task) -> Result:
     """Read the file, plan, write; or decrypt it into a file of the mode 0600."""
-    path, identities = files.absolute(task.params["path"]), files.age_identities(task)
+    path, identities = files.absolute(task.params["path"]), age_keys.age_identities(task)
     form = sops.format_of(path, task.params["format"])
     content = _content(task, form)
     file = sops.read(path, form, identities) if path.exists() else None

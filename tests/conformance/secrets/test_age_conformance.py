@@ -20,7 +20,7 @@ from judgement import Judgement
 from oracle import Oracle, version
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError, InvalidInput
-from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import age
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age
 
 ORACLE = pathlib.Path(__file__).parent / "oracle"
 #: What is not supported, by the line of a vector's header that asks for it.

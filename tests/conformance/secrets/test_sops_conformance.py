@@ -20,7 +20,7 @@ from judgement import Judgement
 from oracle import Oracle, version
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError
-from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import (
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import (
     age,
     sops,
     sops_rules,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
-from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import age, bech32
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age, bech32
 
 KEY = age.Identity(bytes(range(32)))
 FILE = age.encrypt(b"plain", [KEY.recipient])

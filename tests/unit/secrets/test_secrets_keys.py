@@ -13,7 +13,8 @@ import pytest
 import yaml
 from secrets_room import contents, run
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import age, key_pairs, yaml_text
+from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import key_pairs, yaml_text
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age
 from ansible_collections.groundwork.homelab.plugins.modules import sealed_secrets_key as module
 
 NOW = datetime.datetime.now(datetime.timezone.utc)

@@ -12,7 +12,7 @@ import yaml
 from secrets_room import contents, play, run
 
 from ansible_collections.groundwork.homelab.plugins.lookup import sops as lookup
-from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import age
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age
 from ansible_collections.groundwork.homelab.plugins.modules import sealed_secret, sealed_secrets_key, sops_file
 
 OWNER = age.Identity.generate()

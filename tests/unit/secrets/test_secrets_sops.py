@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from secrets_room import contents, run
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import age, sops, sops_task, sops_yaml
-from ansible_collections.groundwork.homelab.plugins.module_utils.secrets.sops_values import (
+from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import sops_task
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age, sops, sops_yaml
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops.sops_values import (
     Comment,
     Rules,
     Timestamp,
