@@ -14,7 +14,7 @@ import typing as t
 
 import yaml
 
-from . import goyaml
+from . import gourl, goyaml
 
 _TAG = "tag:yaml.org,2002:"
 #: Strings that YAML 1.1 took for booleans: accepted where a boolean is wanted.
@@ -30,6 +30,9 @@ _INTEGERS = {
     "size": (0, (1 << 64) - 1),
     "mode": (0, (1 << 32) - 1),
 }
+#: Numbers of YAML 1.2 that are words in 1.1.
+_FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+\Z")
+_OCTAL = re.compile(r"[-+]?0o[0-7_]+\Z")
 #: Written as structs without a name in Go.
 _ANONYMOUS = ("Pair", "Certificate", "Key")
 _GO_NAMES = {
@@ -38,8 +41,11 @@ _GO_NAMES = {
     "text": "string",
     "mode": "v1alpha1.FileMode",
     "size": "string",
+    "disk_size": "string",
+    "auto": "*nethelpers.AutoHostnameKind (TextUnmarshaler)",
     "url": "string",
 }
+_SIZE_UNIT = re.compile(r"b?|[kmgtpe]i?b?")
 _DURATION = re.compile(r"[-+]?((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+\Z|0\Z")
 
 
@@ -166,6 +172,13 @@ def _scalar(kind: str, node: yaml.ScalarNode, problems: list[tuple[int, str]]) -
         if tag == "!!bool" or (tag == "!!str" and text in _TRUE | _FALSE):
             return text in _TRUE
         return _mismatch(kind, node, problems)
+    if kind == "url":
+        try:
+            gourl.parse(text)
+        except gourl.GoUrlError as error:
+            problems.append((_line(node), str(error)))
+    if kind == "disk_size" and (problem := _disk_size_problem(text)):
+        problems.append((_line(node), problem))
     if kind == "auto" and text not in ("off", "stable", "talos-addr"):
         problems.append((_line(node), f"{text} does not belong to AutoHostnameKind values"))
     if kind == "port" and tag == "!!int":
@@ -181,13 +194,31 @@ def _scalar(kind: str, node: yaml.ScalarNode, problems: list[tuple[int, str]]) -
     return text
 
 
+def _disk_size_problem(text: str) -> str:
+    """``>= 100GB``: the comparison, a number, a unit."""
+    rest = re.sub(r"^(>=|<=|>|<|==)", "", text.strip())
+    problem = _size_problem(rest.strip())
+    return f"failed to parse disk size {rest}: {problem}" if problem else ""
+
+
+def _size_problem(text: str) -> str:
+    number, unit = t.cast("re.Match[str]", re.match(r"([\d.,]*)(.*)\Z", text, re.DOTALL)).groups()
+    digits, unit = number.replace(",", ""), unit.strip().lower()
+    if not re.fullmatch(r"\d+\.?\d*|\.\d+", digits):
+        return f'strconv.ParseFloat: parsing "{digits}": invalid syntax'
+    return "" if _SIZE_UNIT.fullmatch(unit) else f"unhandled size name: {unit}"
+
+
 def _integer(kind: str, node: yaml.ScalarNode, problems: list[tuple[int, str]]) -> t.Any:
     low, high = _INTEGERS[kind]
     value: t.Any = None
     if _tag(node) in ("!!int", "!!float"):
         value = _plain(node)
-    if kind in ("size", "mode") and _tag(node) in ("!!str", "!!float"):
-        return str(node.value)
+    if kind == "size" and _tag(node) != "!!bool":
+        problem = _size_problem(str(node.value))
+        if problem:
+            problems.append((_line(node), problem))
+        return value if _tag(node) == "!!int" else str(node.value)
     if not isinstance(value, (int, float)) or value != int(value) or not low <= value <= high:
         return _mismatch(kind, node, problems)
     return int(value)
@@ -266,6 +297,8 @@ def _tag(node: yaml.Node) -> str:
     short: str = node.tag.replace(_TAG, "!!")
     if short == "!!bool" and isinstance(node, yaml.ScalarNode) and node.value.lower() not in ("true", "false"):
         return "!!str"  # YAML 1.2: yes and no are strings
+    if short == "!!str" and isinstance(node, yaml.ScalarNode) and not node.style:
+        return "!!float" if _FLOAT.match(node.value) else "!!int" if _OCTAL.match(node.value) else short
     return short
 
 
@@ -299,6 +332,10 @@ def _plain(node: yaml.Node) -> t.Any:
         return [_plain(child) for child in node.value]
     if _tag(node) in ("!!str", "!!timestamp"):
         return str(node.value)
+    if isinstance(node, yaml.ScalarNode) and _FLOAT.match(node.value):
+        return float(node.value)
+    if isinstance(node, yaml.ScalarNode) and _OCTAL.match(node.value):
+        return int(node.value, 0)
     return yaml.SafeLoader("").construct_object(node, deep=True)
 
 

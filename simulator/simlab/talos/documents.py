@@ -12,6 +12,7 @@ from .machineconfig import MachineConfig
 
 _LEGACY_KEYS = {"machine", "cluster", "debug", "persist"}
 _VERSION = "v1alpha1"
+_DECODED = {"kind": "kind", "apiVersion": "version"}
 _EXCLUSIVE = (
     ("BondConfig", "BridgeConfig", "DummyLinkConfig", "LinkConfig", "VLANConfig", "VRFConfig", "WireguardConfig"),
     ("Layer2VIPConfig", "HCloudVIPConfig"),
@@ -90,6 +91,11 @@ def _marked(error: yaml.MarkedYAMLError) -> str:
 
 def _decode(root: yaml.MappingNode) -> dict[str, t.Any]:
     keys = {key.value for key, _ in root.value}
+    for key, node in root.value:
+        if key.value in ("kind", "apiVersion") and not isinstance(node, yaml.ScalarNode):
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            problem = f"  line {node.start_mark.line + 1}: cannot construct {tag} into string"
+            raise ConfigError(f"{_DECODED[key.value]} decode: yaml: construct errors:\n{problem}")
     kind, version = _value(root, "kind"), _value(root, "apiVersion")
     if keys & _LEGACY_KEYS:
         version = _VERSION

@@ -8,7 +8,6 @@ import dataclasses
 import ipaddress
 import json
 import typing as t
-import urllib.parse
 
 
 @dataclasses.dataclass
@@ -61,25 +60,6 @@ def address_or_cidr(text: str) -> str:
 def subnet_or_address(text: str) -> bool:
     bare = text.removeprefix("!")
     return is_cidr(bare) or is_address(bare)
-
-
-def endpoint(text: str) -> str:
-    """What is wrong with the URL of an endpoint; empty if nothing is."""
-    try:
-        parts = urllib.parse.urlsplit(text)
-        host = parts.netloc.rpartition("@")[2]
-        if host.count(":") > 2 and not ("[" in host and "]" in host):
-            return "IPv6 addresses MUST be enclosed by square brackets"
-        if not parts.hostname:
-            return "hostname must not be blank"
-    except ValueError as error:
-        return f"parse {quote(text)}: {error}"
-    port = host.rpartition("]")[2].rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
-    if port and not port.isdigit():
-        return f"parse {quote(text)}: invalid port {quote(':' + port)} after host"
-    if port and not 1 <= int(port) <= 65535:
-        return "port number must be between 1 and 65535"
-    return ""
 
 
 def listed(value: t.Any) -> list[t.Any]:

@@ -6,10 +6,10 @@ from __future__ import annotations
 import collections.abc as c
 import re
 import typing as t
-import urllib.parse
 
+from . import gourl
 from .machineconfig import MachineConfig
-from .problems import Problems, endpoint, listed, quote, subnet_or_address
+from .problems import Problems, listed, quote, subnet_or_address
 
 _DNS_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62}(\.[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62})*[._]?\Z")
 _COMPONENTS = (("apiServer", "apiserver"), ("controllerManager", "controller-manager"), ("scheduler", "scheduler"))
@@ -21,6 +21,7 @@ _WEBHOOK_AND_CONFIG = (
     "authorization-webhook-* flags cannot be used in conjunction with AuthorizationConfig, "
     "use either AuthorizationConfig or authorization-webhook-* flags"
 )
+_AUTHORIZERS = ("Node", "RBAC", "Webhook")
 _DISCOVERY = "https://discovery.talos.dev/"
 
 
@@ -28,10 +29,10 @@ def check(config: MachineConfig, found: Problems) -> None:
     if config.get("cluster") is None:
         found.add("cluster instructions are required")
         return
-    if not config.get("cluster.controlPlane.endpoint"):
+    if config.get("cluster.controlPlane.endpoint") is None:
         found.add("cluster controlplane endpoint is required")
         return
-    problem = endpoint(_as_go_prints(config.endpoint))
+    problem = gourl.endpoint_problem(gourl.printed(config.endpoint))
     found.when(problem, f"invalid controlplane endpoint: {problem}")
     domain = str(config.get("cluster.network.dnsDomain") or "")
     found.when(domain and not _is_dns_name(domain), f"{quote(domain)} is not a valid DNS name")
@@ -41,8 +42,9 @@ def check(config: MachineConfig, found: Problems) -> None:
     found.when(ca_key, "cluster CA key is not allowed on non-controlplane nodes (.cluster.ca)")
     _inline_manifests(config, found)
     _discovery(config, found)
-    _extra_arguments(config, found)
-    for key, name in _COMPONENTS:
+    refused = _api_server(config)
+    found.when(refused, refused)
+    for key, name in _COMPONENTS[1:] if refused else _COMPONENTS:
         problem = _resources(config.get(f"cluster.{key}.resources", {}))
         found.when(problem, f"{name} resource validation failed: {problem}")
 
@@ -64,13 +66,8 @@ def cni(config: MachineConfig, found: Problems) -> None:
     enabled = flannel.get("kubeNetworkPoliciesEnabled")
     found.when(enabled, f'"flannelKubeNetworkPoliciesEnabled" should not be enabled for "{name}" CNI')
     for url in urls if name == "custom" else []:
-        problem = endpoint(str(url))
+        problem = gourl.endpoint_problem(str(url))
         found.when(problem, problem)
-
-
-def _as_go_prints(url: str) -> str:
-    """A URL without a scheme is a path to Go, and is printed escaped."""
-    return url if "://" in url else urllib.parse.quote(url, safe="/:%")
 
 
 def _is_dns_name(name: str) -> bool:
@@ -84,7 +81,7 @@ def _cloud_provider(config: MachineConfig, found: Problems) -> None:
         found.add("external cloud provider is disabled, but manifests are provided")
         return
     for url in manifests:
-        problem = endpoint(str(url))
+        problem = gourl.endpoint_problem(str(url))
         found.when(problem, f"invalid external cloud provider manifest url {quote(url)}: {problem}")
 
 
@@ -119,12 +116,11 @@ def _discovery(config: MachineConfig, found: Problems) -> None:
     service = config.get("cluster.discovery.registries.service", {})
     if not config.get("cluster.discovery.enabled") or service.get("disabled"):
         return
-    url = urllib.parse.urlsplit(str(service.get("endpoint") or _DISCOVERY))
-    if not url.scheme and not url.path.startswith("/"):
-        text = f"parse {quote(url.geturl())}: invalid URI for request"
-        found.add(f"cluster discovery service registry endpoint is invalid: {text}")
-    else:
-        found.when(url.path not in ("", "/"), "cluster discovery service path should be empty")
+    try:
+        path = gourl.parse(str(service.get("endpoint") or _DISCOVERY), of_request=True).path
+        found.when(path not in ("", "/"), "cluster discovery service path should be empty")
+    except gourl.GoUrlError as error:
+        found.add(f"cluster discovery service registry endpoint is invalid: {error}")
     for key in ("id", "secret"):
         found.when(not config.get(f"cluster.{key}"), f"cluster discovery service requires .cluster.{key}")
 
@@ -137,15 +133,26 @@ def _resources(section: c.Mapping[str, t.Any]) -> str:
     return ""
 
 
-def _extra_arguments(config: MachineConfig, found: Problems) -> None:
-    """Authorisation of the API server has one way or the other; the first that is wrong is told."""
+def _api_server(config: MachineConfig) -> str:
+    """Authorisation of the API server has one way or the other; the first thing that is wrong is told."""
+    authorizers = listed(config.get("cluster.apiServer.authorizationConfig"))
     arguments: c.Mapping[str, t.Any] = config.get("cluster.apiServer.extraArgs", {})
-    if not config.get("cluster.apiServer.authorizationConfig"):
-        return
-    for key in sorted(arguments):
+    for key in sorted(arguments) if authorizers else ():
         if key == "authorization-mode":
-            found.add(_MODE_AND_CONFIG)
-            return
+            return _MODE_AND_CONFIG
         if key.startswith("authorization-webhook-"):
-            found.add(_WEBHOOK_AND_CONFIG)
-            return
+            return _WEBHOOK_AND_CONFIG
+    for authorizer in authorizers:
+        problem = _authorizer(authorizer)
+        if problem:
+            return f"apiserver authorization config validation failed: {problem}"
+    return ""
+
+
+def _authorizer(authorizer: c.Mapping[str, t.Any]) -> str:
+    for key in ("type", "name"):
+        if not authorizer.get(key):
+            return f"authorizer {key} must be set"
+    if authorizer["type"] not in _AUTHORIZERS:
+        return f"authorizer type {authorizer['type']} is not allowed, allowed types are [{' '.join(_AUTHORIZERS)}]"
+    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 
+from . import rules_machine
 from .machineconfig import MachineConfig
 from .problems import Problems, quote
 from .versions import Version
@@ -19,6 +20,8 @@ _SEMANTIC = re.compile(r"(\d+)\.(\d+)\.(\d+)([-+].*)?\Z")
 
 def problems(config: MachineConfig, version: Version) -> Problems:
     found = Problems()
+    if config.get("machine.install.extensions"):
+        found.warnings.append(rules_machine.LEGACY_EXTENSIONS)
     _image("kubelet", str(config.get("machine.kubelet.image") or ""), version, found)
     for name, key in _COMPONENTS if config.control_plane else ():
         _image(name, str(config.get(f"cluster.{key}.image") or ""), version, found)

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import collections.abc as c
 import typing as t
-import urllib.parse
 
-from . import rules_cluster, rules_network
+from . import gourl, rules_cluster, rules_network
 from .labels import annotation_problems, label_problems, taint_problems
 from .machineconfig import MachineConfig
-from .problems import Problems, listed, multiple, quote, subnet_or_address
+from .problems import Problems, is_cidr, listed, multiple, quote, subnet_or_address
 
 _TYPES = {"": "worker", "worker": "worker", "join": "worker", "controlplane": "controlplane", "init": "init"}
 _ROLES = frozenset(
@@ -20,8 +19,20 @@ _PROTECTED_KUBELET = (
     "apiVersion authentication authorization cgroupRoot kind kubeletCgroups port protectKernelDefaults resolvConf "
     "rotateCertificates systemCgroups staticPodPath seccompDefault"
 ).split()
+_DISK_TYPES = ("", "nvme", "sd", "hdd", "ssd")
+#: The OCI runtime specification's own keys, with the Go types that their values become.
+_RUNTIME_SPEC = {
+    "ociVersion": "string",
+    "process": "specs.Process",
+    "root": "specs.Root",
+    "hostname": "string",
+    "domainname": "string",
+    "mounts": "[]specs.Mount",
+    "annotations": "map[string]string",
+    "linux": "specs.Linux",
+}
 _SORT_ALGORITHMS = ("v1", "v2")
-_LEGACY_EXTENSIONS = (
+LEGACY_EXTENSIONS = (
     ".machine.install.extensions is deprecated, please see "
     "https://docs.siderolabs.com/talos/latest/platform-specific-installations/boot-assets"
 )
@@ -51,10 +62,20 @@ def _install(config: MachineConfig, mode: str, found: Problems) -> None:
     if section is None:
         found.add('install instructions are required in "metal" mode')
         return
-    if not section.get("disk") and not section.get("diskSelector"):
+    selector = section.get("diskSelector")
+    problem = _disk_selector(selector or {})
+    found.when(problem, f"install disk selector is invalid: {problem}")
+    if not section.get("disk") and (selector is None or problem):
         found.add("either install disk or diskSelector should be defined")
     if section.get("extraKernelArgs") and section.get("grubUseUKICmdline"):
         found.add("install.extraKernelArgs and install.grubUseUKICmdline can't be used together")
+
+
+def _disk_selector(selector: c.Mapping[str, t.Any]) -> str:
+    if selector.get("name"):
+        return "selector on name is not supported"
+    type_ = str(selector.get("type") or "")
+    return f"unsupported disk type {quote(type_)}" if type_ not in _DISK_TYPES else ""
 
 
 def _host_dns(config: MachineConfig, mode: str, found: Problems) -> None:
@@ -157,7 +178,7 @@ def _kubespan(config: MachineConfig, found: Problems) -> None:
         found.when(not subnet_or_address(bare), f"KubeSpan endpoint filter is not valid: {quote(bare)}")
     for cidr in listed(filters.get("excludeAdvertisedNetworks")):
         text = f"KubeSpan exclude advertised networks filter is not valid: {quote(cidr)}"
-        found.when(not subnet_or_address(str(cidr)) or "/" not in str(cidr), text)
+        found.when(not is_cidr(cidr), text)
 
 
 def _logging(config: MachineConfig, found: Problems) -> None:
@@ -165,8 +186,8 @@ def _logging(config: MachineConfig, found: Problems) -> None:
         if entry.get("endpoint") is None:
             found.add("empty logging endpoint")
         else:
-            url = urllib.parse.urlsplit(str(entry["endpoint"]))
-            found.when(not url.netloc, "empty logging endpoint's host")
+            url = gourl.parse(str(entry["endpoint"]))
+            found.when(not url.host, "empty logging endpoint's host")
             text = f"unexpected logging endpoint scheme {quote(url.scheme)}"
             found.when(url.scheme not in ("tcp", "udp"), text)
         format_ = str(entry.get("format") or "")
@@ -180,7 +201,7 @@ def _extensions(config: MachineConfig, found: Problems) -> None:
         found.when(image in images, f"duplicate system extension {quote(image)}")
         images.add(image)
     if images:
-        found.warnings.append(_LEGACY_EXTENSIONS)
+        found.warnings.append(LEGACY_EXTENSIONS)
 
 
 _METADATA: tuple[tuple[str, str, t.Callable[[c.Mapping[str, t.Any]], list[str]]], ...] = (
@@ -211,9 +232,31 @@ def _api_access(config: MachineConfig, found: Problems) -> None:
 def _rest(config: MachineConfig, found: Problems) -> None:
     algorithm = str(config.get("machine.features.nodeAddressSortAlgorithm") or "")
     text = f"invalid node address sort algorithm: {algorithm} does not belong to AddressSortAlgorithm values"
-    found.when(algorithm and algorithm not in _SORT_ALGORITHMS, text)
+    found.when(algorithm and algorithm.lower() not in _SORT_ALGORITHMS, text)
     persist = (config.v1alpha1 or {}).get("persist")
     found.when(persist is False, ".persist should be enabled")
+    problem = _runtime_spec(config.get("machine.baseRuntimeSpecOverrides", {}))
+    found.when(problem, f"failed to unmarshal base runtime spec overrides: json: cannot unmarshal {problem}")
     for kind in ("config", "mirrors"):
         for key, value in config.get(f"machine.registries.{kind}", {}).items():
             found.when(value is None, f"registries.{kind}[{quote(key)}] is null")
+
+
+def _runtime_spec(overrides: c.Mapping[str, t.Any]) -> str:
+    """The first of the specification's own keys whose value is of another kind; what is below them is not looked at."""
+    for key in sorted(overrides):
+        wanted, value = _RUNTIME_SPEC.get(key), overrides[key]
+        if wanted is None or value is None:
+            continue
+        kind = _json_kind(value)
+        fits = kind == ("string" if wanted == "string" else "array" if wanted.startswith("[]") else "object")
+        if not fits:
+            return f"{kind} into Go struct field Spec.{key} of type {wanted}"
+    return ""
+
+
+def _json_kind(value: object) -> str:
+    kinds: tuple[tuple[type, str], ...] = (
+        (bool, "bool"), (str, "string"), (int, "number"), (float, "number"), (list, "array"),
+    )  # fmt: skip
+    return next((name for kind, name in kinds if isinstance(value, kind)), "object")

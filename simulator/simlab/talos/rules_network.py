@@ -13,7 +13,30 @@ from .problems import Problems, address_or_cidr, is_address, is_cidr, listed, qu
 _EXCLUSIVE = "config sections are mutually exclusive"
 _BOTH = "[networking.os.device.interface], [networking.os.device.deviceSelector]"
 _MINIMUM_MTU = 1280
-_BOND_MODES = ("", "balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb")
+_BALANCED = ("balance-tlb", "balance-alb")
+#: Words of a bond's options: the key, those that there are beside none, and what the error says before another one.
+_BOND_WORDS = (
+    ("mode", ("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", *_BALANCED), "invalid bond type"),
+    ("xmitHashPolicy", ("layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4"), "invalid xmit hash policy"),
+    ("lacpRate", ("slow", "fast"), "invalid lacp rate"),
+    (
+        "arpValidate",
+        ("none", "active", "backup", "all", "filter", "filter-active", "filter-backup"),
+        "invalid arp_validate mode",
+    ),
+    ("arpAllTargets", ("any", "all"), "invalid arp_all_targets mode"),
+    ("primaryReselect", ("always", "better", "failure"), "invalid primary_reselect mode"),
+    ("failOverMac", ("none", "active", "follow"), "invalid fail_over_mac value"),
+    ("adSelect", ("stable", "bandwidth", "count"), "invalid ad_select mode"),
+)
+#: Options that a mode has not: the key, from which number on it counts as set (None: any text), the modes that have it.
+_BOND_MODE_OPTIONS: tuple[tuple[str, str, int | None, tuple[str, ...]], ...] = (
+    ("arpValidate", "arpValidate", None, ("balance-rr", "active-backup", "balance-xor", "broadcast")),
+    ("primary", "primary", None, ("active-backup", *_BALANCED)),
+    ("arpInterval", "arpInterval", 0, ("balance-rr", "active-backup", "balance-xor", "broadcast")),
+    ("packetsPerSlave", "packetsPerSlave", 1, ("balance-rr",)),
+    ("tlbDynamicLb", "tlbDynamicTLB", 0, _BALANCED),
+)
 
 
 def check(config: MachineConfig, found: Problems) -> None:
@@ -31,7 +54,7 @@ def check(config: MachineConfig, found: Problems) -> None:
     kubespan = config.get("machine.network.kubespan", {})
     if kubespan.get("enabled"):
         mtu = kubespan.get("mtu")
-        found.when(mtu is not None and mtu < _MINIMUM_MTU, f"kubespan link MTU must be at least {_MINIMUM_MTU}")
+        found.when(mtu and mtu < _MINIMUM_MTU, f"kubespan link MTU must be at least {_MINIMUM_MTU}")
 
 
 def _members(devices: list[t.Any], found: Problems) -> dict[str, str]:
@@ -69,9 +92,9 @@ def _interface(device: Data, found: Problems) -> None:
 
 
 def _bond(bond: Data, found: Problems) -> None:
-    mode = str(bond.get("mode") or "")
-    if mode not in _BOND_MODES:
-        found.add(f"unknown bond mode: {mode}")
+    for key, words, problem in _BOND_WORDS:
+        word = str(bond.get(key) or "")
+        found.when(word and word not in words, f"{problem} {word}")
     for key, label in (("updelay", "upDelay"), ("downdelay", "downDelay")):
         delay, interval = int(bond.get(key) or 0), int(bond.get("miimon") or 0)
         if delay and not interval:
@@ -79,9 +102,22 @@ def _bond(bond: Data, found: Problems) -> None:
         elif interval and delay % interval:
             found.add(f"bond.{label} should be a multiple of miiMon")
     found.when(bond.get("arpIPTarget"), "bond.arpIPTarget is not supported")
-    text = "bond.lacpRate is only available in 802.3ad mode"
-    found.when(bond.get("lacpRate") and mode != "802.3ad", text)
+    _bond_mode(bond, found)
+
+
+def _bond_mode(bond: Data, found: Problems) -> None:
+    """What only some modes have. An unknown mode counts as the first one."""
+    mode = str(bond.get("mode") or "")
+    mode = mode if mode in _BOND_WORDS[0][1] else "balance-rr"
+    only = "is only available in 802.3ad mode"
+    found.when(bond.get("lacpRate") and mode != "802.3ad", f"bond.lacpRate {only}")
     found.when(bond.get("adActorSystem"), "bond.adActorSystem is not supported")
+    for key, label, least, modes in _BOND_MODE_OPTIONS:
+        value = bond.get(key)
+        is_set = bool(value) if least is None else int(value or 0) > least
+        found.when(is_set and mode not in modes, f"bond.{label} is not available in {mode} mode")
+    for key in ("adActorSysPrio", "adUserPortKey"):
+        found.when(int(bond.get(key) or 0) > 0 and mode != "802.3ad", f"bond.{key} {only}")
 
 
 def _wireguard(section: Data, found: Problems) -> None:
