@@ -46,7 +46,7 @@ def collect(definitions: t.Sequence[t.Any], files: t.Sequence[str]) -> list[Obje
     sources = [Source(f"definition {n}", given) for n, given in enumerate(definitions, 1)]
     expanded: list[Source] = []
     for source in sources:
-        expanded += _parsed(source) if isinstance(source.given, str) else _flattened(source)
+        expanded += _parsed(source) if isinstance(source.given, str) else flattened(source.where, source.given)
     for path in files:
         expanded += _file(path)
     objects: list[Object] = []
@@ -65,10 +65,17 @@ def identity(wanted: t.Mapping[str, t.Any]) -> str:
 
 def _file(path: str) -> list[Source]:
     try:
-        with open(os.path.expanduser(path), encoding="utf-8") as file:
-            text = file.read()
+        with open(os.path.expanduser(path), "rb") as file:
+            raw = file.read()
     except OSError as error:
         raise InvalidInput(f"The manifest file {path} cannot be read: {error.strerror}") from None
+    return sources(path, raw)
+
+
+def sources(path: str, raw: bytes) -> list[Source]:
+    """What a manifest file holds."""
+    try:
+        text = raw.decode()
     except UnicodeDecodeError:
         raise InvalidInput(f"The manifest file {path} is not text in UTF-8") from None
     found = _parsed(Source(path, text))
@@ -78,28 +85,32 @@ def _file(path: str) -> list[Source]:
 
 
 def _parsed(source: Source) -> list[Source]:
+    """The objects of a YAML or JSON text."""
+    documents = loaded(source.where, source.given)
+    found: list[Source] = []
+    for n, document in enumerate(documents, 1):
+        if document is not None:
+            where = source.where if len(documents) == 1 else f"{source.where}, document {n}"
+            found += flattened(where, document)
+    return found
+
+
+def loaded(where: str, text: str | bytes) -> list[t.Any]:
     """The documents of a YAML or JSON text."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        documents = list(yaml.load_all(source.given, Loader=loader))
+        return list(yaml.load_all(text, Loader=loader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise InvalidInput(f"{source.where} is not valid YAML{place}: {problem}") from None
-    found: list[Source] = []
-    for n, document in enumerate(documents, 1):
-        if document is not None:
-            where = source.where if len(documents) == 1 else f"{source.where}, document {n}"
-            found += _flattened(Source(where, document))
-    return found
+        raise InvalidInput(f"{where} is not valid YAML{place}: {problem}") from None
 
 
-def _flattened(source: Source) -> list[Source]:
+def flattened(where: str, given: t.Any) -> list[Source]:
     """A ``List`` as its members, whatever its kind is called."""
-    given = source.given
     if isinstance(given, list):
         members: t.Any = given
     elif (
@@ -107,10 +118,10 @@ def _flattened(source: Source) -> list[Source]:
     ):
         members = given["items"]
     else:
-        return [source]
+        return [Source(where, given)]
     found: list[Source] = []
     for n, member in enumerate(members, 1):
-        found += _flattened(Source(f"{source.where}, item {n}", member))
+        found += flattened(f"{where}, item {n}", member)
     return found
 
 
