@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the groundwork.homelab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A form with a file, sent piece by piece: ``requests`` itself would read the whole file into memory."""
+"""A form with a file, sent piece by piece: a file may be larger than the memory."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Multipart(collections.abc.Mapping[str, str]):
 
 
 class Body:
-    """What ``requests`` reads from: the head, the file, the tail. Its length is known, so nothing is sent in chunks."""
+    """What ``urllib3`` reads from: the head, the file, the tail. Its length is known, so nothing is sent in chunks."""
 
     def __init__(self, head: bytes, path: str, tail: bytes) -> None:
         self._file = open(path, "rb")  # noqa: SIM115  closed by close(), after the request
@@ -60,6 +60,12 @@ class Body:
 
     def __len__(self) -> int:
         return self._length
+
+    def __enter__(self) -> t.Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
     def read(self, size: int = -1) -> bytes:
         """At most ``size`` bytes; nothing at the end. Never the whole file at once."""
