@@ -153,6 +153,15 @@ class Machine(t.Protocol):
 
     async def remove_address(self, nic: Nic, address: str) -> None: ...
 
+    def device(self, nic: Nic) -> str:
+        """The kernel's name of the NIC (``ens18``)."""
+
+    async def announce(self, nic: Nic, address: str) -> None:
+        """Answer ARP for an address that is not the operating system's own (of a Service), without prefix. The NIC's own
+        addresses come and go beside it."""
+
+    async def withdraw(self, nic: Nic, address: str) -> None: ...
+
     def powered_off(self) -> None:
         """The operating system has shut down by itself; the hypervisor shows the guest as stopped."""
 

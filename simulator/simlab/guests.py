@@ -83,6 +83,14 @@ class RunningMachine:
         if nic.slot in self.plugs:
             await self._network.remove_address(self.inside, self.plugs[nic.slot], address)
 
+    async def announce(self, nic: Nic, address: str) -> None:
+        if nic.slot in self.plugs:
+            await self._network.answer_for(self.inside, self.plugs[nic.slot], address)
+
+    async def withdraw(self, nic: Nic, address: str) -> None:
+        if nic.slot in self.plugs:
+            await self._network.answer_no_more(self.inside, self.plugs[nic.slot], address)
+
     def powered_off(self) -> None:
         self._gone(self.guest.vmid)
 

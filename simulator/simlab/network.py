@@ -257,6 +257,14 @@ class Network:
             await ip([f"addr del {address} dev {plug.device}"], namespace.name)
             plug.addresses = tuple(have for have in plug.addresses if have != address)
 
+    async def answer_for(self, namespace: NetNamespace, plug: Plug, address: str) -> None:
+        """Answer ARP for an address that is not among the interface's own (``plug.addresses``), without prefix."""
+        await ip([f"addr replace {address}/{_host_prefix(address)} dev {plug.device}"], namespace.name)
+        await self._announce(namespace, plug, [address])
+
+    async def answer_no_more(self, namespace: NetNamespace, plug: Plug, address: str) -> None:
+        await ip([f"addr del {address}/{_host_prefix(address)} dev {plug.device}"], namespace.name)
+
     async def _announce(self, namespace: NetNamespace, plug: Plug, addresses: t.Sequence[str]) -> None:
         """Tell the segment by gratuitous ARP who has the addresses now. The router's entries are permanent, so it is
         told separately, and only when its address is heard there: on a wrong VLAN, nobody hears it."""
@@ -266,6 +274,10 @@ class Network:
             for address in addresses:
                 if ":" not in address:
                     sock.send(_gratuitous_arp(plug.mac, address.partition("/")[0]))
+
+
+def _host_prefix(address: str) -> int:
+    return ipaddress.ip_address(address).max_prefixlen
 
 
 def _gratuitous_arp(mac: str, address: str) -> bytes:

@@ -14,6 +14,7 @@ import urllib.parse
 
 import aiohttp
 
+from ..contracts import Socket
 from . import credentials
 from .node import Node
 from .pki import client_context
@@ -33,24 +34,34 @@ class KubeError(Exception):
         self.code, self.reason, self.status = code, reason, status or {}
 
 
+class Place(t.Protocol):
+    """Where a client's sockets are made: a namespace of the lab (:class:`simlab.contracts.Namespace`)."""
+
+    def socket(self, family: int = ..., kind: int = ...) -> Socket: ...
+
+
 class KubeClient:
     """Calls one of ``servers``; stays with the one that answered and goes on to the next when it does not."""
 
     def __init__(
         self,
-        node: Node,
+        node: Node | Place,
         servers: c.Callable[[], list[Server]],
         context: ssl.SSLContext,
         *,
         token: str | None = None,
         agent: str = "talos",
     ) -> None:
-        self._namespace = node.machine.namespace
+        self._namespace: Place = node.machine.namespace if isinstance(node, Node) else node
         self._servers, self._context = servers, context
         self._headers = {"User-Agent": agent} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._session: aiohttp.ClientSession | None = None
         self._first = 0
         self._closed = False
+
+    def authorize(self, token: str) -> None:
+        """Another token from the next request on."""
+        self._headers["Authorization"] = f"Bearer {token}"
 
     async def close(self) -> None:
         self._closed = True
@@ -112,14 +123,24 @@ class KubeClient:
                 return None
             raise
 
-    async def watch(self, path: str, query: t.Mapping[str, str], on: c.Callable[[str, dict[str, t.Any]], None]) -> None:
-        """List, then watch, for ever: ``on`` gets (``SYNC``, list), then (``ADDED`` … ``DELETED``, object)."""
+    async def watch(
+        self,
+        path: str,
+        query: t.Mapping[str, str],
+        on: c.Callable[[str, dict[str, t.Any]], None],
+        refused: c.Callable[[KubeError], None] | None = None,
+    ) -> None:
+        """List, then watch, for ever: ``on`` gets (``SYNC``, list), then (``ADDED`` … ``DELETED``, object). ``refused``
+        is told why a list or watch was not had; what it raises ends the watch."""
         while True:
-            with contextlib.suppress(KubeError):
+            try:
                 found = await self.call("GET", path, query=query)
                 on("SYNC", found)
                 version = str(found["metadata"]["resourceVersion"])
                 await self._follow(path, dict(query) | {"watch": "1", "resourceVersion": version}, on)
+            except KubeError as error:
+                if refused is not None:
+                    refused(error)
             await asyncio.sleep(0.2)
 
     async def _follow(self, path: str, query: dict[str, str], on: c.Callable[[str, dict[str, t.Any]], None]) -> None:

@@ -11,9 +11,12 @@ import logging
 import typing as t
 import uuid
 
+from ..contracts import Namespace
 from . import kubelet_identity, node_status
 from .behaviour import Behaviours
 from .client import APPLY, STRATEGIC, KubeClient, KubeError
+from .containers.runtime import Runtime
+from .containers.service_network import ServiceNetwork
 from .control_plane import ControlPlane
 from .events import Events
 from .kubelet_server import KubeletServer, serve
@@ -45,6 +48,9 @@ class Kubelet:
         self._changed = asyncio.Event()
         self._since: dict[str, str] = {}
         self._boot_id = ""
+        #: For the containers that are processes, None in a lab that only plays them.
+        self.runtime = Runtime(lambda: self.node, node.containers) if node.containers is not None else None
+        self._endings: set[asyncio.Task[None]] = set()
         #: Why it does not get on with its work, None when it does.
         self.problem: str | None = None
 
@@ -69,11 +75,14 @@ class Kubelet:
         if boot:
             self._network = asyncio.Event()
             self._boot_id = str(uuid.uuid4())
-        server = KubeletServer(self.node, self.control_plane, self.pods)
+        server = KubeletServer(self.node, self.control_plane, self.pods, self.runtime)
         self._tasks = [
             asyncio.create_task(self._live(), name=f"kubelet {self.node.name}"),
             asyncio.create_task(serve(server), name=f"kubelet API {self.node.name}"),
         ]
+        if self.node.containers is not None:
+            services = ServiceNetwork(lambda: self.node, self.node.containers)
+            self._tasks.append(asyncio.create_task(services.run(), name=f"services {self.node.name}"))
 
     async def stop(self, *, pods: bool = True) -> None:
         """Stop at once; what it has told the API server stays there. ``pods``: its containers stop with it."""
@@ -84,6 +93,8 @@ class Kubelet:
             pod.stop()
         if pods:
             self._pods.clear()
+        if pods and self.runtime is not None:
+            await self.runtime.stop_all()
         await asyncio.gather(*tasks, return_exceptions=True)
         client, self._client = self._client, None
         if client is not None:
@@ -114,6 +125,10 @@ class Kubelet:
     @property
     def time_scale(self) -> float:
         return self.node.time_scale
+
+    @property
+    def place(self) -> Namespace:
+        return self.node.machine.namespace
 
     def network_is_ready(self) -> bool:
         return self._network.is_set() and self._pod_network() is not None
@@ -280,6 +295,10 @@ class Kubelet:
         played = self._pods.pop(uid, None)
         if played is not None:
             played.stop()
+        if self.runtime is not None:
+            ending = asyncio.create_task(self.runtime.stop(uid, 0.0), name=f"end of pod {uid}")
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
 
     def _pod_network(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
         cidr = (self._object or {}).get("spec", {}).get("podCIDR")

@@ -36,20 +36,31 @@ async def client(node: Node) -> KubeClient:
     return KubeClient(node, lambda: cluster_servers(node), context, agent=agent)
 
 
-async def service_account_client(node: Node, kubelet: KubeClient, pod: t.Mapping[str, t.Any]) -> KubeClient:
-    """A client with a token of the pod's service account, bound to the pod. Raises KubeError."""
+#: Seconds for which a pod's token is good.
+TOKEN_SECONDS = 3607
+
+
+async def service_account_token(kubelet: KubeClient, pod: t.Mapping[str, t.Any]) -> str:
+    """A token of the pod's service account, bound to the pod. Raises KubeError."""
     meta = pod["metadata"]
     account = pod["spec"].get("serviceAccountName") or "default"
     bound = {"apiVersion": "v1", "kind": "Pod", "name": meta["name"], "uid": meta["uid"]}
     request = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenRequest",
-        "spec": {"boundObjectRef": bound, "expirationSeconds": 3607},
+        "spec": {"boundObjectRef": bound, "expirationSeconds": TOKEN_SECONDS},
     }
     path = f"/api/v1/namespaces/{meta['namespace']}/serviceaccounts/{account}/token"
-    token = (await kubelet.call("POST", path, request))["status"]["token"]
+    return str((await kubelet.call("POST", path, request))["status"]["token"])
+
+
+async def service_account_client(
+    node: Node, kubelet: KubeClient, pod: t.Mapping[str, t.Any], agent: str = "pod"
+) -> KubeClient:
+    """A client with such a token. Raises KubeError."""
+    token = await service_account_token(kubelet, pod)
     context = client_context(credentials.accepted_authorities(node.config), None, node.runtime)
-    return KubeClient(node, lambda: cluster_servers(node), context, token=str(token), agent="pod")
+    return KubeClient(node, lambda: cluster_servers(node), context, token=token, agent=agent)
 
 
 async def _certificate(node: Node) -> KeyPair:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The played kubelet's own API (port 10250): what ``kubectl logs`` asks through the API server.
 
-Static pods have real logs; played containers have written nothing. Whatever would need a real container (exec, attach,
+Static pods and containers that are processes have real logs; played containers have written nothing. Whatever would need a real container (exec, attach,
 port-forward) is refused.
 """
 
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from . import credentials
+from .containers.runtime import Runtime
 from .control_plane import ControlPlane
 from .node import Node
 from .pki import YEAR, KeyPair, private_file, private_pem
@@ -35,9 +36,13 @@ class KubeletServer:
     group ``system:masters`` (as the API server's), are answered."""
 
     def __init__(
-        self, node: Node, control_plane: ControlPlane | None, pods: t.Callable[[], list[dict[str, t.Any]]]
+        self,
+        node: Node,
+        control_plane: ControlPlane | None,
+        pods: t.Callable[[], list[dict[str, t.Any]]],
+        runtime: Runtime | None = None,
     ) -> None:
-        self._node, self._control_plane, self._pods = node, control_plane, pods
+        self._node, self._control_plane, self._pods, self._runtime = node, control_plane, pods, runtime
         self._runner: web.ServerRunner | None = None
 
     async def start(self) -> None:
@@ -75,14 +80,17 @@ class KubeletServer:
         found = [p for p in self._pods() if (p["metadata"]["namespace"], p["metadata"]["name"]) == (namespace, name)]
         if not found:
             return web.Response(status=404, text=f'pod "{name}" not found in "{namespace}"\n')
-        if container not in {c["name"] for c in found[0]["spec"]["containers"]}:
+        spec = found[0]["spec"]
+        if container not in {c["name"] for c in [*(spec.get("initContainers") or ()), *spec["containers"]]}:
             text = f'container {container} not found in pod "{name}_{namespace}"\n'
             return web.Response(status=404, text=text)
         lines: list[str] = []
         own = f"{container}-{self._node.name}"
+        tail = int(request.query["tailLines"]) if request.query.get("tailLines", "").isdigit() else 500
         if self._control_plane is not None and namespace == "kube-system" and name == own:
-            tail = request.query.get("tailLines", "")
-            lines = self._control_plane.logs(container, int(tail) if tail.isdigit() else 500)
+            lines = self._control_plane.logs(container, tail)
+        elif self._runtime is not None:
+            lines = (self._runtime.log(found[0]["metadata"]["uid"], container) or [])[-tail:]
         return web.Response(text="".join(f"{line}\n" for line in lines))
 
     def _listen(self) -> socket.socket:

@@ -11,6 +11,9 @@ from ..contracts import Machine
 from ..faults import Faults
 from ..ledger import Ledger
 
+if t.TYPE_CHECKING:
+    from .containers.support import Support
+
 
 @dataclasses.dataclass(frozen=True)
 class Node:
@@ -40,6 +43,8 @@ class Node:
     #: Node addresses of all members of the cluster that a kubelet or etcd may try (own address excluded). Called
     #: anew every time, because members come and go; in life Talos' discovery knows them.
     peers: t.Callable[[], t.Sequence[str]] = tuple
+    #: So that the containers of some images are processes; None: all containers are only played.
+    containers: Support | None = None
 
     @property
     def cluster(self) -> t.Mapping[str, t.Any]:

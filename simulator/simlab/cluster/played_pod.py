@@ -9,8 +9,13 @@ import typing as t
 from . import pod_needs
 from .behaviour import CRASH, IMAGE_PULL, NOT_READY, Behaviours, brings_network, pull_error
 from .client import STRATEGIC, KubeClient, KubeError
+from .containers.pod import Host as ContainersHost
+from .containers.pod import RealContainers
 from .effects import Failed, effect_of
+from .node import Node
 from .node_status import NO_NETWORK, timestamp
+from .played import Refused, program_of
+from .played.running import running_program
 from .pod_status import (
     Container,
     Pod,
@@ -29,10 +34,11 @@ LOOK_AGAIN, PULL_BACKOFF, CRASH_BACKOFF, CRASH_AFTER = 2.0, 10.0, 10.0, 1.0
 SHORTEST = 0.3
 
 
-class Host(t.Protocol):
+class Host(ContainersHost, t.Protocol):
     """What a pod needs of its kubelet."""
 
     behaviours: Behaviours
+    node: Node
 
     @property
     def client(self) -> KubeClient: ...
@@ -66,6 +72,7 @@ class PlayedPod:
         self._sandbox = False
         self._last_pushed: dict[str, t.Any] = {}
         self._pushing = asyncio.Lock()
+        self._real = RealContainers(host, pod, self._push)
         self._adopt(pod)
         self._task = asyncio.create_task(self._live(), name=f"pod {pod['metadata']['name']}")
         self._ending = False
@@ -108,6 +115,11 @@ class PlayedPod:
         while True:
             await self._start(container)
             behaviour = self._behaviour(container)
+            if behaviour is None and self._real.image(container) is not None:
+                code, said = await self._real.run(container)
+                if not await self._crashed(container, code, said):
+                    return
+                continue
             if behaviour == CRASH:
                 await self._sleep(CRASH_AFTER)
                 if not await self._crashed(container, 1):
@@ -120,7 +132,10 @@ class PlayedPod:
                     self.host.bring_network()
             await self._push()
             if self.pod["spec"].get("restartPolicy", "Always") == "Always":
-                return
+                failure = await self._program(container)
+                if failure is None or not await self._crashed(container, 1, failure):
+                    return
+                continue
             if await self._finish(container):
                 return
 
@@ -141,9 +156,8 @@ class PlayedPod:
 
     async def _pull(self, container: Container) -> None:
         backoff = PULL_BACKOFF
-        while self._behaviour(container) == IMAGE_PULL:
+        while (cause := await self._not_pulled(container)) is not None:
             image = container.image
-            cause = pull_error(image)
             container.state = waiting("ErrImagePull", cause)
             await self._push()
             await self.host.event(self.pod, "Normal", "Pulling", f'Pulling image "{image}"')
@@ -157,12 +171,21 @@ class PlayedPod:
             await self._sleep(backoff)
             backoff = min(backoff * 2, 300.0)
 
+    async def _not_pulled(self, container: Container) -> str | None:
+        if self._behaviour(container) == IMAGE_PULL:
+            return pull_error(container.image)
+        return await self._real.pull(container) if self._behaviour(container) is None else None
+
     async def _finish(self, container: Container) -> bool:
         """A container that does its work and ends. False when it failed and is not tried again."""
         while True:
             behaviour = self._behaviour(container)
-            await asyncio.sleep((0.5 if container.init else self.host.behaviours.job_after) * self.host.time_scale)
-            failure = "told to fail" if behaviour == CRASH else await self._effect(container)
+            if behaviour is None and self._real.image(container) is not None:
+                code, said = await self._real.run(container)
+                failure = f"exit status {code}: {said}" if code else None
+            else:
+                await asyncio.sleep((0.5 if container.init else self.host.behaviours.job_after) * self.host.time_scale)
+                failure = "told to fail" if behaviour == CRASH else await self._effect(container)
             if failure is None:
                 self._terminate(container, 0, "Completed")
                 await self._push()
@@ -183,6 +206,17 @@ class PlayedPod:
             finally:
                 await client.close()
         except (Failed, KubeError) as error:
+            return str(error)
+        return None
+
+    async def _program(self, container: Container) -> str | None:
+        """Run what this container does all the time, if the lab plays it; the reason when it gives up."""
+        program = program_of(self.pod, container.name)
+        if program is None:
+            return None
+        try:
+            await running_program(self.host, self.pod, container.name, program)
+        except Refused as error:
             return str(error)
         return None
 
@@ -228,6 +262,7 @@ class PlayedPod:
     async def _end(self) -> None:
         """A deleted pod: its containers stop within the grace period, then the object goes."""
         grace = float(self.pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+        await self._real.stop(grace)
         await asyncio.sleep(min(grace, 1.0) * self.host.time_scale)
         meta = self.pod["metadata"]
         body = {"gracePeriodSeconds": 0, "preconditions": {"uid": meta["uid"]}}

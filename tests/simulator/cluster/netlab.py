@@ -116,6 +116,15 @@ class SmallMachine:
 
     async def remove_address(self, nic: Nic, address: str) -> None: ...
 
+    def device(self, nic: Nic) -> str:
+        return "eth0"
+
+    async def announce(self, nic: Nic, address: str) -> None:
+        self.namespace.ip("addr", "replace", f"{address}/32", "dev", "eth0")
+
+    async def withdraw(self, nic: Nic, address: str) -> None:
+        self.namespace.ip("addr", "del", f"{address}/32", "dev", "eth0")
+
     def powered_off(self) -> None: ...
 
 
@@ -139,7 +148,8 @@ class Network:
         self.switch.ip("link", "set", f"v{number}", "master", "br0", "up")
         inside.ip("addr", "add", f"10.99.0.{number}/24", "dev", "eth0")
         inside.ip("link", "set", "eth0", "up")
-        guest = Guest(number, "qemu", name, "pve", "", 4, 4 << 30, "ovmf", (), ())
+        nic = Nic("net0", f"02:00:0a:63:00:{number:02x}", "br0", None)
+        guest = Guest(number, "qemu", name, "pve", "", 4, 4 << 30, "ovmf", (nic,), ())
         place = self.directory / name
         (place / "var").mkdir(parents=True)
         (place / "system").mkdir()

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Definitions of custom resources as their projects publish them: files in Go modules, pinned by their checksums."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import typing as t
+
+import yaml
+
+from simlab import binaries
+
+#: Module, version: the checksum that go.sum would have.
+GATEWAY_API = ("sigs.k8s.io/gateway-api", "v1.6.1", "h1:mock6phZbI6rvZerwrVNk7hVNymQgHo+6sJ81Ia7ftY=")
+CERT_MANAGER = ("github.com/cert-manager/cert-manager", "v1.21.2", "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=")
+
+
+def folder(module: tuple[str, str, str], directory: pathlib.Path) -> pathlib.Path:
+    """Where the module's files are; downloaded when they are not there yet."""
+    path, version, checksum = module
+    argv = [str(binaries.find_go()), "mod", "download", "-json", f"{path}@{version}"]
+    done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{path}@{version} cannot be downloaded: {done.stdout}{done.stderr}"
+    found = json.loads(done.stdout)
+    assert found["Sum"] == checksum, f"{path}@{version} is not what it was: {found['Sum']}"
+    return pathlib.Path(found["Dir"])
+
+
+def definitions(directory: pathlib.Path) -> list[dict[str, t.Any]]:
+    """All objects in a folder's YAML files."""
+    texts = [path.read_text() for path in sorted(directory.glob("*.yaml"))]
+    return [one for text in texts for one in yaml.safe_load_all(text) if one and one.get("kind") != "Kustomization"]
