@@ -12,11 +12,12 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..errors import TaskFailed, WaitTimeout
+from ..errors import NotFound, TaskFailed, WaitTimeout
 from ..waiting import Backoff, Deadline
 from .client import Client
 from .conditions import Failure
 from .discovery import Resource
+from .kinds import is_built_in
 from .readiness_board import Board
 from .readiness_checks import reason_of
 from .readiness_wants import Outcome, State, Want, summary
@@ -29,6 +30,7 @@ __all__ = (
     "Purpose",
     "Target",
     "Want",
+    "check_kinds",
     "look",
     "looked_at_once",
     "reason_of",
@@ -81,6 +83,20 @@ def wait(client: Client, wants: t.Sequence[Want], deadline: Deadline, purpose: P
             board.refresh(min(pause, max(deadline.left(), 0.001)))
             teller.done(board.judge())
         return [state.outcome() for state in board.states]
+
+
+def check_kinds(client: Client, wants: t.Sequence[Want]) -> None:
+    """Raises NotFound for a kind that no CustomResourceDefinition can bring, so that nobody waits for it."""
+    for want in wants:
+        built_in = want.is_versioned and is_built_in(want.api_version)
+        if built_in and client.resource(want.api_version, want.kind) is None:
+            served = ", ".join(client.kinds(want.api_version)) or "nothing"
+            raise NotFound(
+                f"find the kind {want.kind}",
+                of=client.of,
+                answer=f"{want.api_version} has {served}",
+                hint="Correct api_version and kind.",
+            )
 
 
 def look(client: Client, wants: t.Sequence[Want]) -> list[Outcome]:

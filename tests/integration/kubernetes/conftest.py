@@ -245,6 +245,26 @@ def lab(api_server: ApiServer) -> Lab:
 NUMBERS = itertools.count(1)
 
 
+@pytest.fixture(scope="session")
+def addons(api_server: ApiServer) -> None:
+    """Kinds of Argo CD, Flux and cert-manager, without their controllers."""
+    import addon_lab
+
+    done = Lab(api_server, "default").run(addon_lab.definitions())
+    if done.get("failed"):
+        raise RuntimeError(done["msg"])
+
+
+@pytest.fixture(scope="session")
+def gateway_api(api_server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[None]:
+    """The Gateway API as published, with Cilium's controllers as the lab plays them."""
+    import gateway_lab
+
+    folder = tmp_path_factory.mktemp("gateways")
+    with gateway_lab.gateway_api(api_server, Lab(api_server, "default").run, folder):
+        yield
+
+
 @pytest.fixture
 def play(tmp_path: pathlib.Path, api_server: t.Any) -> t.Callable[..., tuple[str, list[t.Any]]]:
     """Run tasks; what they printed, and their results."""
