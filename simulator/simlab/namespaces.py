@@ -63,6 +63,11 @@ def bind_mount(source: str | os.PathLike[str], target: str | os.PathLike[str]) -
     _mount(os.fspath(source), os.fspath(target), None, _MS_BIND)
 
 
+def bind_tree(source: str, target: str) -> None:
+    """With what is mounted below it: a user namespace does not let one look under others' mounts."""
+    _mount(source, target, None, _MS_BIND | _MS_REC)
+
+
 def map_users_of(pid: int | str, uid: int, gid: int) -> None:
     """Root in the user namespace of process ``pid`` is this user, and there is nobody else."""
     process = pathlib.Path("/proc", str(pid))
