@@ -26,6 +26,10 @@ Json = dict[str, t.Any]
 
 #: Modules whose server is not Proxmox VE: what they ask, and what they may do there.
 OTHERS: dict[str, tuple[str, str]] = {
+    "gitops_sync": (
+        "Kubernetes: GET of the objects and their sources, dry runs and merge patches, one LIST and WATCH for each kind while it waits",
+        "`get`, `list`, `watch`, `patch` on the objects and, with `with_source`, their sources",
+    ),
     "kubernetes_info": (
         "Kubernetes: one GET or LIST for each query; discovery for kinds that not every server has",
         "`get` and `list` on what is read",
