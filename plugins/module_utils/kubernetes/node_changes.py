@@ -232,8 +232,10 @@ def change_of(live: Object, wanted: Wanted) -> Change | None:
 
 
 def _filled(node: Object) -> Object:
-    """With maps of labels and annotations, so that each entry of them is shown by itself."""
-    return {**node, "metadata": {"labels": {}, "annotations": {}, **node["metadata"]}}
+    """With maps of labels, annotations and taints, so that each entry of them is shown by itself."""
+    taints = {f"{one['key']}:{one['effect']}": one.get("value") or "" for one in node["spec"].get("taints") or []}
+    meta = {"labels": {}, "annotations": {}, **node["metadata"]}
+    return {**node, "metadata": meta, "spec": {**node["spec"], "taints": taints}}
 
 
 def _note(live: Object, wanted: Wanted) -> str:

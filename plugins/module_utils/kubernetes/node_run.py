@@ -11,7 +11,7 @@ import typing as t
 from ..errors import AccessDenied, Conflict, HomelabError, NotFound, Refused
 from ..plan import Change, Plan, carry_out
 from ..waiting import Deadline
-from . import drain, node_changes, readiness, rights, shown
+from . import conditions, drain, node_changes, readiness, rights, shown
 from .client import Client, Object
 from .discovery import Resource
 from .drain_run import BUDGETS, Drain, pods_of
@@ -130,7 +130,7 @@ class Nodes:
 
     def _reachable(self) -> None:
         for name, verdicts in self.found.verdicts.items():
-            ready = readiness.condition(self.found.nodes[name], "Ready")
+            ready = conditions.condition(self.found.nodes[name], "Ready")
             if ready.get("status") == "Unknown" and any(one.fate in ("leave", "leaving") for one in verdicts):
                 self.warn(
                     f"Node {name} does not answer ({ready.get('reason')}), so its pods will be terminating until it does, or is "
