@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Events of a played kubelet: one object for each message, counted up."""
+"""Events of a played component: one object for each message, counted up."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from .node_status import timestamp
 
 
 class Events:
-    def __init__(self, client: KubeClient, node: str) -> None:
-        self._client, self._node = client, node
+    """``component`` is who says it; ``node`` where that runs, "" for controllers."""
+
+    def __init__(self, client: KubeClient, node: str, component: str = "kubelet") -> None:
+        self._client, self._node, self._component = client, node, component
         self._known: dict[tuple[str, str, str], tuple[str, int]] = {}
 
-    async def record(self, pod: t.Mapping[str, t.Any], kind: str, reason: str, message: str) -> None:
-        """``kind`` is Normal or Warning. An event that cannot be written is lost, as in life."""
-        meta = pod["metadata"]
+    async def record(self, about: t.Mapping[str, t.Any], kind: str, reason: str, message: str) -> None:
+        """``kind`` is Normal or Warning; ``about`` a Pod, or an object that says its kind. An event that cannot be written
+        is lost, as in life."""
+        meta = about["metadata"]
         key = (meta["uid"], reason, message)
-        collection = f"/api/v1/namespaces/{meta['namespace']}/events"
+        collection = f"/api/v1/namespaces/{meta.get('namespace') or 'default'}/events"
         with contextlib.suppress(KubeError):
             if key in self._known:
                 name, count = self._known[key]
@@ -30,25 +33,27 @@ class Events:
                 return
             name = f"{meta['name']}.{uuid.uuid4().hex[:16]}"
             self._known[key] = (name, 1)
-            await self._client.call("POST", collection, self._event(meta, name, kind, reason, message))
+            await self._client.call("POST", collection, self._event(about, name, kind, reason, message))
 
-    def _event(self, meta: t.Mapping[str, t.Any], name: str, kind: str, reason: str, message: str) -> dict[str, t.Any]:
+    def _event(self, about: t.Mapping[str, t.Any], name: str, kind: str, reason: str, message: str) -> dict[str, t.Any]:
+        meta = about["metadata"]
+        where = {"namespace": meta["namespace"]} if meta.get("namespace") else {}
         return {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": name, "namespace": meta["namespace"]},
+            "metadata": {"name": name, "namespace": meta.get("namespace") or "default"},
             "involvedObject": {
-                "apiVersion": "v1",
-                "kind": "Pod",
+                "apiVersion": about.get("apiVersion", "v1"),
+                "kind": about.get("kind", "Pod"),
                 "name": meta["name"],
-                "namespace": meta["namespace"],
                 "uid": meta["uid"],
+                **where,
             },
             "type": kind,
             "reason": reason,
             "message": message[:1024],
-            "source": {"component": "kubelet", "host": self._node},
-            "reportingComponent": "kubelet",
+            "source": {"component": self._component} | ({"host": self._node} if self._node else {}),
+            "reportingComponent": self._component,
             "reportingInstance": self._node,
             "firstTimestamp": timestamp(),
             "lastTimestamp": timestamp(),

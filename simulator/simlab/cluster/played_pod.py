@@ -254,6 +254,7 @@ class PlayedPod:
     async def _wait_for_volumes(self) -> None:
         while True:
             missing = await pod_needs.missing_volume(self.host.client, self.pod)
+            missing = missing or await pod_needs.missing_claim(self.host.client, self.pod)
             if missing is None:
                 return
             await self.host.event(self.pod, "Warning", "FailedMount", missing)

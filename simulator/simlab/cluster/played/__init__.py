@@ -7,6 +7,8 @@ so it is there when, and only when, its manifests have been applied. What it can
 ========================  ====================================================================================
 Cilium's operator         registers its resources; LB-IPAM (``lbipam``); Gateway API (``gateway_controller``)
 Cilium's agent            L2 announcements (``l2_announcer``): the address answers on the node's interface
+Proxmox CSI, NFS CSI,     volumes for claims, attachment, expansion, deletion (``volumes``, ``storage_drivers``); other
+local-path, OpenEBS       CSI drivers say that they are not played
 ========================  ====================================================================================
 
 ``python -m simlab.cluster.played --kubeconfig FILE NAME …`` plays them beside a cluster that has no nodes.
@@ -18,11 +20,14 @@ import typing as t
 
 from .cilium_operator import agent, operator
 from .seat import Program, Refused, Seat
+from .storage_drivers import DRIVERS, driver_of
+from .volumes import storage
 
 #: A part of the image's name, the longest that fits: what the container does all the time.
 PROGRAMS: dict[str, Program] = {
     "cilium/operator": operator,
     "cilium/cilium": agent,
+    **{part: storage for driver in DRIVERS for part in driver.images},
 }
 _NOT = ("cilium/cilium-",)  # cilium-envoy, cilium-cli, …
 
@@ -32,6 +37,8 @@ def program_of(pod: t.Mapping[str, t.Any], name: str) -> Program | None:
     image = next((str(one["image"]) for one in pod["spec"]["containers"] if one["name"] == name), "")
     if any(part in image for part in _NOT):
         return None
+    if "csi-provisioner" in image and driver_of(pod) is None:
+        return storage
     return next((PROGRAMS[part] for part in sorted(PROGRAMS, key=len, reverse=True) if part in image), None)
 
 

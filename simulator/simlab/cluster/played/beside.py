@@ -19,14 +19,17 @@ from .cilium_config import Settings
 from .gateway_controller import GatewayController
 from .lbipam import LBIPAM
 from .seat import Seat
+from .storage_drivers import DRIVERS
+from .volumes import Volumes
 from .watching import Controller
 
 _POD = {"metadata": {"namespace": "kube-system", "name": "played", "uid": ""}}
 
 #: Those that need no node.
-CONTROLLERS: dict[str, t.Callable[[Seat], Controller]] = {
-    "lbipam": lambda seat: LBIPAM(seat, Settings(l2=True)),
-    "gateway": GatewayController,
+CONTROLLERS: dict[str, t.Callable[[Seat], t.Sequence[Controller]]] = {
+    "lbipam": lambda seat: [LBIPAM(seat, Settings(l2=True))],
+    "gateway": lambda seat: [GatewayController(seat)],
+    "volumes": lambda seat: [Volumes(seat, driver) for driver in DRIVERS],
 }
 
 
@@ -54,7 +57,7 @@ async def play(kubeconfig: pathlib.Path, names: t.Iterable[str]) -> None:
     client = client_of(kubeconfig)
     seat = Seat(client, _POD, {"name": "played", "image": ""})
     try:
-        await asyncio.gather(*(CONTROLLERS[name](seat).run() for name in names))
+        await asyncio.gather(*(part.run() for name in names for part in CONTROLLERS[name](seat)))
     finally:
         await client.close()
 
