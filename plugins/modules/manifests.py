@@ -17,6 +17,7 @@ description:
   - What is already as wanted is not written. What is not is first judged by the API server in a dry run, all of it, so that one
     wrong object leaves the whole set unwritten.
   - Fields that an earlier run set, and the definition no longer has, are removed. Fields of others are left alone.
+  - With O(inventory) and O(prune), whole objects that are no longer defined are deleted, too.
 extends_documentation_fragment:
   - groundwork.homelab.kubernetes
   - groundwork.homelab.attributes
@@ -36,9 +37,39 @@ options:
   src:
     description:
       - Files with YAML or JSON documents, on the machine where the module runs (the controller, usually).
+      - A folder stands for the files in it (not below it) that end in C(.yaml), C(.yml) or C(.json), in the order of their names.
     type: list
     elements: path
     default: []
+  kustomize:
+    description:
+      - Folders with a C(kustomization.yaml), on the machine where the module runs. They are built without kustomize.
+      - "Supported are C(resources) (files and folders), C(components), C(configMapGenerator), C(secretGenerator), C(generatorOptions),
+        C(namespace), C(namePrefix), C(nameSuffix), C(labels), C(commonLabels), C(commonAnnotations), C(patches) (strategic merge and JSON
+        patches), C(patchesStrategicMerge), C(patchesJson6902), C(images), C(replicas). Everything else is refused by its name: bases
+        that are not on this machine, Helm charts, replacements, vars, plugins, C(configurations), C(crds), C(openapi)."
+    type: list
+    elements: path
+    default: []
+  urls:
+    description:
+      - Manifests to download, from the machine where the module runs, also in check mode. What was once downloaded is taken from
+        C(~/.cache/groundwork-homelab/manifests) (or C($XDG_CACHE_HOME/groundwork-homelab/manifests)) as long as its checksum is right.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      url:
+        description: Address of the manifest, C(https://) or C(http://).
+        type: str
+        required: true
+      sha256:
+        description: SHA-256 of the file, in hexadecimal digits. Required, unless O(urls[].unverified) is true.
+        type: str
+      unverified:
+        description: Take whatever comes from there, and download it in every run.
+        type: bool
+        default: false
   state:
     description:
       - V(present) makes the objects as they are defined.
@@ -202,6 +233,26 @@ EXAMPLES = r"""
         metadata:
           name: talos-cp01
 
+- name: Apply what a release's manifests and a kustomization hold, and delete what they held before and do not any more
+  groundwork.homelab.manifests:
+    kubeconfig: "{{ lab_secrets_dir }}/kubeconfig"
+    urls:
+      - url: https://charts.example.com/reloader/v1.4.0/reloader.yaml
+        sha256: a45cc7c20cbfa83d7b2145994c864d1ae96517c8c61a7ca56a1137bc65263bfc
+    kustomize:
+      - files/media
+    inventory: media
+    prune: true
+    wait: true
+
+- name: Take over what was applied by kubectl, whole definitions at a time
+  groundwork.homelab.manifests:
+    kubeconfig: "{{ lab_secrets_dir }}/kubeconfig"
+    src:
+      - files/homepage
+    take_over:
+      - kubectl-client-side-apply
+
 - name: Remove the ConfigMap
   groundwork.homelab.manifests:
     kubeconfig: "{{ lab_secrets_dir }}/kubeconfig"
@@ -298,6 +349,7 @@ import typing as t
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError, InvalidInput
 from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes import (
     client,
+    collecting,
     documents,
     inventory,
     kinds,
@@ -315,6 +367,17 @@ SPEC = Spec(
         **kubeconfig.argument_spec(),
         "definitions": {"type": "list", "elements": "raw", "default": []},
         "src": {"type": "list", "elements": "path", "default": []},
+        "kustomize": {"type": "list", "elements": "path", "default": []},
+        "urls": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "url": {"type": "str", "required": True},
+                "sha256": {"type": "str"},
+                "unverified": {"type": "bool", "default": False},
+            },
+        },
         "state": {"type": "str", "choices": ["present", "absent", "ready"], "default": "present"},
         "namespace": {"type": "str"},
         "field_manager": {"type": "str", "default": "groundwork.homelab"},
@@ -368,8 +431,9 @@ def _options(task: Task, namespace: str) -> Options:
 
 def _objects(task: Task) -> list[dict[str, t.Any]]:
     """The objects; what their Secrets hold is kept out of everything that is said, also if they are wrong."""
+    params = task.params
     try:
-        objects = documents.collect(task.params["definitions"], task.params["src"])
+        objects = collecting.collect(params["definitions"], params["src"], params["kustomize"], params["urls"])
     except InvalidInput:
         task.secret(*documents.given_secrets(task.params["definitions"]))
         raise

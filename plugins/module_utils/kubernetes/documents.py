@@ -41,17 +41,20 @@ class Source(t.NamedTuple):
     given: t.Any
 
 
-def collect(definitions: t.Sequence[t.Any], files: t.Sequence[str]) -> list[Object]:
+def given(definitions: t.Sequence[t.Any]) -> list[Source]:
+    """The objects of definitions, each a mapping or a text."""
+    found: list[Source] = []
+    for number, one in enumerate(definitions, 1):
+        where = f"definition {number}"
+        found += _parsed(Source(where, one)) if isinstance(one, str) else flattened(where, one)
+    return found
+
+
+def checked(found: t.Sequence[Source]) -> list[Object]:
     """All objects, in the order in which they are given. Raises :class:`InvalidInput` before anything is asked."""
-    sources = [Source(f"definition {n}", given) for n, given in enumerate(definitions, 1)]
-    expanded: list[Source] = []
-    for source in sources:
-        expanded += _parsed(source) if isinstance(source.given, str) else flattened(source.where, source.given)
-    for path in files:
-        expanded += _file(path)
     objects: list[Object] = []
     seen: dict[tuple[str, ...], str] = {}
-    for source in expanded:
+    for source in found:
         objects.append(_checked(source))
         _once(objects[-1], source.where, seen)
     return objects
@@ -63,7 +66,8 @@ def identity(wanted: t.Mapping[str, t.Any]) -> str:
     return "/".join([wanted["kind"], *([meta["namespace"]] if meta.get("namespace") else []), meta["name"]])
 
 
-def _file(path: str) -> list[Source]:
+def from_file(path: str) -> list[Source]:
+    """What a manifest file holds."""
     try:
         with open(os.path.expanduser(path), "rb") as file:
             raw = file.read()
@@ -73,7 +77,7 @@ def _file(path: str) -> list[Source]:
 
 
 def sources(path: str, raw: bytes) -> list[Source]:
-    """What a manifest file holds."""
+    """What the content of a manifest file holds."""
     try:
         text = raw.decode()
     except UnicodeDecodeError:

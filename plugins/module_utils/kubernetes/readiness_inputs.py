@@ -9,7 +9,7 @@ import re
 import typing as t
 
 from ..errors import InvalidInput
-from . import documents
+from . import collecting, documents
 from .conditions import Check, Object, wants
 from .discovery import KNOWN
 from .kinds import group_of
@@ -42,7 +42,7 @@ def wants_of(params: t.Mapping[str, t.Any], namespace: str) -> list[Want]:
         raise InvalidInput(f"wait_timeout is {params['wait_timeout']:g}, it must not be negative")
     given = params.get("objects") or []
     found = [_want(f"object {number}", one, namespace) for number, one in enumerate(given, 1)]
-    defined = documents.collect(params.get("definitions") or [], params.get("src") or [])
+    defined = collecting.collect(params.get("definitions") or [], params.get("src") or [])
     found += [_defined(one, namespace) for one in defined]
     return list(dict.fromkeys(found))
 

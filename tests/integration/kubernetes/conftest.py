@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import hashlib
 import itertools
 import json
 import os
@@ -36,7 +37,11 @@ FILES = {
     "crds.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: operators}\n",
     "operator.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: operator}\ndata: {a: b}\n",
     "jellyfin.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: jellyfin}\n",
+    "media/kustomization.yaml": "namespace: default\nconfigMapGenerator: [{name: media, literals: [a=b]}]\n",
+    "homepage/config.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: homepage, namespace: default}\n",
 }
+#: What is behind the URL of the examples, as it lies in the cache after the first download.
+RELEASE = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: reloader, namespace: default}\ndata: {release: v1.4.0}\n"
 
 
 def binary() -> pathlib.Path:
@@ -273,7 +278,11 @@ def play(tmp_path: pathlib.Path, api_server: t.Any) -> t.Callable[..., tuple[str
     (home / "homelab").symlink_to(ROOT)
     (tmp_path / "files").mkdir()
     for name, text in FILES.items():
+        (tmp_path / "files" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "files" / name).write_text(text)
+    cache = tmp_path / "cache/groundwork-homelab/manifests"
+    cache.mkdir(parents=True)
+    (cache / hashlib.sha256(RELEASE.encode()).hexdigest()).write_text(RELEASE)
     (tmp_path / "kubeconfig").write_text(api_server.kubeconfig.read_text())
     (tmp_path / "ansible.cfg").write_text("[defaults]\n")
 
@@ -304,6 +313,7 @@ def play(tmp_path: pathlib.Path, api_server: t.Any) -> t.Callable[..., tuple[str
             "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
             "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
             "ANSIBLE_HOME": str(tmp_path / "home"),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
             "ANSIBLE_INJECT_INVOCATION": "true",
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
         }

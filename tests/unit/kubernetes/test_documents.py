@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
-from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes import documents
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes import collecting, documents
 
 CONFIG: dict[str, t.Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n"}}
 
@@ -62,7 +62,7 @@ BAD: dict[str, tuple[t.Any, str]] = {
 def test_a_wrong_definition_is_named_with_what_is_wrong(case: str) -> None:
     given, message = BAD[case]
     with pytest.raises(InvalidInput) as caught:
-        documents.collect([given], [])
+        collecting.collect([given], [])
     assert message in caught.value.message
     assert "plain text!" not in caught.value.message
 
@@ -71,34 +71,34 @@ def test_the_same_object_twice_is_named_with_both_places(tmp_path: pathlib.Path)
     file = tmp_path / "apps.yaml"
     file.write_text("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: n}\n")
     with pytest.raises(InvalidInput, match=r"ConfigMap/n/a is given twice: definition 1 and .*apps.yaml"):
-        documents.collect([CONFIG], [str(file)])
+        collecting.collect([CONFIG], [str(file)])
 
 
 def test_files_that_cannot_be_read_or_are_empty_are_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(InvalidInput, match="none.yaml cannot be read: No such file"):
-        documents.collect([], [str(tmp_path / "none.yaml")])
+        collecting.collect([], [str(tmp_path / "none.yaml")])
     (tmp_path / "empty.yaml").write_text("---\n# nothing\n")
     with pytest.raises(InvalidInput, match="empty.yaml holds no object"):
-        documents.collect([], [str(tmp_path / "empty.yaml")])
+        collecting.collect([], [str(tmp_path / "empty.yaml")])
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidInput, match="not text in UTF-8"):
-        documents.collect([], [str(tmp_path / "binary.yaml")])
+        collecting.collect([], [str(tmp_path / "binary.yaml")])
 
 
 def test_a_problem_in_a_file_names_the_document_and_its_place(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "apps.yaml"
     file.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\nkind: ConfigMap\n")
     with pytest.raises(InvalidInput, match=r"apps.yaml, document 2 has no apiVersion"):
-        documents.collect([], [str(file)])
+        collecting.collect([], [str(file)])
     file.write_text("a: b\n c: d\n")
     with pytest.raises(InvalidInput, match="not valid YAML in line 2, column 3"):
-        documents.collect([], [str(file)])
+        collecting.collect([], [str(file)])
 
 
 def test_lists_and_texts_with_several_documents_are_expanded() -> None:
     members = [config(metadata={"name": name}) for name in ("a", "b")]
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: d}\n"
-    found = documents.collect([{"apiVersion": "v1", "kind": "List", "items": members}, text], [])
+    found = collecting.collect([{"apiVersion": "v1", "kind": "List", "items": members}, text], [])
     assert [one["metadata"]["name"] for one in found] == ["a", "b", "c", "d"]
 
 
@@ -108,7 +108,7 @@ def test_what_only_a_server_sets_and_nulls_are_left_out() -> None:
         status={"x": 1},
         data={"kept": "1", "gone": None},
     )
-    assert documents.collect([exported], []) == [{**CONFIG, "metadata": {"name": "a"}, "data": {"kept": "1"}}]
+    assert collecting.collect([exported], []) == [{**CONFIG, "metadata": {"name": "a"}, "data": {"kept": "1"}}]
 
 
 def test_plain_text_of_a_secret_is_encoded_and_wins() -> None:
@@ -119,14 +119,14 @@ def test_plain_text_of_a_secret_is_encoded_and_wins() -> None:
         "data": {"a": "YQ==", "b": "Yg=="},
         "stringData": {"a": "new"},
     }
-    (found,) = documents.collect([secret], [])
+    (found,) = collecting.collect([secret], [])
     assert found["data"] == {"a": "bmV3", "b": "Yg=="}
     assert "stringData" not in found
     assert "stringData" in secret, "the caller's object stays as it is"
 
 
 def test_what_a_secret_holds_is_known_in_both_forms_but_not_what_is_public_anyway() -> None:
-    objects = documents.collect(
+    objects = collecting.collect(
         [
             config(data={"user": "grafana"}),
             {
@@ -146,7 +146,7 @@ def test_what_a_secret_holds_is_known_in_both_forms_but_not_what_is_public_anywa
 @pytest.mark.parametrize("name", ["system:node", "admin:x_Y"])
 def test_names_of_roles_are_freer(name: str) -> None:
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}}
-    assert documents.collect([role], [])[0]["metadata"]["name"] == name
+    assert collecting.collect([role], [])[0]["metadata"]["name"] == name
 
 
 def test_what_wrong_definitions_hold_is_known_too() -> None:

@@ -134,7 +134,7 @@ SPELLING = str.maketrans({"0": "g", "1": "h", "3": "k", "a": "m", "e": "t"})
 
 def name_hash(given: Object) -> str:
     """What kustomize appends to the names of generated objects: ten characters of a hash of what they hold."""
-    told: Object = {"kind": given["kind"], "name": given["metadata"]["name"], "data": given.get("data", "")}
+    told: Object = {"kind": given["kind"], "name": "", "data": given.get("data", "")}
     if given["kind"] == "Secret":
         told["type"] = given.get("type", "")
     for field in ("binaryData",) if given["kind"] == "ConfigMap" else ("stringData",):

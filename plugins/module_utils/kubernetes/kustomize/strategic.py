@@ -16,10 +16,12 @@ Object = dict[str, t.Any]
 #: Lists of built-in kinds whose members are told apart by a key.
 KEYS = {
     "containers": "name", "initContainers": "name", "ephemeralContainers": "name", "env": "name", "volumes": "name",
-    "imagePullSecrets": "name", "volumeMounts": "mountPath", "volumeDevices": "devicePath", "hostAliases": "ip",
+    "volumeMounts": "mountPath", "volumeDevices": "devicePath", "hostAliases": "ip",
     "topologySpreadConstraints": "topologyKey", "ownerReferences": "uid", "conditions": "type", "taints": "key",
     "webhooks": "name", "secrets": "name", "resourceClaims": "name", "schedulingGates": "name", "claims": "name",
 }  # fmt: skip
+#: What tells members apart besides, where some of them say it.
+SECOND = {"containerPort": "protocol", "port": "protocol", "topologyKey": "whenUnsatisfiable"}
 #: Lists of plain values that are added to.
 SETS = frozenset({"finalizers"})
 DIRECTIVES = ("$patch", "$setElementOrder", "$retainKeys", "$deleteFromPrimitiveList")
@@ -79,24 +81,54 @@ def _list(where: str, old: list[t.Any], patch: list[t.Any], path: tuple[str, ...
     if {"$patch": "replace"} in patch:
         return copy.deepcopy([item for item in patch if item != {"$patch": "replace"}])
     if keyed and path[-1] in SETS:
-        return [*old, *(item for item in patch if item not in old)]
+        return [*patch, *(item for item in old if item not in patch)]
     key = _key(path) if keyed else ""
     if not key or not all(isinstance(item, dict) for item in (*old, *patch)):
         return copy.deepcopy(patch)
+    second = SECOND.get(key, "")
+    if second and any(second in item for item in (*old, *patch)):
+        return _by_two(where, old, patch, path, (key, second))
+    return _by_one(where, old, patch, path, key)
+
+
+def _by_one(where: str, old: list[t.Any], patch: list[t.Any], path: tuple[str, ...], key: str) -> list[t.Any]:
+    """First the patch's members, then the others."""
+    there = {_name(where, item, path, key): item for item in old}
+    found = {
+        name: _member(where, there.get(name, {}), item, path)
+        for item in patch
+        for name in [_name(where, item, path, key)]
+    }
+    rest = {name: item for name, item in there.items() if name not in found}
+    return [item for item in {**found, **rest}.values() if item is not GONE]
+
+
+def _by_two(
+    where: str, old: list[t.Any], patch: list[t.Any], path: tuple[str, ...], keys: tuple[str, str]
+) -> list[t.Any]:
+    """First the patch's new members, then those that are there, in their order."""
     result = list(old)
     new: list[t.Any] = []
     for item in patch:
-        if key not in item:
-            raise InvalidInput(f"{where}: a member of {'.'.join(path[1:])} has no {key}")
-        at = next((index for index, one in enumerate(result) if _same(one, item, key)), None)
-        merged = _merged(where, result[at] if at is not None else {}, item, path, keyed)
-        if merged is GONE:
-            result = [one for one in result if not _same(one, item, key)]
-        elif at is None:
-            new.append(merged)
+        _name(where, item, path, keys[0])
+        at = next((index for index, one in enumerate(result) if one is not GONE and _same(one, item, keys)), None)
+        if at is None:
+            new.append(_member(where, {}, item, path))
         else:
-            result[at] = merged
-    return [*new, *result]
+            result[at] = _member(where, result[at], item, path)
+    return [item for item in (*new, *result) if item is not GONE]
+
+
+def _member(where: str, old: Object, patch: Object, path: tuple[str, ...]) -> t.Any:
+    if patch.get("$patch") == "replace":
+        raise InvalidInput(f"{where}: $patch: replace in a member of {'.'.join(path[1:])} is not supported")
+    return _merged(where, old, patch, path, True)
+
+
+def _name(where: str, item: Object, path: tuple[str, ...], key: str) -> t.Any:
+    if key not in item:
+        raise InvalidInput(f"{where}: a member of {'.'.join(path[1:])} has no {key}")
+    return item[key]
 
 
 def _key(path: tuple[str, ...]) -> str:
@@ -104,12 +136,15 @@ def _key(path: tuple[str, ...]) -> str:
         if "containers" in path or "initContainers" in path:
             return "containerPort"
         return "port" if path == ("Service", "spec", "ports") else ""
+    if path[-1] == "imagePullSecrets":
+        return "" if path[0] == "ServiceAccount" else "name"
     return KEYS.get(path[-1], "")
 
 
-def _same(one: Object, other: Object, key: str) -> bool:
-    if one.get(key) != other.get(key):
+def _same(one: Object, other: Object, keys: tuple[str, str]) -> bool:
+    """A member that does not say its second key is any of the first's."""
+    first, second = keys
+    if one.get(first) != other.get(first):
         return False
-    if key in ("port", "containerPort"):
-        return bool(one.get("protocol", "TCP") == other.get("protocol", one.get("protocol", "TCP")))
-    return True
+    default = "TCP" if second == "protocol" else None
+    return bool(one.get(second, default) == other.get(second, default))
