@@ -13,7 +13,7 @@ import sys
 import time
 import typing as t
 
-from . import client, faults, playbooks, sandbox
+from . import builder, client, faults, playbooks, sandbox
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 
@@ -124,6 +124,7 @@ def _in_sandbox(options: argparse.Namespace, plan: playbooks.Plan | None) -> int
     files = dict(_mirror(text) for text in options.mirror)
     environment = {**os.environ, "PYTHONPATH": _python_path()}
     _need_control_plane(environment)
+    outside = builder.leave_outside()
 
     def lab(outer: int) -> int:
         from .inventory import Reading
@@ -140,6 +141,7 @@ def _in_sandbox(options: argparse.Namespace, plan: playbooks.Plan | None) -> int
             files=files,
             environment=environment,
             outer_pid=outer,
+            builder=outside,
         )
         return begin(settings, collection, plan)
 

@@ -15,7 +15,10 @@ import typing as t
 
 from . import binaries, census, guests, hypervisor, inventory, sandbox
 from .authority import Authority
+from .builder import Builder
 from .cluster import KubernetesNode
+from .cluster.containers.delivery import Delivery
+from .cluster.containers.support import Support
 from .contracts import BootImage, Disk, GuestFailure, OperatingSystem
 from .faults import Fault, Faults
 from .internet import Internet, fetch_from
@@ -45,6 +48,8 @@ class LabOptions:
     files: t.Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
     environment: t.Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(os.environ))
     outer_pid: int = 0
+    #: Builds the programs of real containers; None: those that are not built yet do not start.
+    builder: Builder | None = None
 
 
 class Lab:
@@ -144,7 +149,20 @@ class Lab:
         except FileNotFoundError:
             program = None
         return Settings(
-            program=program, runtime=runtime, extensions=mirror.factory.extensions if mirror else lambda _: ()
+            program=program,
+            runtime=runtime,
+            extensions=mirror.factory.extensions if mirror else lambda _: (),
+            containers=self._containers(),
+        )
+
+    def _containers(self) -> Support:
+        """Some containers are processes: built outside of the sandbox, they see the lab's names and certificates."""
+        builder = self.options.builder
+        return Support(
+            Delivery(lambda program: builder.build(program.name) if builder else program.build()),
+            sandbox.RUN / "ca-bundle.pem",
+            addresses=self.names.addresses,
+            announce=self.network.add_route,
         )
 
     def _boot(self, machine: guests.RunningMachine, disk: Disk, image: BootImage) -> OperatingSystem:

@@ -145,6 +145,10 @@ class Network:
             self.own_addresses.add(plain)
             await ip([f"addr add {address} dev {device}"])
 
+    async def add_route(self, subnet: str, gateway: str) -> None:
+        """The router's way to addresses behind a machine (a node's pods); the newest one counts."""
+        await ip([f"route replace {subnet} via {gateway}"])
+
     async def expect(self, addresses: t.Iterable[str]) -> None:
         """These addresses exist in the lab: time-outs from now on, while nobody has them."""
         await ip([line for address in addresses for line in self._neighbour(address, _NOBODY)])

@@ -29,7 +29,7 @@ from simlab.authority import Authority
 from simlab.cluster import KubernetesNode, credentials
 from simlab.cluster.behaviour import Behaviours
 from simlab.cluster.client import KubeClient, KubeError, talos_client
-from simlab.cluster.containers.delivery import LocalDelivery
+from simlab.cluster.containers.delivery import Delivery
 from simlab.cluster.containers.support import Support
 from simlab.mirror.server import MirrorServer
 
@@ -76,7 +76,7 @@ class ControllerLab:
         bundle = directory / "trusted.pem"
         bundle.write_text(self.authority.certificate)
         self.support = Support(
-            LocalDelivery(lambda text: print(text, file=sys.stderr, flush=True)),
+            Delivery(lambda program: program.build(_say)),
             bundle,
             addresses=lambda name: [_ROUTER] if name == HOST else [],
             announce=self._announce,
@@ -246,11 +246,15 @@ class ControllerLab:
         self, name: str, *words: str, stdin: str = "", timeout: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
         """One of the lab's programs (``kubeseal``), with the lab's kubeconfig."""
-        path = binaries.PROGRAMS[name].build(lambda text: print(text, file=sys.stderr, flush=True))
+        path = binaries.PROGRAMS[name].build(_say)
         env = {"KUBECONFIG": str(self.kubeconfig), "PATH": "/usr/bin:/bin", "HOME": str(self.directory)}
         return subprocess.run(
             [str(path), *words], input=stdin, env=env, capture_output=True, text=True, timeout=timeout, check=False
         )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _with_defaults(spec: t.Mapping[str, t.Any], given: Object) -> Object:

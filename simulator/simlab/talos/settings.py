@@ -36,5 +36,7 @@ class Settings:
     runtime: pathlib.Path = pathlib.Path(tempfile.gettempdir()) / "simlab-talos"
     extensions: t.Callable[[str], c.Sequence[str]] = known_extensions
     behaviours: t.Any = None
+    #: :class:`simlab.cluster.containers.support.Support`, None in a lab that only plays containers.
+    containers: t.Any = None
     #: Makes the KubernetesNode of ``simlab.cluster`` from its Node; only tests put something else here.
     kubernetes: t.Callable[[t.Any, t.Any], t.Any] | None = None

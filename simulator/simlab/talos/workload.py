@@ -57,6 +57,7 @@ class Workload:
             talos_version=node.version.tag,
             addresses=tuple(node.addresses()),
             peers=self._peers,
+            containers=node.settings.containers,
         )
 
     def _peers(self) -> c.Sequence[str]:

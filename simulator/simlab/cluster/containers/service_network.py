@@ -114,10 +114,15 @@ class ServiceNetwork:
                 await self._reconcile()
                 self.problem = None
             except (NetworkFailed, OSError) as error:
+                if self.problem != str(error):
+                    self._complain(error)
                 self.problem = str(error)
-                logging.getLogger("simlab.cluster").warning("service network of %s: %s", self._node().name, error)
                 await asyncio.sleep(1.0)
                 self._news.set()
+
+    def _complain(self, error: Exception) -> None:
+        text = "the service network of %s stumbled: %s"
+        logging.getLogger("simlab.cluster").warning(text, self._node().name, error)
 
     async def _reconcile(self) -> None:
         await self._keep_routes()
@@ -173,7 +178,7 @@ class ServiceNetwork:
         return found
 
     async def _keep_addresses(self, wanted: set[str]) -> None:
-        lines = [f"addr add {address}/32 dev lo" for address in sorted(wanted - self._addresses)]
+        lines = [f"addr replace {address}/32 dev lo" for address in sorted(wanted - self._addresses)]
         lines += [f"addr del {address}/32 dev lo" for address in sorted(self._addresses - wanted)]
         if lines:
             await ip(self._node().machine.namespace, lines)
