@@ -68,8 +68,7 @@ options:
     type: float
     default: 600
 requirements:
-  - proxmoxer >= 2.0
-  - requests
+  - urllib3 >= 1.26
 """
 
     # For plugins, which Ansible itself gives these; modules have them from their spec. To be used after the above.

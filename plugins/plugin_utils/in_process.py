@@ -40,7 +40,7 @@ SWITCH = "groundwork_in_process"
 
 #: What the rooms import at their first call, and what takes long to import.
 HEAVY = {
-    "proxmox": ("requests", "proxmoxer"),
+    "proxmox": ("urllib3",),
     "talos": ("h2.connection", "google.protobuf.message_factory", "cryptography.x509"),
     "kubernetes": ("kubernetes.config", "urllib3"),
     "secrets": ("yaml", "cryptography.x509"),

@@ -34,7 +34,7 @@ BENCHES: dict[str, tuple[str, str]] = {
     "bootstrap": ("bench_bootstrap", "A lab from nothing, and once more"),
     "modules": ("bench_bootstrap", "One more task that changes nothing"),
 }
-PACKAGES = ("ansible-core", "ansible", "proxmoxer", "requests")
+PACKAGES = ("ansible-core", "ansible", "urllib3", "proxmoxer", "requests")
 PEERS = {"community.proxmox": "ansible_collections.community.proxmox"}
 
 

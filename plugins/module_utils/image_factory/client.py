@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 import os
 import typing as t
+import urllib.parse
 
-from ..errors import HomelabError, InvalidInput, MissingDependency, NotFound, Refused, ServerFault
+from ..errors import HomelabError, InvalidInput, NotFound, Refused, ServerFault
 from ..waiting import Backoff, Deadline, no_progress, retry
-from ..web import unreachable, verification
+from ..web import CONNECT, connections, unreachable, verification
 from .builds import Build, Factory
 from .schematics import canonical
+
+if t.TYPE_CHECKING:
+    import urllib3
 
 #: Seconds to go on when the factory is not reachable or asks for patience.
 PATIENCE = 10.0
@@ -38,6 +42,7 @@ class Client:
             raise InvalidInput(f"ca_path {factory.ca_path} of the Image Factory cannot be read")
         self.factory = factory
         self._timeout, self._limit, self._progress = timeout, limit, progress
+        self._pool: urllib3.HTTPConnectionPool | None = None
 
     def register(self, build: Build) -> None:
         """It is the same request however often it is made. Raises when the factory's id is not ours."""
@@ -105,27 +110,29 @@ class Client:
         )
 
     def _once(self, method: str, path: str, asked: str, data: bytes | None = None) -> str:
-        try:
-            import requests
-        except ImportError as error:
-            raise MissingDependency("requests", reason=str(error)) from error
+        # One pool for one address: whoever asks twice, asks over the same connection.
+        self._pool = self._pool or connections(
+            self.factory.url, verification(self.factory.validate_certs, self.factory.ca_path), 1
+        )
+        import urllib3
 
         try:
-            with requests.request(
+            answer = self._pool.urlopen(
                 method,
-                self.factory.url + path,
-                data=data,
+                urllib.parse.urlsplit(self.factory.url).path + path,
+                body=data,
                 headers={"Content-Type": "application/yaml"} if data else {},
-                timeout=(min(self._timeout, 10.0), self._timeout),
-                verify=verification(self.factory.validate_certs, self.factory.ca_path),
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                # Images are often somewhere else, and never read here.
-                if path.startswith("/image/") and answer.status_code in (200, 302, 303, 307):
-                    return ""
-                return self._judged(answer.status_code, answer.reason, answer.text, asked)
-        except requests.exceptions.RequestException as error:
+                timeout=urllib3.Timeout(connect=min(self._timeout, CONNECT), read=self._timeout),
+                redirect=False,
+                retries=False,
+                preload_content=False,
+            )
+            # Images are often somewhere else, and never read here.
+            if path.startswith("/image/") and answer.status in (200, 302, 303, 307):
+                answer.close()
+                return ""
+            return self._judged(answer.status, answer.reason or "", answer.data.decode("utf-8", "replace"), asked)
+        except (urllib3.exceptions.HTTPError, UnicodeError) as error:
             raise unreachable(
                 error,
                 asked=asked,

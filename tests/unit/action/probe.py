@@ -81,7 +81,7 @@ def where(task: Task, plan: Plan) -> dict[str, t.Any]:
         "changed": False,
         "in_controller": "ansible.executor.task_executor" in sys.modules,
         "loaded_before_the_fork": getattr(plugin, "LOADED_IN", os.getpid()) != os.getpid(),
-        "heavy": "requests" in sys.modules,
+        "heavy": "urllib3" in sys.modules,
     }
 
 

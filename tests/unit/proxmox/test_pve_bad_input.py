@@ -55,6 +55,7 @@ CONNECTIONS = [
     ({"api_user": "root@pam", "api_token_id": "ansible@pve!groundwork"}, "api_user is root@pam, but api_token_id names a token of ansible@pve"),
     ({"api_token_id": "a b"}, "api_token_id 'a b' is no name of a token"),
     ({"api_token_secret": None}, "api_token_secret is missing for the token ansible@pve!groundwork"),
+    ({"api_token_secret": "not-a-secret\n"}, "api_token_secret of the token ansible@pve!groundwork has a character that no secret has"),
     ({"api_token_id": None, "api_token_secret": None}, "Nothing proves who ansible@pve is"),
     ({"ca_path": "/nonexistent/ca.pem"}, "ca_path /nonexistent/ca.pem cannot be read"),
     ({"api_timeout": 0}, "api_timeout is 0 seconds"),
