@@ -13,6 +13,7 @@ from ..plan import Change, Plan
 from ..waiting import Deadline
 from . import gitops_argo, gitops_flux, readiness
 from .client import Client, Object
+from .conditions import Failure
 from .discovery import Resource
 from .gitops_inputs import Asked
 from .gitops_why import explained
@@ -238,7 +239,7 @@ class Gitops:
                 if self.options.wait and stage != last:
                     self._wait([self._want(one.operation.asked) for one in changes], deadline, FETCHED)
             if self.options.wait and self.options.state != "suspended":
-                self._wait([self._want(asked) for asked in self.objects], deadline, SYNCED)
+                self._wait([self._want(asked) for asked in self.objects if not self._is_there(asked)], deadline, SYNCED)
         except HomelabError as error:
             error.made = self.done(plan).as_result()
             raise
@@ -300,6 +301,15 @@ class Gitops:
         token = self.options.token if one.identity in self.told else ""
         of = gitops_argo.is_synced if one.of_argo else gitops_flux.is_reconciled
         return self._plain(one, of(one, token))
+
+    def _is_there(self, one: Asked) -> bool:
+        """Whether what was read says so already, of an object that nothing was asked of."""
+        if one.identity in self.made:
+            return False
+        try:
+            return not self._want(one).checks[0](self.live[one.identity])
+        except Failure:
+            return False
 
     def _wait(self, wants: list[Want], deadline: Deadline, purpose: Purpose) -> None:
         if not wants:

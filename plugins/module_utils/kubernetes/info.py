@@ -9,7 +9,7 @@ import dataclasses
 import re
 import typing as t
 
-from ..errors import HomelabError, InvalidInput, NotFound
+from ..errors import HomelabError, InvalidInput, NotFound, Refused
 from ..plan import HIDDEN
 from .client import Client, Object
 from .discovery import Resource
@@ -141,7 +141,15 @@ def _one(client: Client, query: Query, resource: Resource | None, options: Optio
     else:
         selectors = {"labelSelector": query.labels, "fieldSelector": query.fields, "limit": str(options.page)}
         namespace = query.namespace if resource.namespaced else ""
-        objects = client.list(resource, namespace, **{key: value for key, value in selectors.items() if value})
+        try:
+            objects = client.list(resource, namespace, **{key: value for key, value in selectors.items() if value})
+        except Refused as error:
+            hint = (
+                "Correct the selectors. The server selects few fields of each kind."
+                if query.labels or query.fields
+                else ""
+            )
+            raise Refused(error.asked, of=error.of, answer=error.answer, hint=hint, **error.details) from None
     return Found(query, [presentable(live, options) for live in objects])
 
 
