@@ -22,12 +22,17 @@ PASSWORD ?=
 # What `make conformance` is given: a person's own Proxmox VE and Talos nodes.
 PVE ?=
 TALOS ?=
-# What `make test` gives pytest, such as TESTS=tests/unit; without it all tests but SKIP, on so many workers.
+# What `make test` gives pytest, such as TESTS=tests/unit; without it all tests but SKIP and those of the real controllers,
+# on so many workers.
 TESTS ?=
 SKIP ?=
 WORKERS ?= 2
 # These run after all others, alone: they measure times, or replay recordings in their order.
 ALONE := tests/conformance tests/acceptance/test_bootstrap.py tests/acceptance/test_cluster.py
+
+# What the tests of the real controllers run, and how one makes network namespaces.
+CONTROLLERS := sealed-secrets kubeseal source-controller kustomize-controller helm-controller argocd helm kustomize redis
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),unshare --user --map-root-user --mount)
 
 # Of ARGS, these are the rehearsal's own; all others are ansible-playbook's.
 REHEARSAL_ARGS = $(filter --keep --fault=% --time-scale=% --mirror=%,$(ARGS))
@@ -60,7 +65,7 @@ simulated-proxmox: setup ## Serve the simulated Proxmox VE alone: LISTEN=127.0.0
 
 define tests
 $(if $(TESTS),$(1)/python -m pytest -q $(TESTS),\
-$(1)/python -m pytest -q -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(ALONE) $(SKIP)) tests && \
+$(1)/python -m pytest -q -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(ALONE) $(SKIP) tests/controllers) tests && \
 $(1)/python -m pytest -q $(filter-out $(SKIP),$(ALONE)))
 endef
 
@@ -83,6 +88,11 @@ molecule: setup ## The molecule scenario solo, verified by testinfra
 .PHONY: conformance
 conformance: setup ## Let real things judge: [PVE=https://HOST:8006] [TALOS=…] [REPORT=docs/conformance.md]
 	@PVE="$(PVE)" TALOS="$(TALOS)" $(BIN)/python tests/conformance/run.py --report "$(or $(REPORT),docs/conformance.md)"
+
+.PHONY: test-controllers
+test-controllers: setup ## Test with the real Argo CD, Flux and sealed-secrets (built first: half an hour once) [TESTS=tests/controllers/…]
+	@$(BIN)/python -m simlab.binaries $(CONTROLLERS)
+	@$(AS_ROOT) $(BIN)/python -m pytest -q $(or $(TESTS),tests/controllers)
 
 .PHONY: bench
 bench: setup ## Requests, CPU and wall time, ours and the peers': [ONLY=B2,B4] [REPORT=bench.json] [SIZE=100] [DELAYS=0,20]
