@@ -113,7 +113,7 @@ options:
     default: []
   src:
     description:
-      - Files with manifests, of which the same holds, on the machine where the module runs (the controller, usually).
+      - Files with manifests, and folders of such files, of which the same holds, on the machine where the module runs (the controller, usually).
     type: list
     elements: path
     default: []

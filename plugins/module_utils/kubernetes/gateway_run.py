@@ -64,7 +64,7 @@ class Work:
         versions = self._versions(cluster, objects)
         options = self._options(cluster.access.namespace)
         wanted = [versioned(one, versions[one["kind"]]) for one in objects if "spec" in one]
-        wanted = documents.collect(wanted, [])
+        wanted = documents.checked([documents.Source(identity(one), one) for one in wanted])
         unwanted = [
             versioned(one, versions[one["kind"]]) for one in objects if "spec" not in one and one["kind"] in versions
         ]
