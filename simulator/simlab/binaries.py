@@ -116,12 +116,14 @@ HELM_CONTROLLER = Program("helm-controller", _CONTROLLERS, "github.com/fluxcd/he
 ARGOCD = Program("argocd", _CONTROLLERS, "github.com/argoproj/argo-cd/v3/cmd", _PLAIN, 2300)
 HELM = Program("helm", _CONTROLLERS, "helm.sh/helm/v4/cmd/helm", _PLAIN, 1300)
 KUSTOMIZE = Program("kustomize", _CONTROLLERS, "sigs.k8s.io/kustomize/kustomize/v5", _PLAIN, 400)
+#: Judges how its own ``apply`` is taken over, and is measured beside it.
+KUBECTL = Program("kubectl", _CONTROLLERS, "k8s.io/kubernetes/cmd/kubectl", _PLAIN, 900)
 REDIS = Program("redis", _CONTROLLERS, packages=250)
 PROGRAMS = {
     program.name: program
     for program in (
         CONTROL_PLANE, SEALED_SECRETS, KUBESEAL, SOURCE_CONTROLLER, KUSTOMIZE_CONTROLLER, HELM_CONTROLLER, ARGOCD, HELM,
-        KUSTOMIZE, REDIS,
+        KUSTOMIZE, KUBECTL, REDIS,
     )
 }  # fmt: skip
 

@@ -49,7 +49,15 @@ def build(folder: str) -> list[Object]:
             one.remember()
             one.given["metadata"]["name"] += f"-{name_hash(one.given)}"
     references.follow(top.shown, everything)
-    return [one.given for one in everything]
+    return [_tidy(one.given) for one in everything]
+
+
+def _tidy(given: Object) -> Object:
+    """Without labels and annotations that hold nothing."""
+    for field in ("labels", "annotations"):
+        if not given["metadata"].get(field, True):
+            del given["metadata"][field]
+    return given
 
 
 class _Folder:
