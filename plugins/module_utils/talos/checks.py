@@ -6,19 +6,18 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import re
 import typing as t
-import urllib.parse
 
-from . import compare, config_schema, pki, versions
+from . import checks_cluster, checks_links, checks_machine, compare, config_schema, pki, versions
+from .forms import Problems, at, is_address, is_network, is_url, listed
 from .identity import MAIN, Document, describe
 from .inputs import LABEL
 
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _TAINT = re.compile(r"([^:]*:)?(NoSchedule|PreferNoSchedule|NoExecute)")
-_IMAGE_VERSION = re.compile(r":v1\.(\d+)\.\d+[^/]*$")
+_IMAGE_VERSION = re.compile(r":v1\.(\d+)\.\d+[^/:]*(@[^@]*)?$")
 _ROLES = frozenset(
     {
         "os:admin",
@@ -30,18 +29,6 @@ _ROLES = frozenset(
         "os:meta:writer",
     }
 )
-_CNI_NAMES = ("flannel", "custom", "none")
-
-Problems = t.Iterator[str]
-
-
-def at(data: t.Any, path: str) -> t.Any:
-    """The value at a path such as ``machine.ca.crt``, None when something on the way is missing."""
-    for key in path.split("."):
-        if not isinstance(data, dict):
-            return None
-        data = data.get(key)
-    return data
 
 
 def structure(documents: t.Sequence[t.Any]) -> Problems:
@@ -52,6 +39,9 @@ def structure(documents: t.Sequence[t.Any]) -> Problems:
             return
         if document.get("$patch"):
             yield f"{describe(document)} has a $patch left in it"
+        if not isinstance(document.get("kind", ""), str | None):
+            yield f"a document has the kind {document['kind']!r}"
+            return
         if document.get("kind") and not document.get("apiVersion"):
             yield f"{document['kind']} has no apiVersion"
     mains = [document for document in documents if not document.get("kind")]
@@ -80,6 +70,8 @@ def main_document(config: Document, *, machine_type: str, talos: versions.Versio
     yield from _network(config, controls=machine_type == "controlplane")
     yield from _node(config)
     yield from _features(config, controls=machine_type == "controlplane")
+    yield from checks_machine.problems(config)
+    yield from checks_cluster.problems(config)
 
 
 def other_documents(documents: t.Sequence[Document]) -> Problems:
@@ -94,6 +86,8 @@ def unknown_kinds(documents: t.Sequence[Document], talos: versions.Version) -> P
     known = config_schema.KINDS.get(talos.minor)
     for document in documents:
         kind = document.get("kind")
+        if kind and document.get("apiVersion") != MAIN:
+            yield f"{describe(document)} has the apiVersion {document.get('apiVersion')!r} and not {MAIN}"
         if known and kind and kind not in known:
             yield f"{describe(document)} is of a kind that Talos {talos.text} does not know"
 
@@ -161,22 +155,17 @@ def _kubernetes(config: Document, talos: versions.Version) -> Problems:
         f"cluster.{component}.image" for component in ("apiServer", "controllerManager", "scheduler", "proxy")
     ]
     for path in images:
-        match = _IMAGE_VERSION.search(str(at(config, path) or ""))
-        if match and not low <= int(match[1]) <= high:
+        image = str(at(config, path) or "")
+        match = _IMAGE_VERSION.search(image)
+        if image and not match:
+            yield f"{path} is {image!r}, which does not say its version of Kubernetes"
+        elif match and not low <= int(match[1]) <= high:
             yield f"{path} is of Kubernetes 1.{match[1]}, and Talos {talos.text} runs 1.{low} to 1.{high}"
     endpoint = at(config, "cluster.controlPlane.endpoint")
     if not endpoint:
         yield "cluster.controlPlane.endpoint is missing"
-    elif not _is_url(endpoint):
+    elif not is_url(endpoint):
         yield f"cluster.controlPlane.endpoint is {endpoint!r}, which is no URL"
-
-
-def _is_url(text: t.Any) -> bool:
-    try:
-        url = urllib.parse.urlsplit(str(text))
-        return bool(url.scheme in ("https", "http") and url.hostname) and (url.port is None or url.port > 0)
-    except ValueError:
-        return False
 
 
 def _network(config: Document, *, controls: bool) -> Problems:
@@ -185,45 +174,13 @@ def _network(config: Document, *, controls: bool) -> Problems:
         yield f"cluster.network.dnsDomain is {domain!r}, which is no DNS name"
     for path in ("cluster.network.podSubnets", "cluster.network.serviceSubnets"):
         for index, subnet in enumerate(at(config, path) or []):
-            if not _is(subnet, ipaddress.ip_network):
+            if not is_network(subnet, bare=False, negated=False):
                 yield f"{path}[{index}] is {subnet!r}, which is no network"
-    name = at(config, "cluster.network.cni.name")
-    if name and name not in _CNI_NAMES:
-        yield f"cluster.network.cni.name is {name!r} and not one of {', '.join(_CNI_NAMES)}"
-    for index, interface in enumerate(at(config, "machine.network.interfaces") or []):
-        yield from _interface(interface, f"machine.network.interfaces[{index}]", controls)
+    interfaces = listed(at(config, "machine.network.interfaces"))
+    yield from checks_links.problems(interfaces, controls=controls)
     for index, server in enumerate(at(config, "machine.network.nameservers") or []):
-        if not _is(server, ipaddress.ip_address):
+        if not is_address(server):
             yield f"machine.network.nameservers[{index}] is {server!r}, which is no address"
-
-
-def _interface(interface: Document, path: str, controls: bool) -> Problems:
-    if not interface.get("interface") and not interface.get("deviceSelector"):
-        yield f"{path} needs interface or deviceSelector"
-    if interface.get("interface") and interface.get("deviceSelector"):
-        yield f"{path} has both interface and deviceSelector"
-    if interface.get("bond") and interface.get("bridge"):
-        yield f"{path} has both bond and bridge"
-    yield from _addresses(interface, path, controls)
-    for index, vlan in enumerate(interface.get("vlans") or []):
-        yield from _addresses(vlan, f"{path}.vlans[{index}]", controls)
-
-
-def _addresses(link: Document, path: str, controls: bool) -> Problems:
-    for index, address in enumerate(link.get("addresses") or []):
-        if not _is(address, ipaddress.ip_interface):
-            yield f"{path}.addresses[{index}] is {address!r}, which is no address with a prefix"
-    for index, route in enumerate(link.get("routes") or []):
-        if route.get("network") and not _is(route["network"], ipaddress.ip_network):
-            yield f"{path}.routes[{index}].network is {route['network']!r}, which is no network"
-        if route.get("gateway") and not _is(route["gateway"], ipaddress.ip_address):
-            yield f"{path}.routes[{index}].gateway is {route['gateway']!r}, which is no address"
-    virtual = link.get("vip")
-    if virtual:
-        if not controls:
-            yield f"{path}.vip is for control plane nodes only"
-        if not _is(virtual.get("ip"), ipaddress.ip_address):
-            yield f"{path}.vip.ip is {virtual.get('ip')!r}, which is no address"
 
 
 def _node(config: Document) -> Problems:
@@ -273,11 +230,3 @@ def _hostname(document: Document, config: Document) -> Problems:
         yield "HostnameConfig and machine.network.hostname both name the host"
     if at(config, "machine.features.stableHostname"):
         yield "HostnameConfig and machine.features.stableHostname both name the host"
-
-
-def _is(value: t.Any, parse: t.Callable[[str], t.Any]) -> bool:
-    try:
-        parse(str(value))
-    except ValueError:
-        return False
-    return True

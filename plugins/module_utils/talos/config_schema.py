@@ -9,7 +9,9 @@ a kind of scalar. ``any`` is what only the node knows in detail.
 
 from __future__ import annotations
 
+import base64
 import difflib
+import re
 import typing as t
 
 from .identity import MAIN, Document, describe
@@ -18,12 +20,14 @@ _PEM = {"crt": "base64", "key": "base64"}
 _WORDS: dict[str, t.Any] = {"*": "text"}
 _EXTRA_VOLUMES = [{"hostPath": "text", "mountPath": "text", "readonly": "bool"}]
 _ARGUMENTS: dict[str, t.Any] = {"*": "argument"}
+#: A mapping that Talos hands on as it is.
+_FREE: dict[str, t.Any] = {"*": "any"}
 _COMPONENT: dict[str, t.Any] = {
     "image": "text",
     "extraArgs": _ARGUMENTS,
     "extraVolumes": _EXTRA_VOLUMES,
     "env": _WORDS,
-    "resources": "any",
+    "resources": {"requests": _FREE, "limits": _FREE},
 }
 _ROUTES = [{"network": "text", "gateway": "text", "source": "text", "metric": "int", "mtu": "int"}]
 _DHCP_OPTIONS = {"routeMetric": "int", "ipv4": "bool", "ipv6": "bool", "duidv6": "text"}
@@ -40,11 +44,37 @@ _VLAN = {
 }
 _SELECTOR = {
     "busPath": "text",
-    "hardwareAddr": "text",
-    "permanentAddr": "text",
+    "hardwareAddr": "word",
+    "permanentAddr": "word",
     "pciID": "text",
     "driver": "text",
     "physical": "bool",
+}
+_BOND = {
+    "interfaces": ["text"],
+    "deviceSelectors": [_SELECTOR],
+    "arpIPTarget": ["text"],
+    **dict.fromkeys(
+        ("mode", "xmitHashPolicy", "lacpRate", "adActorSystem", "arpValidate", "arpAllTargets", "primary"), "text"
+    ),
+    **dict.fromkeys(("primaryReselect", "failOverMac", "adSelect"), "text"),
+    **dict.fromkeys(("miimon", "updelay", "downdelay", "arpInterval", "resendIgmp", "minLinks", "lpInterval"), "int"),
+    **dict.fromkeys(("packetsPerSlave", "numPeerNotif", "tlbDynamicLb", "allSlavesActive"), "int"),
+    **dict.fromkeys(("adActorSysPrio", "adUserPortKey", "peerNotifyDelay"), "int"),
+    "useCarrier": "bool",
+}
+_WIREGUARD = {
+    "privateKey": "text",
+    "listenPort": "int",
+    "firewallMark": "int",
+    "peers": [
+        {
+            "publicKey": "text",
+            "endpoint": "text",
+            "persistentKeepaliveInterval": "duration",
+            "allowedIPs": ["text"],
+        }
+    ],
 }
 _INTERFACE = {
     "interface": "text",
@@ -52,8 +82,8 @@ _INTERFACE = {
     "addresses": ["text"],
     "cidr": "text",
     "routes": _ROUTES,
-    "bond": "any",
-    "bridge": "any",
+    "bond": _BOND,
+    "bridge": {"interfaces": ["text"], "stp": {"enabled": "bool"}, "vlan": {"vlanFiltering": "bool"}},
     "bridgePort": "any",
     "vlans": [_VLAN],
     "mtu": "int",
@@ -61,7 +91,7 @@ _INTERFACE = {
     "ignore": "bool",
     "dummy": "bool",
     "dhcpOptions": _DHCP_OPTIONS,
-    "wireguard": "any",
+    "wireguard": _WIREGUARD,
     "vip": _VIP,
 }
 _NETWORK = {
@@ -77,16 +107,23 @@ _NETWORK = {
         "allowDownPeerBypass": "bool",
         "harvestExtraEndpoints": "bool",
         "mtu": "int",
-        "filters": "any",
+        "filters": {"endpoints": ["text"], "excludeAdvertisedNetworks": ["text"]},
     },
 }
 _KUBELET = {
     "image": "text",
     "clusterDNS": ["text"],
     "extraArgs": _ARGUMENTS,
-    "extraMounts": "any",
-    "extraConfig": "any",
-    "credentialProviderConfig": "any",
+    "extraMounts": [
+        {
+            **dict.fromkeys(("destination", "type", "source"), "text"),
+            "options": ["text"],
+            "uidMappings": "any",
+            "gidMappings": "any",
+        }
+    ],
+    "extraConfig": _FREE,
+    "credentialProviderConfig": _FREE,
     "defaultRuntimeSeccompProfileEnabled": "bool",
     "registerWithFQDN": "bool",
     "nodeIP": {"validSubnets": ["text"]},
@@ -126,6 +163,26 @@ _FEATURES = {
     "imageCache": {"localEnabled": "bool"},
     "nodeAddressSortAlgorithm": "text",
 }
+_ENCRYPTION = {
+    "provider": "text",
+    "keys": [{"static": _FREE, "nodeID": _FREE, "kms": _FREE, "slot": "int", "tpm": _FREE}],
+    "cipher": "text",
+    "keySize": "int",
+    "blockSize": "int",
+    "options": ["text"],
+}
+#: The OCI runtime specification's own keys.
+_RUNTIME_SPEC = {
+    "ociVersion": "word",
+    "process": _FREE,
+    "root": _FREE,
+    "hostname": "text",
+    "domainname": "text",
+    "mounts": [_FREE],
+    "annotations": _WORDS,
+    "linux": _FREE,
+    "*": "any",
+}
 _MACHINE = {
     "type": "text",
     "token": "text",
@@ -134,23 +191,23 @@ _MACHINE = {
     "certSANs": ["text"],
     "controlPlane": {"controllerManager": {"disabled": "bool"}, "scheduler": {"disabled": "bool"}},
     "kubelet": _KUBELET,
-    "pods": ["any"],
+    "pods": [_FREE],
     "network": _NETWORK,
-    "disks": [{"device": "text", "partitions": [{"size": "any", "mountpoint": "text"}]}],
+    "disks": [{"device": "text", "partitions": [{"size": "size", "mountpoint": "text"}]}],
     "install": _INSTALL,
     "files": [{"content": "text", "permissions": "int", "path": "text", "op": "text"}],
     "env": _WORDS,
-    "time": {"disabled": "bool", "servers": ["text"], "bootTimeout": "text"},
+    "time": {"disabled": "bool", "servers": ["text"], "bootTimeout": "duration"},
     "sysctls": _WORDS,
     "sysfs": _WORDS,
     "registries": {"mirrors": {"*": _MIRROR}, "config": {"*": _REGISTRY}},
-    "systemDiskEncryption": {"state": "any", "ephemeral": "any"},
+    "systemDiskEncryption": {"state": _ENCRYPTION, "ephemeral": _ENCRYPTION},
     "features": _FEATURES,
     "udev": {"rules": ["text"]},
-    "logging": {"destinations": [{"endpoint": "any", "format": "text", "extraTags": _WORDS}]},
+    "logging": {"destinations": [{"endpoint": "text", "format": "text", "extraTags": _WORDS}]},
     "kernel": {"modules": [{"name": "text", "parameters": ["text"]}]},
-    "seccompProfiles": [{"name": "text", "value": "any"}],
-    "baseRuntimeSpecOverrides": "any",
+    "seccompProfiles": [{"name": "text", "value": _FREE}],
+    "baseRuntimeSpecOverrides": _RUNTIME_SPEC,
     "nodeLabels": _WORDS,
     "nodeAnnotations": _WORDS,
     "nodeTaints": _WORDS,
@@ -159,9 +216,9 @@ _API_SERVER = {
     **_COMPONENT,
     "certSANs": ["text"],
     "disablePodSecurityPolicy": "bool",
-    "admissionControl": [{"name": "text", "configuration": "any"}],
-    "auditPolicy": "any",
-    "authorizationConfig": "any",
+    "admissionControl": [{"name": "text", "configuration": _FREE}],
+    "auditPolicy": _FREE,
+    "authorizationConfig": [{"type": "text", "name": "text", "webhook": _FREE}],
 }
 _CLUSTER = {
     "id": "text",
@@ -188,7 +245,7 @@ _CLUSTER = {
     "apiServer": _API_SERVER,
     "controllerManager": _COMPONENT,
     "proxy": {"disabled": "bool", "image": "text", "mode": "text", "extraArgs": _ARGUMENTS},
-    "scheduler": {**_COMPONENT, "config": "any"},
+    "scheduler": {**_COMPONENT, "config": _FREE},
     "discovery": {
         "enabled": "bool",
         "registries": {"kubernetes": {"disabled": "bool"}, "service": {"disabled": "bool", "endpoint": "text"}},
@@ -206,7 +263,7 @@ _CLUSTER = {
     "extraManifests": ["text"],
     "extraManifestHeaders": _WORDS,
     "inlineManifests": [{"name": "text", "contents": "text"}],
-    "adminKubeconfig": {"certLifetime": "text"},
+    "adminKubeconfig": {"certLifetime": "duration"},
     "allowSchedulingOnMasters": "bool",
     "allowSchedulingOnControlPlanes": "bool",
 }
@@ -276,15 +333,38 @@ KINDS[13] = KINDS[12] | frozenset(
 
 _OTHER_DOCUMENTS: dict[str, dict[str, t.Any]] = {"HostnameConfig": {"hostname": "text", "auto": "text"}}
 
-#: What a value of each kind may be in Python. Talos turns numbers into text where it wants text.
+#: What a value of each kind may be in Python. Talos turns numbers into text where it wants text; YAML 1.1 makes numbers of
+#: words such as 52:54:00:12:34:56, and words of octal numbers such as 0o644.
 _SCALARS: dict[str, tuple[type, ...]] = {
     "text": (str, int, float),
     "base64": (str,),
-    "int": (int,),
+    "word": (str,),
+    "int": (int, str),
     "bool": (bool,),
     "argument": (str, int, float, bool, list),
+    "duration": (str,),
+    "size": (str, int),
 }
-_NAMES = {"text": "text", "base64": "base64 text", "int": "a number", "bool": "true or false", "argument": "text"}
+_NAMES = {
+    "text": "text",
+    "base64": "text in base64",
+    "word": "text (is it in quotes?)",
+    "int": "a number from 0",
+    "bool": "true or false",
+    "argument": "text",
+    "duration": "a duration such as 1h30m",
+    "size": "a size such as 10GB",
+}
+SIZE = re.compile(r"\s*(\d[\d,]*\.?\d*|\.\d+)\s*(b?|[kmgtpe]i?b?)\s*", re.IGNORECASE)
+_INTEGER = re.compile(r"0o[0-7]+|\d+")
+_DURATION = re.compile(r"[-+]?((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+|0")
+#: What a text must look like to be of its kind.
+_FORMS: dict[str, t.Callable[[str], bool]] = {
+    "base64": lambda text: _is_base64(text),
+    "int": lambda text: bool(_INTEGER.fullmatch(text)),
+    "duration": lambda text: bool(_DURATION.fullmatch(text)),
+    "size": lambda text: bool(SIZE.fullmatch(text)),
+}
 
 
 def problems(document: Document) -> t.Iterator[str]:
@@ -327,8 +407,14 @@ def _check(value: t.Any, table: t.Any, path: str) -> t.Iterator[str]:
             return
         for index, item in enumerate(value):
             yield from _check(item, table[0], f"{path}[{index}]")
-    elif not isinstance(value, _SCALARS[table]) or (isinstance(value, bool) and table in ("text", "int", "base64")):
+    elif not _fits(value, table):
         yield f"{path} is {_shown(value)} and not {_NAMES[table]}"
+
+
+def _fits(value: t.Any, kind: str) -> bool:
+    if not isinstance(value, _SCALARS[kind]) or (isinstance(value, bool) and kind not in ("bool", "argument")):
+        return False
+    return kind not in _FORMS or _FORMS[kind](str(value))
 
 
 def _check_mapping(value: t.Any, table: dict[str, t.Any], path: str) -> t.Iterator[str]:
@@ -337,13 +423,19 @@ def _check_mapping(value: t.Any, table: dict[str, t.Any], path: str) -> t.Iterat
         return
     for key, inner in value.items():
         below = f"{path}.{key}" if path else str(key)
-        if "*" in table:
-            yield from _check(inner, table["*"], below)
-        elif key not in table:
+        if key in table or "*" in table:
+            yield from _check(inner, table.get(key, table.get("*")), below)
+        else:
             near = difflib.get_close_matches(str(key), table, 1)
             yield f"{below} is not known{f' (did you mean {near[0]}?)' if near else ''}"
-        else:
-            yield from _check(inner, table[key], below)
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _shown(value: t.Any) -> str:

@@ -16,13 +16,8 @@ import re
 import typing as t
 
 from ..errors import InvalidInput
-from . import config_schema
+from . import config_schema, yaml_text
 from .identity import MAIN, Document, describe, document_id
-
-try:
-    import yaml
-except ImportError:  # only where the collection is imported without being used, as by ansible-test sanity
-    yaml = t.cast("t.Any", None)
 
 #: Replaced as a whole: (kind, path).
 REPLACED = frozenset(
@@ -75,7 +70,7 @@ def patches_from(given: t.Sequence[t.Any], where: str) -> list[Document]:
     documents: list[Document] = []
     for index, item in enumerate(given):
         place = f"{where}[{index}]"
-        for document in _parsed(item, place) if isinstance(item, str) else [item]:
+        for document in yaml_text.parsed(item, place) if isinstance(item, str) else [item]:
             documents.extend(_checked(document, place))
     return documents
 
@@ -86,13 +81,6 @@ def merged(documents: t.Sequence[Document], patches: t.Sequence[Document]) -> li
     for patch in patches:
         _merge_document(result, patch)
     return result
-
-
-def _parsed(text: str, place: str) -> list[t.Any]:
-    try:
-        return [document for document in yaml.safe_load_all(text) if document is not None]
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"{place} is not YAML: {error}") from error
 
 
 def _checked(document: t.Any, place: str) -> list[Document]:

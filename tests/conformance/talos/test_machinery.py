@@ -15,13 +15,12 @@ HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import patch_words
-from judgement import Judgement
-from oracle import Oracle, version
+from machinery_cases import TYPES, Json, cluster, cluster_of, judged
+from oracle import Oracle
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
-from ansible_collections.groundwork.homelab.plugins.module_utils.talos import documents, inputs, merge, secrets_bundle
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos import documents, merge, secrets_bundle
 
-Json = dict[str, t.Any]
 CASES = 1000
 #: What the machinery fails at, and we do as it was meant: text of its error -> why.
 MEANT = {
@@ -30,39 +29,11 @@ MEANT = {
 }
 #: The same as yaml.safe_load, eight times as fast.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-MACHINERY = version(HERE / "oracle", "github.com/siderolabs/talos/pkg/machinery")
-CONTRACTS = ("v1.12", "v1.13")
-TYPES = ("controlplane", "worker")
 
 
 @pytest.fixture(scope="module")
 def bundle() -> secrets_bundle.Bundle:
     return secrets_bundle.generate()
-
-
-def cluster_of(chance: random.Random) -> Json:
-    """The option ``cluster``, in all its values."""
-    return {
-        "name": chance.choice(["homelab", "x", "a-b.c"]),
-        "endpoint": chance.choice(["https://192.168.30.50:6443", "https://k8s.example.org:6443", "https://[fd00::1]:6443"]),
-        "talos_version": "v1.13.9",
-        "kubernetes_version": chance.choice(["v1.36.3", "v1.35.0", "v1.34.8"]),
-        "contract": chance.choice(CONTRACTS),
-        "installer_image": chance.choice([None, "factory.talos.dev/installer/abc:v1.13.9"]),
-        "install_disk": chance.choice(["/dev/sda", "/dev/nvme0n1"]),
-        "pod_subnets": ["10.244.0.0/16"],
-        "service_subnets": ["10.96.0.0/12"],
-        "dns_domain": chance.choice(["cluster.local", "lab.internal"]),
-        "cert_sans": chance.sample(["10.0.0.1", "a.example.org", "fd00::5", "x"], chance.randint(0, 3)),
-        "cni": chance.choice(["flannel", "none"]),
-        "allow_scheduling_on_control_planes": chance.random() < 0.5,
-        "inline_manifests": [],
-    }  # fmt: skip
-
-
-def cluster(options: Json) -> inputs.Cluster:
-    no_patches: Json = {"patches": [], "control_plane_patches": [], "worker_patches": []}
-    return inputs.cluster_from({"cluster": options, **no_patches})
 
 
 def ask_to_generate(bundle: secrets_bundle.Bundle, options: Json, machine_type: str) -> Json:
@@ -86,25 +57,6 @@ def parsed(answer: Json) -> t.Any:
     if answer.get("error"):
         return f"error: {answer['error']}"
     return [document for document in yaml.load_all(answer["config"], LOADER) if document is not None]
-
-
-def in_words(cases: dict[int, tuple[t.Any, t.Any, t.Any]]) -> list[str]:
-    return [
-        f"case {seed}: given {given}\n" + "\n".join(f"  {line}" for line in differences(theirs, ours))
-        for seed, (given, theirs, ours) in cases.items()
-    ]
-
-
-def differences(theirs: t.Any, ours: t.Any, path: str = "") -> t.Iterator[str]:
-    """Only what differs: a config is long."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        for key in [*theirs, *(key for key in ours if key not in theirs)]:
-            yield from differences(theirs.get(key), ours.get(key), f"{path}.{key}")
-    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
-        for number, (left, right) in enumerate(zip(theirs, ours, strict=True)):
-            yield from differences(left, right, f"{path}[{number}]")
-    elif theirs != ours:
-        yield f"{path}: theirs {str(theirs)[:300]}, ours {str(ours)[:300]}"
 
 
 def test_what_is_generated_is_what_talosctl_generates(machinery: Oracle, bundle: secrets_bundle.Bundle) -> None:
@@ -156,15 +108,3 @@ def merged(machinery: Oracle, config: list[Json], patches: list[Json]) -> t.Any:
     except InvalidInput as error:
         return f"error: {error}"
     return parsed(machinery.ask(op="decode", config=documents.render(result)))
-
-
-def judged(
-    name: str,
-    what: str,
-    cases: int,
-    wrong: dict[int, tuple[t.Any, t.Any, t.Any]],
-    explained: t.Sequence[tuple[str, str]] = (),
-) -> None:
-    unexplained = in_words(wrong)[:5]
-    Judgement(name, "Talos pkg/machinery", MACHINERY, what, cases, list(explained), unexplained).write()
-    assert not wrong, f"{len(wrong)} of {cases} differ\n" + "\n".join(in_words(wrong)[:3])

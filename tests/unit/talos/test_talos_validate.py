@@ -37,7 +37,7 @@ EXPECTED = {
     "11-bad-dnsdomain": "cluster.network.dnsDomain is 'bad_domain!', which is no DNS name",
     "12-no-install-disk": "machine.install needs disk or diskSelector",
     "13-no-install": "machine.install needs disk or diskSelector",
-    "14-bad-ca-base64": "machine.ca.crt is not a certificate in base64 of PEM",
+    "14-bad-ca-base64": "machine.ca.crt is text and not text in base64",
     "15-bad-ca-pem": "machine.ca.crt is not a certificate in base64 of PEM",
     "16-type-mismatch": "cluster.clusterName is a mapping and not text",
     "17-bad-bool": "machine.features.kubePrism.enabled is text and not true or false",

@@ -15,12 +15,16 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/cosi-project/runtime/pkg/state"
+	"github.com/cosi-project/runtime/pkg/state/impl/inmem"
+	"github.com/cosi-project/runtime/pkg/state/impl/namespaced"
 	"go.yaml.in/yaml/v4"
 
 	"github.com/siderolabs/talos/pkg/machinery/config"
@@ -140,7 +144,13 @@ func validate(asked question) (answer, error) {
 		return answer{}, err
 	}
 	warnings, err := provider.Validate(mode(asked.Mode), validation.WithLocal())
-	return answer{Warnings: warnings}, err
+	if err != nil {
+		return answer{Warnings: warnings}, err
+	}
+	// What depends on the version that runs; of disks, which are a node's own, it says nothing here.
+	disks := state.WrapCore(namespaced.NewState(inmem.Build))
+	more, err := provider.RuntimeValidate(context.Background(), disks, mode("cloud"))
+	return answer{Warnings: append(warnings, more...)}, err
 }
 
 func patch(asked question) (answer, error) {
