@@ -86,11 +86,18 @@ def leftovers(live: Object, result: Object, manager: str, managers: t.Collection
 
 
 def without(given: Object, paths: t.Collection[Path]) -> Object:
-    """The object without these fields."""
+    """The object without these fields. What names a member of a list only goes with the member."""
     result = copy.deepcopy(given)
-    for path in sorted(paths, key=len, reverse=True):
-        _remove(result, path)
+    gone = set(paths)
+    for path in paths:
+        above = {path[:length] for length in range(1, len(path))}
+        if not above & gone and not _names_member(path):
+            _remove(result, path)
     return result
+
+
+def _names_member(path: Path) -> bool:
+    return len(path) > 1 and path[-2].startswith("k:") and path[-1].removeprefix("f:") in json.loads(path[-2][2:])
 
 
 def _remove(value: t.Any, path: Path) -> None:
