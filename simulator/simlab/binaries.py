@@ -117,7 +117,7 @@ ARGOCD = Program("argocd", _CONTROLLERS, "github.com/argoproj/argo-cd/v3/cmd", _
 HELM = Program("helm", _CONTROLLERS, "helm.sh/helm/v4/cmd/helm", _PLAIN, 1300)
 KUSTOMIZE = Program("kustomize", _CONTROLLERS, "sigs.k8s.io/kustomize/kustomize/v5", _PLAIN, 400)
 #: Judges how its own ``apply`` is taken over, and is measured beside it.
-KUBECTL = Program("kubectl", _CONTROLLERS, "k8s.io/kubernetes/cmd/kubectl", _PLAIN, 900)
+KUBECTL = Program("kubectl", SOURCES / "kubectl", packages=900)
 REDIS = Program("redis", _CONTROLLERS, packages=250)
 PROGRAMS = {
     program.name: program
