@@ -30,6 +30,12 @@ class Authority:
         self._certificate = builder.sign(self._key, hashes.SHA256())
         self.certificate = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
+    def pair(self) -> tuple[str, str]:
+        """Certificate and key as PEM texts, for parts of the lab that sign as authorities of the internet do."""
+        form = serialization.PrivateFormat.TraditionalOpenSSL
+        key = self._key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        return self.certificate, key.decode()
+
     def server_context(self, *names: str) -> ssl.SSLContext:
         """For a TLS server known under these names and addresses; the first is the subject."""
         key = ec.generate_private_key(ec.SECP256R1())

@@ -19,6 +19,7 @@ from .builder import Builder
 from .cluster import KubernetesNode
 from .cluster.containers.delivery import Delivery
 from .cluster.containers.support import Support
+from .cluster.pki import KeyPair
 from .contracts import BootImage, Disk, GuestFailure, OperatingSystem
 from .faults import Fault, Faults
 from .internet import Internet, fetch_from
@@ -153,6 +154,7 @@ class Lab:
             runtime=runtime,
             extensions=mirror.factory.extensions if mirror else lambda _: (),
             containers=self._containers(),
+            authority=KeyPair(*self.authority.pair()),
         )
 
     def _containers(self) -> Support:

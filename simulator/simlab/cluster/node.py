@@ -10,6 +10,7 @@ import typing as t
 from ..contracts import Machine
 from ..faults import Faults
 from ..ledger import Ledger
+from .pki import KeyPair
 
 if t.TYPE_CHECKING:
     from .containers.support import Support
@@ -45,6 +46,8 @@ class Node:
     peers: t.Callable[[], t.Sequence[str]] = tuple
     #: So that the containers of some images are processes; None: all containers are only played.
     containers: Support | None = None
+    #: The lab's test CA, which signs as the authorities of the internet do (ACME); None: there is none.
+    authority: KeyPair | None = None
 
     @property
     def cluster(self) -> t.Mapping[str, t.Any]:

@@ -38,5 +38,7 @@ class Settings:
     behaviours: t.Any = None
     #: :class:`simlab.cluster.containers.support.Support`, None in a lab that only plays containers.
     containers: t.Any = None
+    #: The lab's test CA (:class:`simlab.cluster.pki.KeyPair`), None where nothing is signed as on the internet.
+    authority: t.Any = None
     #: Makes the KubernetesNode of ``simlab.cluster`` from its Node; only tests put something else here.
     kubernetes: t.Callable[[t.Any, t.Any], t.Any] | None = None

@@ -58,6 +58,7 @@ class Workload:
             addresses=tuple(node.addresses()),
             peers=self._peers,
             containers=node.settings.containers,
+            authority=node.settings.authority,
         )
 
     def _peers(self) -> c.Sequence[str]:

@@ -15,6 +15,18 @@ from simlab import binaries
 #: Module, version: the checksum that go.sum would have.
 GATEWAY_API = ("sigs.k8s.io/gateway-api", "v1.6.1", "h1:mock6phZbI6rvZerwrVNk7hVNymQgHo+6sJ81Ia7ftY=")
 CERT_MANAGER = ("github.com/cert-manager/cert-manager", "v1.21.2", "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=")
+ARGO_CD = ("github.com/argoproj/argo-cd/v3", "v3.5.7", "h1:Xm1BF+I5OgDKUG3SDK49vn2/Y5AMyaNVko+/JT08gj0=")
+SOURCE_CONTROLLER = (
+    "github.com/fluxcd/source-controller",
+    "v1.9.3",
+    "h1:Zj1gfvK/2MFIm/K3vh5fSHoJBoggLKMuLWf5ZEmaF0w=",
+)
+KUSTOMIZE_CONTROLLER = (
+    "github.com/fluxcd/kustomize-controller",
+    "v1.9.5",
+    "h1:/XY2zy3K7fntyppEXIHG7oRMzmfgIt50eJzUfaPX1Kc=",
+)
+HELM_CONTROLLER = ("github.com/fluxcd/helm-controller", "v1.6.1", "h1:b0XKTQCGlQy4nOGfEFMbn/e+/j9IMEHSDlKecbZkG9M=")
 
 
 def folder(module: tuple[str, str, str], directory: pathlib.Path) -> pathlib.Path:

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import typing as t
 
 from clusterlab import Cluster, Loop
 from netlab import Network
 
+from simlab.authority import Authority
+from simlab.cluster import KubernetesNode
 from simlab.cluster.client import APPLY, MERGE, KubeClient, KubeError
+from simlab.cluster.pki import KeyPair
 
 Object = dict[str, t.Any]
 _NUMBERS = itertools.count(1)
@@ -20,6 +24,8 @@ class PlayedCluster(Cluster):
 
     def __init__(self, loop: Loop, network: Network, number: int, config: Object) -> None:
         super().__init__(loop, network, number, config)
+        self.node = dataclasses.replace(self.node, authority=_authority(network))
+        self.kubernetes = KubernetesNode(self.node, self.behaviours)
         self._plurals: dict[tuple[str, str], tuple[str, bool]] = {}
 
     def path(self, found: Object) -> str:
@@ -110,6 +116,11 @@ class PlayedCluster(Cluster):
         self.kubernetes.sync_ledger()
         found = [one for one in self.network.ledger.entries(mark) if one.write]
         return [f"{one.verb} {one.path}" for one in found if agent in str(one.detail.get("user_agent"))]
+
+
+def _authority(network: Network) -> KeyPair:
+    """As the lab's test CA."""
+    return KeyPair(*Authority(network.directory).pair())
 
 
 def told(found: Object, kind: str) -> tuple[str, str, str]:

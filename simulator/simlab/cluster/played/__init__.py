@@ -9,6 +9,8 @@ Cilium's operator         registers its resources; LB-IPAM (``lbipam``); Gateway
 Cilium's agent            L2 announcements (``l2_announcer``): the address answers on the node's interface
 Proxmox CSI, NFS CSI,     volumes for claims, attachment, expansion, deletion (``volumes``, ``storage_drivers``); other
 local-path, OpenEBS       CSI drivers say that they are not played
+cert-manager              Issuers, Certificates, CertificateRequests, orders (``certificates``): real keys and certificates;
+                          ACME is played: the lab's test CA signs
 ========================  ====================================================================================
 
 ``python -m simlab.cluster.played --kubeconfig FILE NAME …`` plays them beside a cluster that has no nodes.
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .certificates import cert_manager
 from .cilium_operator import agent, operator
 from .seat import Program, Refused, Seat
 from .storage_drivers import DRIVERS, driver_of
@@ -27,6 +30,7 @@ from .volumes import storage
 PROGRAMS: dict[str, Program] = {
     "cilium/operator": operator,
     "cilium/cilium": agent,
+    "cert-manager-controller": cert_manager,
     **{part: storage for driver in DRIVERS for part in driver.images},
 }
 _NOT = ("cilium/cilium-",)  # cilium-envoy, cilium-cli, …

@@ -15,6 +15,9 @@ import urllib.parse
 import yaml
 
 from ..client import KubeClient
+from ..pki import KeyPair
+from . import signing
+from .certificates import CertManager
 from .cilium_config import Settings
 from .gateway_controller import GatewayController
 from .lbipam import LBIPAM
@@ -30,7 +33,16 @@ CONTROLLERS: dict[str, t.Callable[[Seat], t.Sequence[Controller]]] = {
     "lbipam": lambda seat: [LBIPAM(seat, Settings(l2=True))],
     "gateway": lambda seat: [GatewayController(seat)],
     "volumes": lambda seat: [Volumes(seat, driver) for driver in DRIVERS],
+    "certificates": lambda seat: [CertManager(seat, _test_authority())],
 }
+
+
+def _test_authority() -> KeyPair:
+    """A certificate authority of this process's own, where no lab has one."""
+    key = signing.new_key({"privateKey": {"algorithm": "ECDSA"}})
+    spec = {"commonName": "simulated lab test CA", "isCA": True}
+    certificate = signing.sign(signing.request(key, spec), spec, None, key)
+    return KeyPair(certificate, signing.key_pem(key, {}))
 
 
 class Here:
