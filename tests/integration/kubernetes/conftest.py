@@ -270,6 +270,26 @@ def gateway_api(api_server: ApiServer, tmp_path_factory: pytest.TempPathFactory)
         yield
 
 
+@pytest.fixture(scope="session")
+def second_server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[ApiServer]:
+    """For definitions as published, of kinds for which other tests have definitions that take anything."""
+    server = ApiServer(binary(), tmp_path_factory.mktemp("second"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def second_lab(second_server: ApiServer) -> Lab:
+    one = Lab(second_server, f"test-{next(NUMBERS)}")
+    done = one.run([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": one.namespace}}])
+    if done.get("failed"):
+        raise RuntimeError(done["msg"])
+    return one
+
+
 @pytest.fixture
 def play(tmp_path: pathlib.Path, api_server: t.Any) -> t.Callable[..., tuple[str, list[t.Any]]]:
     """Run tasks; what they printed, and their results."""
