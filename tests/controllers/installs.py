@@ -23,11 +23,11 @@ def install_sealed_secrets(lab: ControllerLab) -> None:
     lab.ready("/apis/apps/v1/namespaces/kube-system/deployments/sealed-secrets-controller")
 
 
-def install_flux(lab: ControllerLab) -> None:
+def install_flux(lab: ControllerLab, names: tuple[str, ...] = ("source", "kustomize", "helm")) -> None:
     """As ``flux install`` does: the controllers' own manifests with one namespace, and cluster-admin for the two that
     apply what others wrote."""
     lab.apply(namespace("flux-system"))
-    for name in ("source", "kustomize", "helm"):
+    for name in names:
         config = module_folder(f"github.com/fluxcd/{name}-controller") / "config"
         lab.apply(*(one for path in sorted((config / "crd/bases").glob("*.yaml")) for one in documents(path)))
         found = _kustomized(config / "manager")
@@ -41,7 +41,7 @@ def install_flux(lab: ControllerLab) -> None:
             "metadata": {"name": f"{name}-controller", "namespace": "flux-system"},
         }
         lab.apply(account, *_flux_rights(f"{name}-controller", config), *found)
-    for name in ("source", "kustomize", "helm"):
+    for name in names:
         lab.ready(f"/apis/apps/v1/namespaces/flux-system/deployments/{name}-controller")
 
 
