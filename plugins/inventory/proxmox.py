@@ -121,6 +121,12 @@ options:
       - Matters with O(refresh_after), and when a refresh is asked for.
     type: bool
     default: false
+  parallel_requests:
+    description:
+      - How many questions about O(facts) wait for their answers at a time, from 1 to 32.
+      - What is more than the nodes can work on at a time waits there. Agents that are silent keep a node busy for seconds each.
+    type: int
+    default: 16
   agent_retry_after:
     description:
       - With O(cache), seconds for which an agent that did not answer is not asked again, not even when the rest is refreshed.
@@ -198,14 +204,12 @@ import os
 import time
 import typing as t
 
-from ansible import constants
-from ansible.errors import AnsibleError, AnsibleParserError
-from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
+from ansible.errors import AnsibleParserError
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError, InvalidInput, Unreachable
+from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput, Unreachable
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.connection import ARGUMENTS, Connection
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.session import Session
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.transport import CONNECTIONS
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory import (
     inventory_addresses as addresses,
 )
@@ -222,82 +226,32 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.invento
     Silence,
 )
 from ansible_collections.groundwork.homelab.plugins.plugin_utils import expressions
+from ansible_collections.groundwork.homelab.plugins.plugin_utils.loud_inventory import LoudInventory, check_booleans
 
-_ENDINGS = tuple(f"{name}.{kind}" for name in ("proxmox", "groundwork") for kind in ("yml", "yaml"))
-_BOOLEANS = ("exclude_templates", "mandatory", "stale_if_unreachable", "validate_certs")
 #: Guests that a warning names; the others are counted.
 _NAMED = 10
 
 
-class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
+class InventoryModule(LoudInventory):
     NAME = "groundwork.homelab.proxmox"
-
-    # -- Ansible's side ------------------------------------------------------------------------------------------------
-
-    def verify_file(self, path: str) -> bool:
-        return bool(super().verify_file(path)) and path.endswith(_ENDINGS)
-
-    def parse(self, inventory: t.Any, loader: t.Any, path: str, cache: bool = True) -> None:
-        super().parse(inventory, loader, path, cache=cache)
-        try:
-            given = self._read_config_data(path)
-        except AnsibleError:
-            self._fail_for_good_if_ours(path)
-            raise
-        try:
-            self._check(given)
-            self._populate(path, cache)
-        except HomelabError as error:
-            self._fail_for_good(self.get_option("mandatory"))
-            raise AnsibleParserError(error.message) from None
-        except AnsibleError:
-            self._fail_for_good(self.get_option("mandatory"))
-            raise
-
-    def _fail_for_good_if_ours(self, path: str) -> None:
-        """An option of a wrong type, and not a file of another plugin."""
-        try:
-            given = self.loader.load_from_file(path, cache="none")
-        except Exception:
-            return
-        if isinstance(given, dict) and given.get("plugin") == self.NAME:
-            self._fail_for_good(bool(given.get("mandatory", True)))
-
-    @staticmethod
-    def _fail_for_good(mandatory: bool) -> None:
-        """Ansible makes a warning of each error of an inventory plugin, and goes on without its hosts.
-
-        This is its setting against that; it is looked at right after, and there is none for a single source.
-        """
-        if mandatory:
-            constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
+    ENDINGS = tuple(f"{name}.{kind}" for name in ("proxmox", "groundwork") for kind in ("yml", "yaml"))
+    BOOLEANS = ("exclude_templates", "mandatory", "stale_if_unreachable", "validate_certs")
 
     # -- options -------------------------------------------------------------------------------------------------------
 
-    def _check(self, given: t.Mapping[str, t.Any]) -> None:
-        """Ansible takes any name as an option of a file; one that is misspelt would do nothing in silence."""
-        known = {name for name in self._options if not name.startswith("_")} | {"plugin"}
-        unknown = sorted(str(name) for name in set(given) - known)
-        if unknown:
-            hint = f"It has: {', '.join(sorted(known))}."
-            raise InvalidInput(f"{', '.join(unknown)}: this plugin has no such option", hint=hint)
-        self._check_booleans({"validate_certs": os.environ.get("PROXMOX_VALIDATE_CERTS"), **given})
+    def check(self) -> None:
+        check_booleans({"validate_certs": os.environ.get("PROXMOX_VALIDATE_CERTS")}, ["validate_certs"])
+        parallel = self.get_option("parallel_requests")
+        if not 1 <= parallel <= CONNECTIONS:
+            hint = f"Choose 1 to {CONNECTIONS}."
+            raise InvalidInput(f"parallel_requests is {parallel}", hint=hint)
         for option in ("refresh_after", "agent_retry_after"):
             seconds = self.get_option(option)
             if seconds is not None and seconds < 0:
                 raise InvalidInput(f"{option} is {seconds:g} seconds", hint="Choose 0 or more.")
         self._preferred = addresses.networks(self.get_option("preferred_networks"))
-        for where, expression in self._expressions():
+        for where, expression in self.expressions():
             self._check_facts_of(where, expression)
-
-    @staticmethod
-    def _check_booleans(given: t.Mapping[str, t.Any]) -> None:
-        """Ansible takes what it does not understand as false, and certificates would not be verified."""
-        for option in _BOOLEANS:
-            try:
-                boolean(given.get(option) or False)
-            except TypeError:
-                raise InvalidInput(f"{option} is {given[option]!r}", hint="Write true or false.") from None
 
     def _check_facts_of(self, where: str, expression: object) -> None:
         """Facts that an expression names must be asked for."""
@@ -310,15 +264,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                     raise InvalidInput(problem, hint=f"Add {givers[0]} to facts.")
                 self.display.warning(f"{problem}.")
 
-    def _expressions(self) -> t.Iterator[tuple[str, object]]:
+    def expressions(self) -> t.Iterator[tuple[str, object]]:
         for expression in self.get_option("filters"):
             yield f"filters: {expression}", expression
-        for option in ("compose", "groups"):
-            for name, expression in self.get_option(option).items():
-                yield f"{option}: {name}", expression
-        for keyed in self.get_option("keyed_groups"):
-            if keyed.get("key"):
-                yield f"keyed_groups: {keyed['key']}", keyed["key"]
+        yield from super().expressions()
 
     def _connection(self) -> Connection:
         params = {name: self.get_option(name) for name in ARGUMENTS}
@@ -329,7 +278,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _populate(self, path: str, cache: bool) -> None:
+    def populate(self, path: str, cache: bool) -> None:
         connection = self._connection()
         tiers = [tier for tier in TIERS if tier in self.get_option("facts")]
         store = self._store(path, [connection.address, connection.who, *tiers])
@@ -339,7 +288,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if kept is None or not cache or not self._is_fresh(kept):
             kept = self._read_again(connect, silence, kept)
         known = len(kept.reading.facts)
-        chosen, names = self._chosen(Reader(connect, kept.reading, silence), kept.reading, tiers)
+        reader = Reader(connect, kept.reading, silence, at_once=self.get_option("parallel_requests"))
+        chosen, names = self._chosen(reader, kept.reading, tiers)
         if kept.age == 0 or len(kept.reading.facts) != known:
             store.keep(kept, silence.agents)
         self._say_problems(kept.reading, names)
@@ -450,19 +400,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 self.inventory.add_group(group)
                 self.inventory.add_child(group, name)
                 meanings.setdefault(group, set()).add(meaning)
-            self._add_variables(name, self._variables(guest, reading))
+            self.construct(name, self._variables(guest, reading))
         for group, meant in sorted(meanings.items()):
             if len(meant) > 1:
                 self.display.warning(f"The group {group} stands for several things: {', '.join(sorted(meant))}.")
-
-    def _add_variables(self, name: str, variables: dict[str, t.Any]) -> None:
-        for key, value in variables.items():
-            self.inventory.set_variable(name, key, value)
-        strict = self.get_option("strict")
-        self._set_composite_vars(self.get_option("compose"), variables, name, strict=strict)
-        variables = self.inventory.get_host(name).get_vars()
-        self._add_host_to_composed_groups(self.get_option("groups"), variables, name, strict=strict)
-        self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
 
 
 def _listed(names: t.Sequence[str]) -> str:

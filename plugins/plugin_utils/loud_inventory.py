@@ -52,18 +52,13 @@ class LoudInventory(BaseInventoryPlugin, Constructable, Cacheable):
             raise
 
     def _check_names(self, given: t.Mapping[str, t.Any]) -> None:
-        """Ansible takes any name as an option of a file; one that is misspelt would do nothing in silence. And it takes
-        what it does not understand as false."""
+        """Ansible takes any name as an option of a file; one that is misspelt would do nothing in silence."""
         known = {name for name in self._options if not name.startswith("_")} | {"plugin"}
         unknown = sorted(str(name) for name in set(given) - known)
         if unknown:
             hint = f"It has: {', '.join(sorted(known))}."
             raise InvalidInput(f"{', '.join(unknown)}: this plugin has no such option", hint=hint)
-        for option in self.BOOLEANS:
-            try:
-                boolean(given.get(option) or False)
-            except TypeError:
-                raise InvalidInput(f"{option} is {given[option]!r}", hint="Write true or false.") from None
+        check_booleans(given, self.BOOLEANS)
 
     def expressions(self) -> t.Iterator[tuple[str, object]]:
         """The Jinja expressions of the file, each with where it stands."""
@@ -101,6 +96,15 @@ class LoudInventory(BaseInventoryPlugin, Constructable, Cacheable):
         """
         if mandatory:
             constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
+
+
+def check_booleans(given: t.Mapping[str, t.Any], options: t.Iterable[str]) -> None:
+    """Raises :class:`InvalidInput` for what Ansible would take as false because it does not understand it."""
+    for option in options:
+        try:
+            boolean(given.get(option) or False)
+        except TypeError:
+            raise InvalidInput(f"{option} is {given[option]!r}", hint="Write true or false.") from None
 
 
 def _is_true(given: t.Any) -> bool:

@@ -178,6 +178,8 @@ BAD: list[tuple[dict[str, t.Any], dict[str, str], str]] = [
     ({"refresh_after": -1}, {}, "refresh_after is -1 seconds"),
     ({"want_facts": True}, {}, "want_facts: this plugin has no such option. It has: address_sources,"),
     ({"validate_certs": "perhaps"}, {}, "validate_certs is 'perhaps'. Write true or false."),
+    ({"mandatory": "perhaps"}, {}, "mandatory is 'perhaps'. Write true or false."),
+    ({"parallel_requests": 0}, {}, "parallel_requests is 0. Choose 1 to 32."),
     ({}, {"PROXMOX_VALIDATE_CERTS": "flase"}, "validate_certs is 'flase'"),
 ]
 

@@ -6,10 +6,22 @@
 from __future__ import annotations
 
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 
 from ...errors import HomelabError
 from ...plan import Change
-from ..vms.vm_state import together
+from .transport import POOL
+
+S = t.TypeVar("S")
+T = t.TypeVar("T")
+
+
+def together(what: t.Callable[[S], T], of: t.Sequence[S], *, at_once: int = POOL) -> list[T]:
+    """``what`` of each, so many at a time, in order; the first error is raised."""
+    if len(of) < 2:
+        return [what(one) for one in of]
+    with ThreadPoolExecutor(max_workers=min(at_once, len(of))) as pool:
+        return list(pool.map(what, of))
 
 
 def side_by_side(

@@ -20,8 +20,8 @@ from .multipart import Multipart
 if t.TYPE_CHECKING:
     import urllib3
 
-#: Connections that are kept open, and so reads that run at once; of writes half as many.
-CONNECTIONS = 16
+#: Connections that are kept open at most, and how many requests run at once where nobody says otherwise.
+CONNECTIONS = 32
 POOL = 8
 
 _FORM = "application/x-www-form-urlencoded"

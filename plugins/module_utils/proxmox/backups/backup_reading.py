@@ -13,8 +13,8 @@ import typing as t
 
 from ...errors import AccessDenied, InvalidInput, NotFound
 from ..api import propertystring as ps
+from ..api.lanes import together
 from ..api.session import Session, segment
-from ..vms.vm_state import together
 from .retention import zone_of
 
 #: Where backups are looked at: (node, storage).

@@ -11,10 +11,10 @@ from ...errors import InvalidInput
 from ...plan import COMPUTED, Change, Plan
 from ...task import Result, Task
 from ..api import rights
+from ..api.lanes import together
 from ..api.session import Session
 from ..api.tasks import Tasks
 from ..facts.reading import STORAGE, check_vmids, checked, opened
-from ..vms.vm_state import together
 from . import backup_plan
 from . import backup_reading as reading
 from .backup_apply import Applier

@@ -16,9 +16,10 @@ import typing as t
 from ...errors import AccessDenied, Refused
 from ...plan import HIDDEN
 from ...task import Result, Task
+from ..api.lanes import together
 from ..api.session import Session, segment
+from ..snapshots.snapshot_list import snapshots
 from ..vms.options import tags
-from ..vms.vm_state import together
 from .reading import attempt, check_vmids, checked, online, opened
 
 Guest = dict[str, t.Any]
@@ -166,21 +167,6 @@ def _pending(session: Session, guest: Guest, with_config: bool) -> dict[str, t.A
         if not item.get("delete"):
             config[key] = item.get("pending", item.get("value"))
     return {"pending": waiting, **({"config": _config(config)} if with_config else {})}
-
-
-def snapshots(found: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """Oldest first; ``current`` is no snapshot."""
-    real = [entry for entry in found if entry.get("name") != "current"]
-    return [
-        {
-            "name": str(entry["name"]),
-            "description": str(entry.get("description") or "").rstrip("\n"),
-            "time": int(entry.get("snaptime") or 0),
-            "parent": str(entry.get("parent") or ""),
-            "memory": bool(int(entry.get("vmstate") or 0)),
-        }
-        for entry in sorted(real, key=lambda entry: (int(entry.get("snaptime") or 0), str(entry["name"])))
-    ]
 
 
 # -- from inside the guest -------------------------------------------------------------------------------------------

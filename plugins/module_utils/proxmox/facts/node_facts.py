@@ -9,8 +9,8 @@ import re
 import typing as t
 
 from ...task import Result, Task
+from ..api.lanes import together
 from ..api.session import Session, segment
-from ..vms.vm_state import together
 from .reading import STORAGE, attempt, checked, opened
 
 Entry = dict[str, t.Any]

@@ -10,9 +10,9 @@ import typing as t
 
 from ...errors import InvalidInput
 from ...task import Result, Task
+from ..api.lanes import together
 from ..api.session import Session, segment
 from ..api.tasks import Tasks, Upid
-from ..vms.vm_state import together
 from .reading import attempt, check_vmids, checked, online, opened
 
 Entry = dict[str, t.Any]

@@ -9,8 +9,8 @@ import dataclasses
 import typing as t
 
 from ...errors import InvalidInput
+from ..api.lanes import together
 from ..api.session import Session, segment
-from ..vms.vm_state import together
 from .firewall_rules import Rule, lets_in, of_api
 from .firewall_spec import Alias, Firewall, Group, IpSet, address
 

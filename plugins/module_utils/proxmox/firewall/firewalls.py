@@ -13,10 +13,10 @@ from ...errors import InvalidInput
 from ...plan import Change, Plan
 from ...task import Result, Task
 from ..api import rights
+from ..api.lanes import together
 from ..api.session import Session
 from ..facts.reading import opened
 from ..guests import guest_run
-from ..vms.vm_state import together
 from .firewall_apply import Applier
 from .firewall_plan import Operation, locked_out, need, ordered, plan
 from .firewall_rules import Rule

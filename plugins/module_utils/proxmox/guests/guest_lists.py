@@ -13,8 +13,9 @@ import dataclasses
 import typing as t
 
 from ...errors import HomelabError
+from ..api.lanes import together
 from ..api.session import Session, listing, segment
-from ..vms.vm_state import Entry, Kind, VmState, together
+from ..vms.vm_state import Entry, Kind, VmState
 
 
 class GuestLists:

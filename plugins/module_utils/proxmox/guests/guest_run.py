@@ -11,9 +11,9 @@ from ...errors import Conflict, HomelabError, Refused
 from ...plan import Plan
 from ...web import AnswerLost
 from ..api.answers import Locked
+from ..api.lanes import together
 from ..api.session import Session
 from ..api.tasks import Tasks
-from ..vms.vm_state import together
 
 #: How often an interrupted or overtaken run looks and plans again.
 ATTEMPTS = 4

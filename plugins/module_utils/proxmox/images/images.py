@@ -14,10 +14,10 @@ from ...errors import HomelabError, InvalidInput, NotFound
 from ...plan import Change, Plan
 from ...task import Result, Task
 from ..api import rights
+from ..api.lanes import together
 from ..api.session import Session, segment
 from ..api.tasks import Tasks
 from ..facts.reading import opened
-from ..vms.vm_state import together
 from .image_apply import Applier, content_of
 from .image_spec import EXTENSIONS, Image, wanted
 

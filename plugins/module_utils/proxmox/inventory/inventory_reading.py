@@ -16,9 +16,10 @@ import typing as t
 
 from ...errors import AccessDenied, HomelabError, NotFound, Unauthenticated, Unreachable
 from ..api import propertystring as ps
+from ..api.lanes import together
 from ..api.session import Session, segment
-from ..facts.guest_facts import snapshots
-from ..vms.vm_state import together
+from ..api.transport import POOL
+from ..snapshots.snapshot_list import snapshots
 from . import inventory_guests as guests_of
 from .inventory_guests import Guest
 
@@ -58,10 +59,14 @@ class Silence:
 
 
 class Reader:
-    """``connect`` is called when something is asked for, so that a reading from a cache costs nothing."""
+    """``connect`` is called when something is asked for, so that a reading from a cache costs nothing. ``at_once`` is how
+    many requests wait for their answers at a time."""
 
-    def __init__(self, connect: t.Callable[[], Session], reading: Reading, silence: Silence) -> None:
+    def __init__(
+        self, connect: t.Callable[[], Session], reading: Reading, silence: Silence, *, at_once: int = POOL
+    ) -> None:
         self._connect = connect
+        self._at_once = at_once
         self._reading = reading
         self._silence = silence
         self._lock = threading.Lock()
@@ -123,10 +128,21 @@ class Reader:
             self._reading.facts[guest.id] = {}
         if "status" in tiers:
             self._add_status(wanted)
-        if set(tiers) - {"status"}:
-            together(lambda guest: self._unless_broken(guest, tiers), wanted)
+        asking = [
+            functools.partial(self._unless_broken, work, guest) for work in self._works(tiers) for guest in wanted
+        ]
+        together(lambda ask: ask(), asking, at_once=self._at_once)
         gone = {guest_id for guest_id, facts in self._reading.facts.items() if facts.get("gone")}
         self._reading.guests = [guest for guest in self._reading.guests if guest.id not in gone]
+
+    def _works(self, tiers: t.Collection[str]) -> t.Iterator[t.Callable[[Guest], None]]:
+        """What is asked of each guest, in one request after the other; several of them may be asked at a time."""
+        if "agent" in tiers:
+            yield self._add_config_and_interfaces
+        elif "config" in tiers:
+            yield self._add_config
+        if "snapshots" in tiers:
+            yield self._add_snapshots
 
     def _add_status(self, of: t.Sequence[Guest]) -> None:
         parts = sorted({(guest.node, guest.kind) for guest in of})
@@ -136,36 +152,37 @@ class Reader:
             if entry is not None:
                 self._reading.facts[guest.id]["status"] = entry
 
-    def _unless_broken(self, guest: Guest, tiers: t.Collection[str]) -> None:
+    def _unless_broken(self, work: t.Callable[[Guest], None], guest: Guest) -> None:
         """When the API itself fails, the other guests are not tried, each with its patience."""
         if self._broken.is_set():
             return
         try:
-            self._add_facts_of(guest, tiers)
+            work(guest)
         except HomelabError:
             self._broken.set()
             raise
 
-    def _add_facts_of(self, guest: Guest, tiers: t.Collection[str]) -> None:
-        facts = self._reading.facts[guest.id]
-        path = f"/nodes/{segment(guest.node)}/{guest.kind}/{guest.vmid}"
-        if "config" in tiers or "agent" in tiers:
-            config = self._ask(guest, f"{path}/config", "read the configuration")
-            if isinstance(config, dict):
-                facts["config"] = config
-        if "agent" in tiers and "config" in facts and guest.status == "running":
-            self._add_interfaces(guest, path, facts)
-        if "snapshots" in tiers and not facts.get("gone"):
-            found = self._ask(guest, f"{path}/snapshot", "list the snapshots")
-            if isinstance(found, list):
-                facts["snapshots"] = snapshots(found)
+    def _add_config(self, guest: Guest) -> None:
+        config = self._ask(guest, "config", "read the configuration")
+        if isinstance(config, dict):
+            self._reading.facts[guest.id]["config"] = config
 
-    def _ask(self, guest: Guest, path: str, what: str) -> t.Any:
+    def _add_config_and_interfaces(self, guest: Guest) -> None:
+        self._add_config(guest)
+        if guest.status == "running" and "config" in self._reading.facts[guest.id]:
+            self._add_interfaces(guest, self._reading.facts[guest.id])
+
+    def _add_snapshots(self, guest: Guest) -> None:
+        found = self._ask(guest, "snapshot", "list the snapshots")
+        if isinstance(found, list):
+            self._reading.facts[guest.id]["snapshots"] = snapshots(found)
+
+    def _ask(self, guest: Guest, about: str, what: str) -> t.Any:
         """None, and said, when this guest or its node cannot answer."""
         if guest.node in self._reading.offline:
             return None
         try:
-            return self._session.get(path, asked=f"{what} of {guest.id} on node {guest.node}")
+            return self._session.get(_path(guest, about), asked=f"{what} of {guest.id} on node {guest.node}")
         except NotFound:
             self._reading.facts[guest.id]["gone"] = True
         except HomelabError as error:
@@ -173,17 +190,18 @@ class Reader:
                 self._problem(_in_general(error, what), guest.id)
         return None
 
-    def _add_interfaces(self, guest: Guest, path: str, facts: Facts) -> None:
+    def _add_interfaces(self, guest: Guest, facts: Facts) -> None:
         if guest.kind == "lxc":
-            found = self._ask(guest, f"{path}/interfaces", "list the interfaces")
+            found = self._ask(guest, "interfaces", "list the interfaces")
             if found is not None:
                 facts["interfaces"] = found
         elif _has_agent(facts["config"]) and not self._silence.of(guest) and guest.node not in self._reading.offline:
-            self._ask_agent(guest, f"{path}/agent/network-get-interfaces", facts)
+            self._ask_agent(guest, facts)
 
-    def _ask_agent(self, guest: Guest, path: str, facts: Facts) -> None:
+    def _ask_agent(self, guest: Guest, facts: Facts) -> None:
         """An agent that does not answer is nothing to warn of: the guest may not have one, or not yet."""
         try:
+            path = _path(guest, "agent/network-get-interfaces")
             answer = self._session.get(path, asked=f"ask the agent of {guest.id} on node {guest.node}")
         except AccessDenied as error:
             self._problem(_in_general(error, "ask the agent"), guest.id)
@@ -219,6 +237,10 @@ class Reader:
     def _problem(self, what: str, guest_id: str) -> None:
         with self._lock:
             self._reading.problems.setdefault(what, []).append(guest_id)
+
+
+def _path(guest: Guest, about: str) -> str:
+    return f"/nodes/{segment(guest.node)}/{guest.kind}/{guest.vmid}/{about}"
 
 
 def _has_agent(config: t.Mapping[str, t.Any]) -> bool:

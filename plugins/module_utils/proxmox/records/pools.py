@@ -14,9 +14,9 @@ from ...plan import Change, Plan, carry_out
 from ...task import Result, Task
 from ..api import rights
 from ..api.connection import Connection
+from ..api.lanes import together
 from ..api.session import Session, listing
 from ..guests import guest_run
-from ..vms.vm_state import together
 from .pool_plan import Current, Members, Operation, Pool, State, additions, needs, plan, wanted
 
 

@@ -40,9 +40,9 @@ from ...errors import Conflict, HomelabError, InvalidInput, NotFound, Refused
 from ...plan import HIDDEN, Change, Plan, carry_out
 from ..api import propertystring as ps
 from ..api import rights
+from ..api.lanes import together
 from ..api.session import Session, listing, segment
 from ..guests import guest_run
-from ..vms.vm_state import together
 
 Value = t.Any
 #: Option -> value as the server lists it.

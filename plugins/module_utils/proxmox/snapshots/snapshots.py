@@ -12,13 +12,13 @@ from ...errors import HomelabError, TaskFailed
 from ...plan import Plan
 from ...task import Result, Task
 from ..api import rights
+from ..api.lanes import together
 from ..api.session import Session, segment
 from ..api.task_start import Starter
 from ..api.tasks import Tasks
 from ..facts.reading import opened
 from ..guests import guest_run
 from ..guests.guest_apply import apply_by_guest
-from ..vms.vm_state import together
 from .snapshot_plan import Guest, Operation, Planned, Snapshot, needs, plan
 from .snapshot_spec import Wish, wanted
 

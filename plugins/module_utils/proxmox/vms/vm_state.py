@@ -8,17 +8,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing as t
-from concurrent.futures import ThreadPoolExecutor
 
 from ...errors import AccessDenied, NotFound, Refused
 from ..api import propertystring as ps
 from ..api import rights
+from ..api.lanes import together
 from ..api.session import Session, segment
-from ..api.transport import POOL
 from .options import Value
-
-T = t.TypeVar("T")
-S = t.TypeVar("S")
 
 Kind = t.Literal["qemu", "lxc"]
 
@@ -100,14 +96,6 @@ class Surroundings:
     migrations: t.Mapping[tuple[int, str, str], t.Mapping[str, t.Any]] = dataclasses.field(default_factory=dict)
     #: Whether root@pam has logged in with a password.
     root: bool = False
-
-
-def together(what: t.Callable[[S], T], of: t.Sequence[S]) -> list[T]:
-    """``what`` of each, at most :data:`POOL` at a time, in order; the first error is raised."""
-    if len(of) < 2:
-        return [what(one) for one in of]
-    with ThreadPoolExecutor(max_workers=min(POOL, len(of))) as pool:
-        return list(pool.map(what, of))
 
 
 def read(

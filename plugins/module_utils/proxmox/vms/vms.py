@@ -12,6 +12,7 @@ import typing as t
 from ...errors import AccessDenied, Conflict, InvalidInput, Refused
 from ...task import Result, Task
 from ..api.connection import Connection
+from ..api.lanes import together
 from ..api.session import Session, segment
 from ..api.tasks import Tasks
 from ..guests import guest_run
@@ -20,7 +21,7 @@ from . import vm_clone
 from .vm_apply import Applier
 from .vm_plan import Planned, needs, plan
 from .vm_spec import CloneOf, Vm, wanted
-from .vm_state import Entry, VmState, look_around, read, together
+from .vm_state import Entry, VmState, look_around, read
 
 #: How often an interrupted or overtaken run looks and plans again.
 ATTEMPTS = guest_run.ATTEMPTS
