@@ -310,7 +310,7 @@ def run(task: Task) -> dict[str, t.Any]:
     """Wait, or in check mode look once."""
     task.secret(*documents.given_secrets(task.params["definitions"]))
     # All input is checked before anybody is asked; the namespace that is the default is in the kubeconfig.
-    readiness_inputs.wants_of(task.params, "default")
+    readiness_inputs.wants_of(task.params, task.params["namespace"] or "default")
     if task.check_mode and task.params["planned"]:
         return task.result(Plan(), objects=[])
     cluster = client.connect(task.params, task.progress)
