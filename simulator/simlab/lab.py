@@ -25,6 +25,7 @@ from .faults import Fault, Faults
 from .internet import Internet, fetch_from
 from .ledger import Ledger
 from .mirror.dns import NameServer
+from .mirror.releases import Releases
 from .network import Network, Segment
 from .proxmox.errors import Failure
 from .proxmox.qemu.power import start_vm, stopped
@@ -82,7 +83,9 @@ class Lab:
         self.inventory = await self.options.reading.result()
         await self._start_networks()
         await self._start_names()
-        await self.internet.start(self.inventory.factories, self.options.files, self.ledger, self.faults)
+        builder = self.options.builder
+        releases = Releases(builder.module if builder else binaries.module_folder)
+        await self.internet.start(self.inventory.factories, self.options.files, self.ledger, self.faults, releases)
         self._overlay()
         self._settings = self._talos_settings()
         leases = guests.Leases(self.inventory)

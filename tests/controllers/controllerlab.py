@@ -31,6 +31,7 @@ from simlab.cluster.behaviour import Behaviours
 from simlab.cluster.client import KubeClient, KubeError, talos_client
 from simlab.cluster.containers.delivery import Delivery
 from simlab.cluster.containers.support import Support
+from simlab.mirror.releases import Releases
 from simlab.mirror.server import MirrorServer
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "simulator" / "cluster"))
@@ -72,13 +73,14 @@ class ControllerLab:
         self.loop = Loop()
         self.network = Network(directory / "network")
         self.authority = Authority(directory / "secrets")
-        self.mirror = MirrorServer([], {HOST: self.site}, self.network.ledger, self.network.faults)
+        releases = Releases(binaries.module_folder)
+        self.mirror = MirrorServer([], {HOST: self.site}, self.network.ledger, self.network.faults, releases)
         bundle = directory / "trusted.pem"
         bundle.write_text(self.authority.certificate)
         self.support = Support(
             Delivery(lambda program: program.build(_say)),
             bundle,
-            addresses=lambda name: [_ROUTER] if name == HOST else [],
+            addresses=lambda name: [_ROUTER] if name in self.mirror.names else [],
             announce=self._announce,
         )
         config = machine_config()
@@ -93,7 +95,7 @@ class ControllerLab:
 
     async def _start(self) -> None:
         secure, plain = (self.network.switch.listen(_ROUTER, port) for port in (443, 80))
-        await self.mirror.start(secure, plain, self.authority.server_context(HOST))
+        await self.mirror.start(secure, plain, self.authority.server_context(*self.mirror.names))
         self.kubernetes = KubernetesNode(self.node, Behaviours())
         self.client = talos_client(self.node)
         await self.kubernetes.start_kubelet()
@@ -269,15 +271,7 @@ def _with_defaults(spec: t.Mapping[str, t.Any], given: Object) -> Object:
 @functools.cache
 def module_folder(module: str) -> pathlib.Path:
     """Where the Go module lies that one of the lab's programs is made of: its manifests, charts, CRDs."""
-    done = subprocess.run(
-        [str(binaries.find_go()), "mod", "download", "-json", module],
-        cwd=binaries.SOURCES / "controllers",
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    return pathlib.Path(json.loads(done.stdout)["Dir"])
+    return binaries.module_folder(module)
 
 
 def documents(path: pathlib.Path) -> list[Object]:

@@ -16,29 +16,36 @@ from ..faults import Fault, Faults
 from ..ledger import Ledger
 from . import charts, factory
 from .git import GitSite
+from .releases import HOSTS, Releases, wanted
 
 Handler = t.Callable[[web.Request], t.Awaitable[web.StreamResponse]]
 
 
 class MirrorServer:
     """``factories`` are names that an Image Factory answers under, ``files`` names with the directory they serve: files,
-    Git repositories, Helm charts."""
+    Git repositories, Helm charts. ``releases`` answers for what else is known under names of GitHub."""
 
     def __init__(
-        self, factories: t.Iterable[str], files: t.Mapping[str, pathlib.Path], ledger: Ledger, faults: Faults
+        self,
+        factories: t.Iterable[str],
+        files: t.Mapping[str, pathlib.Path],
+        ledger: Ledger,
+        faults: Faults,
+        releases: Releases | None = None,
     ) -> None:
         self.factory = factory.ImageFactory()
         self._sites: dict[str, Handler] = dict.fromkeys(factories, self.factory.handle)
         self._scratch = tempfile.TemporaryDirectory(prefix="simlab-mirror-")
         place = pathlib.Path(self._scratch.name)
         self._sites.update({name: _Files(folder, place).handle for name, folder in files.items()})
+        self._releases = releases
         self._ledger = ledger
         self._faults = faults
         self._runner: web.ServerRunner | None = None
 
     @property
     def names(self) -> list[str]:
-        return sorted(self._sites)
+        return sorted({*self._sites, *(HOSTS if self._releases is not None else ())})
 
     async def start(self, secure: socket.socket, plain: socket.socket, context: ssl.SSLContext) -> None:
         self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.2)
@@ -77,6 +84,9 @@ class MirrorServer:
             return web.Response(status=int(fault.args.get("status", 503)), text=str(fault.args.get("text", "")))
         site = self._sites.get(name)
         answer = await site(request) if site else web.Response(status=404, text=f"no site {name} here\n")
+        release = wanted(name, request.path)
+        if self._releases is not None and release is not None and answer.status == 404:
+            answer = await self._releases.answer(release)
         if fault is not None and fault.kind == "garbage":
             return web.Response(body=b"\x00\xff<html>it works</html>", content_type="text/html")
         return answer

@@ -161,4 +161,6 @@ def test_the_process_outside_builds_by_name_and_says_what_it_cannot(
     assert outside.build("redis") == path
     with pytest.raises(binaries.BuildError, match="nothing"):
         outside.build("nothing")
+    with pytest.raises(binaries.BuildError, match="the module no.such.module.invalid@v1 cannot be had"):
+        outside.module("no.such.module.invalid@v1")
     assert outside.build("redis") == path

@@ -21,6 +21,7 @@ import yaml
 from simlab.authority import Authority
 from simlab.faults import Faults
 from simlab.ledger import Ledger
+from simlab.mirror.releases import Release, Releases, wanted
 from simlab.mirror.server import MirrorServer
 
 GIT = ["git", "-c", "user.name=t", "-c", "user.email=t@invalid"]
@@ -30,13 +31,22 @@ class Served:
     """A mirror in a thread; ``url`` is that of a name with the folder."""
 
     def __init__(self, folder: pathlib.Path, scratch: pathlib.Path) -> None:
+        self.folder = folder
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         secure, plain = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
         self.url = f"http://localhost:{plain.getsockname()[1]}"
-        self.server = MirrorServer([], {"localhost": folder}, Ledger(), Faults())
+        self.asked: list[str] = []
+        self.server = MirrorServer([], {"localhost": folder}, Ledger(), Faults(), Releases(self.module))
         self.run(self.server.start(secure, plain, Authority(scratch).server_context("localhost")))
+
+    def module(self, name: str) -> pathlib.Path:
+        """Stands for the Go module proxy."""
+        self.asked.append(name)
+        if "gateway" not in name:
+            raise RuntimeError("no such version")
+        return self.folder / "module"
 
     def run(self, coroutine: t.Coroutine[t.Any, t.Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
@@ -143,3 +153,52 @@ def test_an_index_that_lies_there_is_served_as_it_is(folder: pathlib.Path, mirro
     write(folder, **{"charts/index.yaml": "own"})
     with urllib.request.urlopen(f"{mirror.url}/charts/index.yaml", timeout=10) as answer:
         assert answer.read() == b"own"
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "release"),
+    [
+        (
+            "raw.githubusercontent.com",
+            "/argoproj/argo-cd/v3.5.7/manifests/ha/install.yaml",
+            Release("github.com/argoproj/argo-cd/v3@v3.5.7", "manifests/ha/install.yaml"),
+        ),
+        (
+            "raw.githubusercontent.com",
+            "/cilium/cilium/refs/tags/v1.20.2/install/kubernetes/x.yaml",
+            Release("github.com/cilium/cilium@v1.20.2", "install/kubernetes/x.yaml"),
+        ),
+        (
+            "github.com",
+            "/kubernetes-sigs/gateway-api/releases/download/v1.6.1/standard-install.yaml",
+            Release("sigs.k8s.io/gateway-api@v1.6.1", "config/crd/standard/*.yaml"),
+        ),
+        ("github.com", "/kubernetes-sigs/gateway-api/releases/download/v1.6.1/other.yaml", None),
+        ("github.com", "/somebody/else/releases/download/v1.6.1/install.yaml", None),
+        ("raw.githubusercontent.com", "/argoproj/argo-cd/master/manifests/install.yaml", None),
+        ("raw.githubusercontent.com", "/argoproj/argo-cd/v3.5.7/../../x", None),
+        ("example.com", "/argoproj/argo-cd/v3.5.7/manifests/install.yaml", None),
+    ],
+)
+def test_addresses_of_releases(host: str, path: str, release: Release | None) -> None:
+    assert wanted(host, path) == release
+
+
+def ask(mirror: Served, host: str, path: str) -> tuple[int, str]:
+    request = urllib.request.Request(f"{mirror.url}{path}", headers={"Host": host})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_release_assets_are_joined_from_the_module(folder: pathlib.Path, mirror: Served) -> None:
+    files = {"a.yaml": "kind: A\n", "b.yaml": "kind: B\n", "kustomization.yaml": "kind: Kustomization\n"}
+    write(folder / "module/config/crd/standard", **files)
+    path = "/kubernetes-sigs/gateway-api/releases/download/v1.6.1/standard-install.yaml"
+    assert ask(mirror, "github.com", path) == (200, "kind: A\n---\nkind: B\n")
+    assert mirror.asked == ["sigs.k8s.io/gateway-api@v1.6.1"]
+    status, text = ask(mirror, "raw.githubusercontent.com", "/argoproj/argo-cd/v3.99.0/manifests/install.yaml")
+    assert (status, text) == (502, "the lab has no github.com/argoproj/argo-cd/v3@v3.99.0: no such version\n")
+    assert ask(mirror, "github.com", "/somebody/else/info/refs")[0] == 404
