@@ -67,3 +67,29 @@ def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     text = str(loader.construct_scalar(node)).replace("_", "")
     old_octal = re.fullmatch(r"([-+]?)0([0-7]+)", text)
     return int(f"{old_octal[1]}0o{old_octal[2]}" if old_octal else text, 0)
+
+
+def dump(data: t.Any) -> str:
+    """Plain data as Talos's own tools write it: indented by four, lists too, in double quotes what would be no text without them."""
+    return yaml.dump(
+        data, Dumper=_dumper(), sort_keys=False, default_flow_style=False, indent=4, width=1 << 20, allow_unicode=True
+    )
+
+
+def _dumper() -> type[yaml.SafeDumper]:
+    class Dumper(yaml.SafeDumper):
+        """The safe dumper with the habits of Go's."""
+
+        def increase_indent(self, flow: bool = False, indentless: bool = False) -> t.Any:
+            return super().increase_indent(flow, False)
+
+        def choose_scalar_style(self) -> t.Any:
+            style = super().choose_scalar_style()
+            is_word = (
+                self.analysis is not None and self.analysis.allow_block_plain
+            )  # its quotes only say that it is no number, truth or nothing
+            return '"' if style == "'" and is_word else style
+
+    for name, pattern, first in _WORDS:
+        Dumper.add_implicit_resolver(f"{_PREFIX}{name}", re.compile(rf"(?:{pattern.pattern})\Z"), list(first))
+    return Dumper

@@ -9,7 +9,8 @@
 //	{"op": "patch",     "config": "…", "patches": ["…"]}     -> {"config": "…"}
 //	{"op": "generate",  "secrets": "…", "type": "worker", "input": {…}} -> {"config": "…"}
 //	{"op": "secrets"}                                        -> {"secrets": "…"}
-//	{"op": "bundle",    "secrets": "…"}                      -> {} or {"error": "…"}
+//	{"op": "bundle",    "secrets": "…"}                      -> {"secrets": "…"} or {"error": "…"}
+//	{"op": "clientconfig", "config": "…"}                    -> {"config": "…"} or {"error": "…"}
 //	{"op": "talosconfig", "secrets": "…", "input": {…}}      -> {"config": "…"}
 package main
 
@@ -27,6 +28,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/state/impl/namespaced"
 	"go.yaml.in/yaml/v4"
 
+	clientconfig "github.com/siderolabs/talos/pkg/machinery/client/config"
 	"github.com/siderolabs/talos/pkg/machinery/config"
 	"github.com/siderolabs/talos/pkg/machinery/config/configloader"
 	"github.com/siderolabs/talos/pkg/machinery/config/configpatcher"
@@ -121,11 +123,9 @@ func ask(asked question) (answer, error) {
 	case "secrets":
 		return newSecrets(asked)
 	case "bundle":
-		bundle, err := load(asked.Secrets)
-		if err == nil {
-			err = bundle.Validate()
-		}
-		return answer{}, err
+		return checked(asked)
+	case "clientconfig":
+		return clientConfig(asked)
 	}
 	return answer{}, fmt.Errorf("no operation %q", asked.Op)
 }
@@ -246,6 +246,27 @@ func load(text string) (*secrets.Bundle, error) {
 	}
 	bundle.Clock = secrets.NewFixedClock(time.Now())
 	return bundle, nil
+}
+
+func checked(asked question) (answer, error) {
+	bundle, err := load(asked.Secrets)
+	if err != nil {
+		return answer{}, err
+	}
+	if err = bundle.Validate(); err != nil {
+		return answer{}, err
+	}
+	text, err := yaml.Marshal(bundle)
+	return answer{Secrets: string(text)}, err
+}
+
+func clientConfig(asked question) (answer, error) {
+	read, err := clientconfig.FromString(asked.Config)
+	if err != nil {
+		return answer{}, err
+	}
+	text, err := read.Bytes()
+	return answer{Config: string(text)}, err
 }
 
 func newSecrets(asked question) (answer, error) {
