@@ -81,7 +81,10 @@ OTHERS: dict[str, tuple[str, str]] = {
         "Talos: `Get` and `List` (COSI), `ServiceList`, `Read`, `EtcdMemberList`, `Reset`",
         "Talos role `os:admin`",
     ),
-    "talos_secrets": ("nothing", "to write the secrets bundle"),
+    "talos_secrets": (
+        "nothing; with `import_node` Talos: `Get` (COSI)",
+        "to write the secrets bundle; with `import_node` Talos role `os:admin`",
+    ),
 }
 MARKUP = re.compile(r"\b([CVMOPBI]|RV|L|U)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 

@@ -16,6 +16,12 @@ options:
       - Path of the cluster's secrets bundle. A client certificate with the role V(os:admin) is made from it in memory for each task.
       - If the value is not specified in the task, the value of environment variable E(TALOS_SECRETS) will be used instead.
     type: path
+  age_key_file:
+    description:
+      - A file with age identities (C(AGE-SECRET-KEY-1…), one a line), for a secrets bundle that is encrypted. Others than its owner must not be
+        able to read it.
+      - If the value is not specified in the task, the value of environment variable E(SOPS_AGE_KEY_FILE) will be used instead.
+    type: path
   talosconfig:
     description:
       - Path of a talosconfig that says who asks. Used when O(secrets_path) is not set.

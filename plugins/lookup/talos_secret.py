@@ -26,6 +26,11 @@ options:
     type: path
     env:
       - name: TALOS_SECRETS
+  age_key_file:
+    description: A file with age identities that only its owner can read, for a bundle that is encrypted. A relative path is that of the playbook.
+    type: str
+    env:
+      - name: SOPS_AGE_KEY_FILE
   decode:
     description: Whether to decode the base64 that certificates and keys stand in, and give their PEM.
     type: bool
@@ -66,7 +71,9 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age, age_keys
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos import credentials, secrets_bundle
+from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task
 
 
 class LookupModule(LookupBase):
@@ -76,7 +83,11 @@ class LookupModule(LookupBase):
         self.set_options(var_options=variables, direct=keywords)
         try:
             given = credentials.required_bundle_path({"secrets_path": self.get_option("secrets_path")})
-            bundle = secrets_bundle.load(pathlib.Path(self._loader.path_dwim(str(given))))
+            bundle = secrets_bundle.load(pathlib.Path(self._loader.path_dwim(str(given))), self._identities)
             return [secrets_bundle.value(bundle, term, decode=self.get_option("decode")) for term in terms]
         except HomelabError as error:
             raise AnsibleError(f"talos_secret: {error.message}") from None
+
+    def _identities(self) -> list[age.Identity]:
+        given = self.get_option("age_key_file")
+        return age_keys.age_identities(Task({age_keys.AGE_KEY_FILE: self._loader.path_dwim(given) if given else None}))

@@ -23,7 +23,7 @@ def argument_spec() -> dict[str, dict[str, object]]:
 
 def age_identities(task: Task) -> list[age.Identity]:
     """Those of ``age_key_file``; none without it. Raises InvalidInput, also when others can read the file."""
-    given = task.params[AGE_KEY_FILE]
+    given = task.params.get(AGE_KEY_FILE)
     if not given:
         return []
     path = pathlib.Path(given).expanduser().absolute()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import pathlib
 import typing as t
 
@@ -13,7 +14,7 @@ from .. import private_files
 from ..errors import InvalidInput
 from ..plan import HIDDEN, Change, Plan, carry_out
 from ..task import Task
-from . import compare, credentials, documents, pki, talosconfig
+from . import compare, credentials, documents, pki, secrets_bundle, talosconfig
 from .desired import Wanted
 
 
@@ -25,6 +26,7 @@ class File:
     text: str
     config: t.Sequence[documents.Document] | None = None
     context: talosconfig.Context | None = None
+    renew_before: dt.timedelta = talosconfig.RENEW_BEFORE
 
 
 def wanted_files(task: Task, wanted: Wanted) -> list[File]:
@@ -38,7 +40,8 @@ def wanted_files(task: Task, wanted: Wanted) -> list[File]:
             text = documents.render(one.documents)
             found.append(File(folder / f"{one.node.name}.yaml", text, config=one.documents))
     if task.params.get("talosconfig_dest"):
-        context = _context(wanted)
+        endpoints = [one.node.address for one in wanted.configs if one.node.type == "controlplane"]
+        context = administrator(wanted.bundle, wanted.cluster.name, endpoints)
         path = pathlib.Path(task.params["talosconfig_dest"]).expanduser().absolute()
         found.append(File(path, talosconfig.render(context), context=context))
     return found
@@ -86,16 +89,17 @@ def _stale_context(text: str, file: File) -> str:
     if file.context is None:
         return ""
     try:
-        return talosconfig.staleness(talosconfig.parse(text, str(file.path)), file.context)
+        there = talosconfig.parse(text, str(file.path))
+        return talosconfig.staleness(there, file.context, renew_before=file.renew_before)
     except (InvalidInput, ValueError):
         return "the file was no talosconfig"
 
 
-def _context(wanted: Wanted) -> talosconfig.Context:
-    authority = wanted.bundle.authority("os")
+def administrator(bundle: secrets_bundle.Bundle, name: str, endpoints: t.Sequence[str]) -> talosconfig.Context:
+    """A context with a new certificate."""
+    authority = bundle.authority("os")
     client = pki.client_certificate(authority, [credentials.ADMIN_ROLE], lifetime=talosconfig.LIFETIME)
-    endpoints = tuple(one.node.address for one in wanted.configs if one.node.type == "controlplane")
-    return talosconfig.Context(wanted.cluster.name, endpoints, authority.crt, client)
+    return talosconfig.Context(name, tuple(endpoints), authority.crt, client)
 
 
 def _resource(file: File) -> str:

@@ -10,6 +10,7 @@ import pathlib
 import typing as t
 
 from ..errors import InvalidInput
+from ..sops import age_keys
 from ..task import Task
 from . import options, pki, secrets_bundle, talosconfig
 from .tls import Identity
@@ -44,7 +45,7 @@ def load_bundle(path: pathlib.Path, task: Task) -> secrets_bundle.Bundle:
         raise InvalidInput(
             f"There is no secrets bundle at {path}", hint="The module groundwork.homelab.talos_secrets makes one."
         )
-    bundle = secrets_bundle.load(path)
+    bundle = secrets_bundle.load(path, lambda: age_keys.age_identities(task))
     keep_secret(bundle, task)
     return bundle
 

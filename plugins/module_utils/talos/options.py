@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import typing as t
 
+from ..sops import age_keys
 from ..task import Spec
 from . import versions
 
@@ -38,12 +39,13 @@ _SUBOPTIONS_CLUSTER: Options = {
     },
 }
 
-#: The connection: the cluster's secrets bundle, or a talosconfig.
+#: The connection: the cluster's secrets bundle (and what reads it where it is encrypted), or a talosconfig.
 CONNECTION: Options = {
     "secrets_path": {"type": "path", "no_log": False},
     "talosconfig": {"type": "path"},
     "context": {"type": "str"},
     "timeout": {"type": "int", "default": 30},
+    **t.cast("Options", age_keys.argument_spec()),
 }
 
 #: Several nodes that are only read.

@@ -4,21 +4,23 @@
 """The secrets bundle (``secrets.yaml``): everything of a cluster that is secret and lives as long as the cluster.
 
 The format is the one of ``talosctl gen secrets``, so either can use the other's file. A bundle is made once and never
-overwritten: a new one would be a new cluster.
+overwritten: a new one would be a new cluster. It may be encrypted at rest, as a file of sops for age recipients.
 """
 
 from __future__ import annotations
 
 import base64
 import dataclasses
+import datetime as dt
 import os
 import pathlib
 import re
 import typing as t
 
 from .. import private_files
-from ..errors import InvalidInput
-from . import pki
+from ..errors import HomelabError, InvalidInput
+from ..sops import age, sops, sops_values
+from . import pki, yaml_text
 
 try:
     import yaml
@@ -62,6 +64,7 @@ def generate() -> Bundle:
         name: _encoded(pki.new_ca(organization, kind)) for name, (organization, kind) in AUTHORITIES.items()
     }
     certs["k8sserviceaccount"] = {"key": _base64(pki.service_account_key())}
+    certs["os"] = certs.pop("os")  # last, as Talos writes it
     return Bundle(
         {
             "cluster": {"id": base64.urlsafe_b64encode(os.urandom(32)).decode(), "secret": _base64(os.urandom(32))},
@@ -73,23 +76,70 @@ def generate() -> Bundle:
 
 
 def dump(bundle: Bundle) -> str:
-    return yaml.safe_dump(dict(bundle.data), sort_keys=False, default_flow_style=False)
+    return yaml_text.dump(dict(bundle.data))
 
 
-def load(path: pathlib.Path) -> Bundle:
+#: Gives the age identities, asked only where a file is encrypted.
+Identities = t.Callable[[], t.Sequence[age.Identity]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A bundle in a file; ``file`` is None where it is in the clear."""
+
+    bundle: Bundle
+    file: sops.File | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def recipients(self) -> list[str]:
+        return self.file.metadata.recipients if self.file else []
+
+
+def load(path: pathlib.Path, identities: Identities = list) -> Bundle:
     """Read and check a bundle. Raises :class:`errors.InvalidInput` that names the file and the place in it."""
-    text = private_files.read(path, "secrets bundle")
-    private_files.refuse_open(path)
+    return stored(path, identities).bundle
+
+
+def stored(path: pathlib.Path, identities: Identities = list) -> Stored:
+    """As :func:`load`, with what is around it."""
+    data = _read(path)
+    file = None
+    if isinstance(data, dict) and "sops" in data:
+        file = _decrypted(path, identities())
+        data = sops_values.visible(file.tree)
+    else:
+        private_files.refuse_open(path)
+    return Stored(checked(data, f"The secrets bundle {path}"), file)
+
+
+def checked(data: t.Any, what: str, hint: str = _HINT) -> Bundle:
+    """Raises :class:`errors.InvalidInput` that begins with ``what`` and names every place that is wrong."""
+    problems = list(_problems(data))
+    if problems:
+        raise InvalidInput(f"{what} is not valid: {'; '.join(problems)}", hint=hint)
+    return Bundle(data)
+
+
+def _read(path: pathlib.Path) -> t.Any:
     try:
-        data = yaml.safe_load(text)
+        return yaml.safe_load(private_files.read(path, "secrets bundle"))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
         raise InvalidInput(f"The secrets bundle {path} is not YAML{line}", hint=_HINT) from error
-    problems = list(_problems(data))
-    if problems:
-        raise InvalidInput(f"The secrets bundle {path} is not valid: {'; '.join(problems)}", hint=_HINT)
-    return Bundle(data)
+
+
+def _decrypted(path: pathlib.Path, identities: t.Sequence[age.Identity]) -> sops.File:
+    if not identities:
+        raise InvalidInput(
+            f"The secrets bundle {path} is encrypted, and no age identity was given to read it with",
+            hint="Give age_key_file, or set the environment variable SOPS_AGE_KEY_FILE.",
+        )
+    try:
+        return sops.read(path, "yaml", identities)
+    except HomelabError as error:
+        answer = error.answer or error.message
+        raise InvalidInput(f"The secrets bundle {path} cannot be decrypted: {answer}", hint=error.hint) from error
 
 
 def value(bundle: Bundle, where: t.Any, *, decode: bool = False) -> str:
@@ -114,12 +164,21 @@ def value(bundle: Bundle, where: t.Any, *, decode: bool = False) -> str:
         raise InvalidInput(f"{where} is no text in base64", hint="Leave decode out.") from error
 
 
-def create(path: pathlib.Path, bundle: Bundle) -> None:
-    """Write a new bundle. Raises when there is one by now."""
-    if not private_files.write_new(path, dump(bundle)):
+def create(path: pathlib.Path, bundle: Bundle, recipients: t.Sequence[str] = ()) -> None:
+    """Write a new bundle, encrypted where there are recipients. Raises when there is one by now."""
+    text = encrypted(bundle, recipients) if recipients else dump(bundle)
+    if not private_files.write_new(path, text):
         raise InvalidInput(
             f"A secrets bundle appeared at {path} while this one was made; it was left alone", hint="Run it again."
         )
+
+
+def encrypted(bundle: Bundle, recipients: t.Sequence[str], file: sops.File | None = None) -> str:
+    """The bundle as a file of sops; in place of ``file`` its values keep their texts."""
+    now = dt.datetime.now(dt.timezone.utc)
+    if file:
+        return sops.changed(file, file.tree, recipients, now)
+    return sops.create(dict(bundle.data), "yaml", recipients, sops_values.Rules(), now)
 
 
 def _problems(data: t.Any) -> t.Iterator[str]:

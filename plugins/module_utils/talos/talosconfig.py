@@ -13,7 +13,7 @@ import typing as t
 
 from .. import private_files
 from ..errors import InvalidInput
-from . import pki
+from . import pki, yaml_text
 
 try:
     import yaml
@@ -76,10 +76,12 @@ def render(context: Context) -> str:
             }
         },
     }
-    return yaml.safe_dump(data, sort_keys=False)
+    return yaml_text.dump(data)
 
 
-def staleness(current: Context, wanted: Context, *, now: dt.datetime | None = None) -> str:
+def staleness(
+    current: Context, wanted: Context, *, now: dt.datetime | None = None, renew_before: dt.timedelta = RENEW_BEFORE
+) -> str:
     """Why a file's context is not the wanted one, or the empty string. Certificates need not be the same."""
     moment = now or dt.datetime.now(dt.UTC)
     checks: list[tuple[str, t.Callable[[], bool]]] = [
@@ -87,7 +89,7 @@ def staleness(current: Context, wanted: Context, *, now: dt.datetime | None = No
         ("its context has another name", lambda: current.name == wanted.name),
         ("its endpoints differ", lambda: current.endpoints == wanted.endpoints),
         ("its certificate is not the cluster's", lambda: pki.issued_by(current.client.crt, wanted.ca)),
-        ("its certificate ends soon", lambda: pki.expires(current.client.crt) - moment > RENEW_BEFORE),
+        ("its certificate ends soon", lambda: pki.expires(current.client.crt) - moment > renew_before),
     ]
     return next((reason for reason, holds in checks if not holds()), "")
 
