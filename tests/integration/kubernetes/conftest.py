@@ -281,6 +281,14 @@ def second_server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[ApiSer
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def published(second_server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The definitions of Argo CD and Flux, as their projects publish them."""
+    from k8s_played_gitops import define
+
+    define(second_server, tmp_path_factory.mktemp("modules"))
+
+
 @pytest.fixture
 def second_lab(second_server: ApiServer) -> Lab:
     one = Lab(second_server, f"test-{next(NUMBERS)}")

@@ -7,7 +7,7 @@ import pathlib
 import typing as t
 
 import pytest
-from k8s_played_gitops import Argo, Flux, application, define, flux, path
+from k8s_played_gitops import Argo, Flux, application, flux, path
 from k8s_played_nodes import deployment, run
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes import (
@@ -26,13 +26,8 @@ OBJECT = {"namespace": None, "revision": None, "prune": False, "sync_options": N
 OBJECT |= {"with_source": False, "force": False, "reset": False}
 
 
-@pytest.fixture(scope="session")
-def _defined(second_server: t.Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    define(second_server, tmp_path_factory.mktemp("modules"))
-
-
 @pytest.fixture
-def lab(_defined: None, second_lab: t.Any) -> t.Any:
+def lab(published: None, second_lab: t.Any) -> t.Any:
     """On the API server that has the definitions as published."""
     return second_lab
 
