@@ -30,12 +30,19 @@ BENCHES: dict[str, tuple[str, str]] = {
     "B2": ("bench_guests", "VMs that are as wanted, or nearly"),
     "B3": ("bench_guests", "New VMs"),
     "B4": ("bench_guests", "From a failed task to its error"),
+    "B6": ("bench_waiting", "Thirty objects that become ready"),
     "B7": ("bench_truth", "Truth of check mode"),
+    "T1": ("bench_talos", "Talos nodes that are as wanted"),
+    "T2": ("bench_talos", "Machine configs rendered and checked"),
+    "T3": ("bench_talos", "Facts of Talos nodes"),
     "bootstrap": ("bench_bootstrap", "A lab from nothing, and once more"),
     "modules": ("bench_bootstrap", "One more task that changes nothing"),
 }
 PACKAGES = ("ansible-core", "ansible", "urllib3", "proxmoxer", "requests")
-PEERS = {"community.proxmox": "ansible_collections.community.proxmox"}
+PEERS = {
+    "community.proxmox": "ansible_collections.community.proxmox",
+    "kubernetes.core": "ansible_collections.kubernetes.core",
+}
 
 
 def report(settings: Settings, chosen: t.Collection[str]) -> Json:
