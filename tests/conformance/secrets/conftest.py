@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the secrets room: the real programs' own libraries."""
+"""The judges of the secrets room: the real programs' own libraries."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ import typing as t
 
 import pytest
 
-HERE = pathlib.Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(pathlib.Path(__file__).parents[1]), str(pathlib.Path(__file__).parent)]
 
+import judges
 from oracle import Oracle
-
-from simlab.binaries import Program
-
-ORACLE = Program("secrets-oracle", HERE / "oracle", packages=1170)
 
 
 @pytest.fixture(scope="session")
-def oracle() -> t.Iterator[Oracle]:
-    with Oracle(ORACLE) as running:
+def age_oracle() -> t.Iterator[Oracle]:
+    with Oracle(judges.AGE_ORACLE) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def sealed_oracle() -> t.Iterator[Oracle]:
+    with Oracle(judges.SEALED_ORACLE) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def sops_oracle() -> t.Iterator[Oracle]:
+    with Oracle(judges.sops_oracle()) as running:
         yield running

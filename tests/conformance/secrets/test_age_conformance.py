@@ -14,15 +14,15 @@ import zlib
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+sys.path[:0] = [str(pathlib.Path(__file__).parents[1]), str(pathlib.Path(__file__).parent)]
 
+import judges
 from judgement import Judgement
-from oracle import Oracle, version
+from oracle import Oracle
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError, InvalidInput
 from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age
 
-ORACLE = pathlib.Path(__file__).parent / "oracle"
 #: What is not supported, by the line of a vector's header that asks for it.
 UNSUPPORTED = {"passphrase": "passphrases are for people, not for runs", "AGE-SECRET-KEY-PQ-": "hybrid keys"}
 #: Lengths around the borders of lines, chunks and nothing.
@@ -52,8 +52,8 @@ def skipped(fields: dict[str, list[str]]) -> str:
     return next((why for what, why in UNSUPPORTED.items() if what in text), "")
 
 
-def test_the_vectors_of_age(oracle: Oracle) -> None:
-    answer = oracle.ask(op="vectors")
+def test_the_vectors_of_age(age_oracle: Oracle) -> None:
+    answer = age_oracle.ask(op="vectors")
     vectors = {name: read(base64.b64decode(data)) for name, data in answer["files"].items()}
     wrong, explained = [], []
     for name, (fields, file) in sorted(vectors.items()):
@@ -66,7 +66,7 @@ def test_the_vectors_of_age(oracle: Oracle) -> None:
         if not same or (found == "success" and hashlib.sha256(plain).hexdigest() != fields["payload"][0]):
             wrong.append(f"{name}: {found}, expected {expected}: {fields.get('comment')}")
     Judgement(
-        "age-vectors", "test vectors of age (CCTV)", version(ORACLE, "c2sp.org/CCTV/age"), "reading of age files",
+        "age-vectors", "test vectors of age (CCTV)", judges.VECTORS, "reading of age files",
         len(vectors), explained=explained, unexplained=wrong,
     ).write()  # fmt: skip
     assert not wrong, "\n".join(wrong)
@@ -74,7 +74,7 @@ def test_the_vectors_of_age(oracle: Oracle) -> None:
 
 
 @pytest.mark.parametrize("armor", [False, True])
-def test_what_one_writes_the_other_reads(oracle: Oracle, armor: bool) -> None:
+def test_what_one_writes_the_other_reads(age_oracle: Oracle, armor: bool) -> None:
     chance = random.Random(7)
     for length in [*LENGTHS, *(chance.randrange(5000) for _ in range(60))]:
         plain = os.urandom(length)
@@ -83,18 +83,18 @@ def test_what_one_writes_the_other_reads(oracle: Oracle, armor: bool) -> None:
         chosen = chance.choice(keys)
         ours: t.Any = age.encrypt(plain, recipients)
         ours = age.armored(ours).encode() if armor else ours
-        theirs = oracle.ask(op="decrypt", data=base64.b64encode(ours).decode(), identity=chosen.text)
+        theirs = age_oracle.ask(op="decrypt", data=base64.b64encode(ours).decode(), identity=chosen.text)
         assert (base64.b64decode(theirs["data"] or ""), theirs.get("error")) == (plain, None), length
-        made = oracle.ask(op="encrypt", plain=base64.b64encode(plain).decode(), recipients=recipients, armor=armor)
+        made = age_oracle.ask(op="encrypt", plain=base64.b64encode(plain).decode(), recipients=recipients, armor=armor)
         assert age.decrypt(base64.b64decode(made["data"]), [chosen]) == plain, length
 
 
-def test_a_file_of_which_one_byte_is_wrong_is_never_read(oracle: Oracle) -> None:
+def test_a_file_of_which_one_byte_is_wrong_is_never_read(age_oracle: Oracle) -> None:
     key = age.Identity.generate()
     file = age.encrypt(b"something to keep", [key.recipient])
     for place in range(len(file)):
         broken = file[:place] + bytes([file[place] ^ 1]) + file[place + 1 :]
         with pytest.raises(HomelabError):
             age.decrypt(broken, [key])
-        answer = oracle.ask(op="decrypt", data=base64.b64encode(broken).decode(), identity=key.text)
+        answer = age_oracle.ask(op="decrypt", data=base64.b64encode(broken).decode(), identity=key.text)
         assert answer.get("error"), place

@@ -15,8 +15,9 @@ import typing as t
 import pytest
 import yaml
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+sys.path[:0] = [str(pathlib.Path(__file__).parents[1]), str(pathlib.Path(__file__).parent)]
 
+import judges
 from judgement import Judgement
 from oracle import Oracle
 
@@ -27,8 +28,6 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import 
     yaml_text,
 )
 
-#: The module's own path is that of its new organisation, which no proxy has: go.mod replaces it.
-VERSION = "v0.40.0"
 CASES = 120
 NOW = datetime.datetime.now(datetime.timezone.utc)
 PAIRS = [key_pairs.generate(f"key-{bits}", "kube-system", bits, 30, NOW) for bits in (2048, 4096)]
@@ -65,7 +64,7 @@ def encoded(text: str) -> str:
 
 
 @pytest.mark.parametrize("derived", [False, True])
-def test_what_we_seal_the_controllers_code_opens(oracle: Oracle, derived: bool) -> None:
+def test_what_we_seal_the_controllers_code_opens(sealed_oracle: Oracle, derived: bool) -> None:
     chance, wrong = random.Random(11 + derived), []
     for number in range(CASES):
         given, pair = secret(chance, number), chance.choice(PAIRS)
@@ -74,7 +73,7 @@ def test_what_we_seal_the_controllers_code_opens(oracle: Oracle, derived: bool) 
         text = yaml_text.text_of([sealed_secrets.document(wanted, means, None)])
         document = json.dumps(yaml.safe_load(text))
         keys = [one.private_pem for one in PAIRS]
-        said = oracle.ask(op="unseal", data=encoded(document), keys=keys)
+        said = sealed_oracle.ask(op="unseal", data=encoded(document), keys=keys)
         if said.get("error"):
             wrong.append(f"{number}: {said['error']}")
             continue
@@ -90,13 +89,13 @@ def test_what_we_seal_the_controllers_code_opens(oracle: Oracle, derived: bool) 
             wrong.append(f"{number}: the Secret is another one")
         elsewhere = yaml.safe_load(text)
         elsewhere["metadata"]["name"] = "elsewhere"
-        refused = "error" in oracle.ask(op="unseal", data=encoded(json.dumps(elsewhere)), keys=keys)
+        refused = "error" in sealed_oracle.ask(op="unseal", data=encoded(json.dumps(elsewhere)), keys=keys)
         if refused != (given["scope"] == sealing.STRICT):
             wrong.append(f"{number}: under another name it should {'not ' * refused}open in the scope {given['scope']}")
     _judged("derived" if derived else "random", CASES, wrong)
 
 
-def test_what_kubeseal_seals_we_open_and_keep(oracle: Oracle) -> None:
+def test_what_kubeseal_seals_we_open_and_keep(sealed_oracle: Oracle) -> None:
     chance, wrong = random.Random(13), []
     for number in range(CASES):
         given, pair = secret(chance, number), chance.choice(PAIRS)
@@ -108,7 +107,7 @@ def test_what_kubeseal_seals_we_open_and_keep(oracle: Oracle) -> None:
             "metadata": scope,
             "stringData": given["contents"],
         }
-        made = oracle.ask(op="seal", plain=encoded(json.dumps(plain)), certificate=encoded(pair.certificate_pem))
+        made = sealed_oracle.ask(op="seal", plain=encoded(json.dumps(plain)), certificate=encoded(pair.certificate_pem))
         document = {
             "apiVersion": "bitnami.com/v1alpha1",
             "kind": "SealedSecret",
@@ -125,10 +124,10 @@ def test_what_kubeseal_seals_we_open_and_keep(oracle: Oracle) -> None:
 
 
 def test_keys_that_the_controller_made_are_read_and_certificates_of_ours_are_sealed_for(
-    oracle: Oracle, tmp_path: pathlib.Path
+    sealed_oracle: Oracle, tmp_path: pathlib.Path
 ) -> None:
     for number in range(3):
-        made = oracle.ask(op="key-pair")
+        made = sealed_oracle.ask(op="key-pair")
         pieces = {name: base64.b64decode(data).decode() for name, data in made["files"].items()}
         path = tmp_path / f"{number}.pem"
         path.write_text(pieces["tls.key"] + pieces["tls.crt"])
@@ -141,6 +140,11 @@ def test_keys_that_the_controller_made_are_read_and_certificates_of_ours_are_sea
 
 def _judged(name: str, cases: int, wrong: list[str]) -> None:
     Judgement(
-        f"sealed-secrets-{name}", "sealed-secrets", VERSION, "sealing and opening, all scopes", cases, unexplained=wrong
+        f"sealed-secrets-{name}",
+        "sealed-secrets",
+        judges.SEALED_VERSION,
+        "sealing and opening, all scopes",
+        cases,
+        unexplained=wrong,
     ).write()
     assert not wrong, "\n".join(wrong)

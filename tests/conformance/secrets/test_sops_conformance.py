@@ -14,10 +14,11 @@ import typing as t
 import pytest
 import yaml
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+sys.path[:0] = [str(pathlib.Path(__file__).parents[1]), str(pathlib.Path(__file__).parent)]
 
+import judges
 from judgement import Judgement
-from oracle import Oracle, version
+from oracle import Oracle
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError
 from ansible_collections.groundwork.homelab.plugins.module_utils.sops import (
@@ -29,7 +30,6 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.sops import (
     sops_yaml,
 )
 
-ORACLE = pathlib.Path(__file__).parent / "oracle"
 NOW = datetime.datetime.now(datetime.timezone.utc)
 KEY, OTHER = age.Identity.generate(), age.Identity.generate()
 CASES = 80
@@ -128,20 +128,20 @@ def equal(one: t.Any, other: t.Any) -> bool:
     return sops_values.same(whole_numbers(one), whole_numbers(other))
 
 
-def decrypted(oracle: Oracle, text: str, form: str) -> tuple[t.Any, str]:
-    said = oracle.ask(op="sops-decrypt", data=coded(text), format=form, identity=KEY.text)
+def decrypted(sops_oracle: Oracle, text: str, form: str) -> tuple[t.Any, str]:
+    said = sops_oracle.ask(op="sops-decrypt", data=coded(text), format=form, identity=KEY.text)
     if said.get("error"):
         return None, said["error"]
     return load(base64.b64decode(said["data"]).decode(), form), ""
 
 
 @pytest.mark.parametrize("form", sops.FORMATS)
-def test_what_we_write_sops_decrypts(oracle: Oracle, form: str) -> None:
+def test_what_we_write_sops_decrypts(sops_oracle: Oracle, form: str) -> None:
     chance, wrong = random.Random(3), []
     for number in range(CASES):
         given, rules = content(chance, form), RULES[number % len(RULES)]
         text = sops.create(given, form, [OTHER.recipient, KEY.recipient], sops_values.Rules(**rules), NOW)
-        found, error = decrypted(oracle, text, form)
+        found, error = decrypted(sops_oracle, text, form)
         if error or not equal(found, given):
             wrong.append(f"{number} {rules}: {error or f'{found!r}, not {given!r}'}")
     _judged(f"writes-{form}", wrong)
@@ -149,12 +149,12 @@ def test_what_we_write_sops_decrypts(oracle: Oracle, form: str) -> None:
 
 @pytest.mark.parametrize("form", sops.FORMATS)
 def test_what_sops_writes_we_read_and_edit_and_sops_reads_it_again(
-    oracle: Oracle, form: str, tmp_path: pathlib.Path
+    sops_oracle: Oracle, form: str, tmp_path: pathlib.Path
 ) -> None:
     chance, wrong, path = random.Random(5), [], tmp_path / "file"
     for number in range(CASES):
         given, rules = content(chance, form), with_default(RULES[number % len(RULES)])
-        made = oracle.ask(
+        made = sops_oracle.ask(
             op="sops-encrypt", plain=coded(plain(given, form)), format=form, recipients=[KEY.recipient], rules=rules
         )
         if made.get("error"):
@@ -171,7 +171,7 @@ def test_what_sops_writes_we_read_and_edit_and_sops_reads_it_again(
             wrong.append(f"{number}: read {file.tree!r}, not {given!r}")
         new = {**file.tree, **content(chance, form)}
         edited = sops.changed(file, new, [KEY.recipient, OTHER.recipient], NOW)
-        found, error = decrypted(oracle, edited, form)
+        found, error = decrypted(sops_oracle, edited, form)
         if error or not equal(found, new):
             wrong.append(f"{number} edited {rules}: {error or f'{found!r}, not {new!r}'}")
         if form != "json" and text.count("#ENC[") != edited.count("#ENC["):
@@ -207,9 +207,9 @@ flags: [true, false]
 """
 
 
-def test_comments_and_everything_else_of_a_persons_file_stay(oracle: Oracle, tmp_path: pathlib.Path) -> None:
+def test_comments_and_everything_else_of_a_persons_file_stay(sops_oracle: Oracle, tmp_path: pathlib.Path) -> None:
     """sops encrypts it, we change one value, sops decrypts it: its own comments, where they were."""
-    made = oracle.ask(op="sops-encrypt", plain=coded(YAML), format="yaml", recipients=[KEY.recipient], rules={"unencrypted_suffix": "_x"})  # fmt: skip
+    made = sops_oracle.ask(op="sops-encrypt", plain=coded(YAML), format="yaml", recipients=[KEY.recipient], rules={"unencrypted_suffix": "_x"})  # fmt: skip
     path = tmp_path / "file.yaml"
     path.write_bytes(base64.b64decode(made["data"]))
     file = sops.read(path, "yaml", [KEY])
@@ -220,7 +220,7 @@ def test_comments_and_everything_else_of_a_persons_file_stay(oracle: Oracle, tmp
     assert {line.split(":")[0].strip() for line in changed} <= {"b", "mac", "lastmodified"}
     before, after = (
         base64.b64decode(
-            oracle.ask(op="sops-decrypt", data=coded(one), format="yaml", identity=KEY.text)["data"]
+            sops_oracle.ask(op="sops-decrypt", data=coded(one), format="yaml", identity=KEY.text)["data"]
         ).decode()
         for one in (file.text, text)
     )
@@ -228,15 +228,15 @@ def test_comments_and_everything_else_of_a_persons_file_stay(oracle: Oracle, tmp
     assert before.count("#") == 7
 
 
-def test_a_whole_file_of_ours_is_laid_out_as_sops_does_it(oracle: Oracle) -> None:
+def test_a_whole_file_of_ours_is_laid_out_as_sops_does_it(sops_oracle: Oracle) -> None:
     """Decrypted by sops, and by us: the same bytes."""
     given = yaml.safe_load(YAML.replace("2024-02-03", '"x"'))
     text = sops.create(given, "yaml", [KEY.recipient], sops_values.Rules(), NOW)
-    said = oracle.ask(op="sops-decrypt", data=coded(text), format="yaml", identity=KEY.text)
+    said = sops_oracle.ask(op="sops-decrypt", data=coded(text), format="yaml", identity=KEY.text)
     assert base64.b64decode(said["data"]).decode() == sops_yaml.emit(given)
 
 
-def test_creation_rules_are_chosen_as_sops_does_it(oracle: Oracle, tmp_path: pathlib.Path) -> None:
+def test_creation_rules_are_chosen_as_sops_does_it(sops_oracle: Oracle, tmp_path: pathlib.Path) -> None:
     rules = [
         {"path_regex": r"^clusters/.*\.sops\.yaml$", "age": KEY.recipient, "encrypted_regex": "^data$"},
         {"path_regex": r"\.env$", "age": f"{KEY.recipient}, {OTHER.recipient}", "mac_only_encrypted": True},
@@ -255,7 +255,7 @@ def test_creation_rules_are_chosen_as_sops_does_it(oracle: Oracle, tmp_path: pat
         "x",
     ]
     for name in paths:
-        said = oracle.ask(op="sops-rule", config=str(config), path=str(tmp_path / name))
+        said = sops_oracle.ask(op="sops-rule", config=str(config), path=str(tmp_path / name))
         try:
             found = sops_rules.rule_for(tmp_path / name, config)
         except HomelabError:
@@ -266,7 +266,5 @@ def test_creation_rules_are_chosen_as_sops_does_it(oracle: Oracle, tmp_path: pat
 
 
 def _judged(name: str, wrong: list[str]) -> None:
-    Judgement(
-        f"sops-{name}", "sops", version(ORACLE, "github.com/getsops/sops/v3"), "files of sops", CASES, unexplained=wrong
-    ).write()
+    Judgement(f"sops-{name}", "sops", judges.SOPS_VERSION, "files of sops", CASES, unexplained=wrong).write()
     assert not wrong, "\n".join(wrong[:10])

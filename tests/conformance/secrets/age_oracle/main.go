@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command secrets-oracle says what age, sealed-secrets and sops themselves make
-// of a question: one JSON object a line in, one out. It judges the collection's Python, and is not
-// needed to use it. Bytes are base64, as JSON in Go has them.
+// Command age-oracle says what age itself makes of a question: one JSON object a line in, one out. It judges the
+// collection's Python, and is not needed to use it. Bytes are base64, as JSON in Go has them.
 //
 //	{"op": "vectors"}                                        -> {"files": {name: bytes}}
 //	{"op": "encrypt", "plain": …, "recipients": ["age1…"], "armor": true} -> {"data": …}
 //	{"op": "decrypt", "data": …, "identity": "AGE-SECRET-KEY-1…"} -> {"data": …} or {"error": "…"}
-//	{"op": "seal", "plain": a Secret, "certificate": PEM}    -> {"data": a SealedSecret}
-//	{"op": "unseal", "data": a SealedSecret, "keys": ["PEM"]} -> {"data": a Secret}
-//	{"op": "key-pair"}                                       -> {"files": {"tls.key": …, "tls.crt": …}, "text": fingerprint}
-//	{"op": "sops-encrypt", "plain": …, "format": "yaml", "recipients": […], "rules": {…}} -> {"data": …}
-//	{"op": "sops-decrypt", "data": …, "format": "yaml", "identity": …} -> {"data": …}
-//	{"op": "sops-rule", "config": path of .sops.yaml, "path": …} -> {"recipients": […], "rules": {…}}
 package main
 
 import (
@@ -37,23 +30,12 @@ type question struct {
 	Recipients []string `json:"recipients"`
 	Identity   string   `json:"identity"`
 	Armor      bool     `json:"armor"`
-
-	Certificate []byte   `json:"certificate"`
-	Keys        []string `json:"keys"`
-	Format      string   `json:"format"`
-	Rules       rules    `json:"rules"`
-	Config      string   `json:"config"`
-	Path        string   `json:"path"`
 }
 
 type answer struct {
 	Data  []byte            `json:"data"`
 	Files map[string][]byte `json:"files,omitempty"`
-	Text  string            `json:"text,omitempty"`
 	Error string            `json:"error,omitempty"`
-
-	Rules      *rules   `json:"rules,omitempty"`
-	Recipients []string `json:"recipients,omitempty"`
 }
 
 func main() {
@@ -78,15 +60,9 @@ func main() {
 
 func ask(asked question) (answer, error) {
 	known := map[string]func(question) (answer, error){
-		"vectors":      files,
-		"encrypt":      encryptAge,
-		"decrypt":      decryptAge,
-		"seal":         seal,
-		"unseal":       unseal,
-		"key-pair":     keyPair,
-		"sops-encrypt": sopsEncrypt,
-		"sops-decrypt": sopsDecrypt,
-		"sops-rule":    sopsRule,
+		"vectors": files,
+		"encrypt": encryptAge,
+		"decrypt": decryptAge,
 	}
 	if operation, there := known[asked.Op]; there {
 		return operation(asked)

@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
+// Command sops-oracle says what sops itself makes of a question: one JSON object a line in, one out. It judges the
+// collection's Python, and is not needed to use it. Bytes are base64. It is compiled as a part of sops's own module, in which
+// the key services of clouds are replaced (without_clouds): they are seven hundred packages that no judge asks.
+//
+//	{"op": "sops-encrypt", "plain": …, "format": "yaml", "recipients": […], "rules": {…}} -> {"data": …}
+//	{"op": "sops-decrypt", "data": …, "format": "yaml", "identity": …} -> {"data": …}
+//	{"op": "sops-rule", "config": path of .sops.yaml, "path": …} -> {"recipients": […], "rules": {…}}
 package main
 
 import (
+	"bufio"
+	"encoding/json"
+	"fmt"
 	"os"
 	"time"
 
@@ -16,6 +26,57 @@ import (
 	"github.com/getsops/sops/v3/keys"
 	"github.com/getsops/sops/v3/version"
 )
+
+type question struct {
+	Op         string   `json:"op"`
+	Plain      []byte   `json:"plain"`
+	Data       []byte   `json:"data"`
+	Recipients []string `json:"recipients"`
+	Identity   string   `json:"identity"`
+	Format     string   `json:"format"`
+	Rules      rules    `json:"rules"`
+	Config     string   `json:"config"`
+	Path       string   `json:"path"`
+}
+
+type answer struct {
+	Data       []byte   `json:"data"`
+	Error      string   `json:"error,omitempty"`
+	Rules      *rules   `json:"rules,omitempty"`
+	Recipients []string `json:"recipients,omitempty"`
+}
+
+func main() {
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Buffer(make([]byte, 1<<20), 64<<20)
+	out := json.NewEncoder(os.Stdout)
+	for lines.Scan() {
+		var asked question
+		if err := json.Unmarshal(lines.Bytes(), &asked); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+		said, err := ask(asked)
+		if err != nil {
+			said.Error = err.Error()
+		}
+		if err := out.Encode(said); err != nil {
+			os.Exit(1)
+		}
+	}
+}
+
+func ask(asked question) (answer, error) {
+	known := map[string]func(question) (answer, error){
+		"sops-encrypt": sopsEncrypt,
+		"sops-decrypt": sopsDecrypt,
+		"sops-rule":    sopsRule,
+	}
+	if operation, there := known[asked.Op]; there {
+		return operation(asked)
+	}
+	return answer{}, fmt.Errorf("no operation %q", asked.Op)
+}
 
 // rules are the words that say which values are encrypted, as a creation rule has them.
 type rules struct {
