@@ -29,6 +29,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.clie
 from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.kubeconfig import load
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task, execute
 from ansible_collections.groundwork.homelab.plugins.modules import manifests
+from simlab import binaries
 
 ROOT = pathlib.Path(__file__).parents[3]
 READY_WITHIN = 60.0
@@ -45,14 +46,9 @@ RELEASE = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: reloader, namespace
 
 
 def binary() -> pathlib.Path:
-    """The control plane's multi-call binary: ``SIMLAB_CONTROLPLANE``, or the newest in the cache."""
+    """The control plane's multi-call binary, which ``make setup`` builds; ``SIMLAB_CONTROLPLANE`` names another one."""
     named = os.environ.get("SIMLAB_CONTROLPLANE")
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "groundwork-homelab"
-    found = [pathlib.Path(named)] if named else sorted(cache.glob("controlplane-*"), key=lambda p: p.stat().st_mtime)
-    usable = [path for path in found if path.is_file() and os.access(path, os.X_OK)]
-    if not usable:
-        pytest.skip("no control plane binary: make setup builds it")
-    return usable[-1]
+    return pathlib.Path(named) if named else binaries.CONTROL_PLANE.find()
 
 
 def free_ports(number: int) -> list[int]:
