@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from clusterlab import Cluster, Loop
-from netlab import Network, machine_config, program
+from netlab import Network, machine_config
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +28,6 @@ def loop() -> c.Iterator[Loop]:
 def network(tmp_path_factory: pytest.TempPathFactory) -> c.Iterator[Network]:
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root here: run the tests under `unshare -Urn --mount`")
-    if program() is None:
-        pytest.skip("the control plane's program is not built: `python -m simlab.binaries`")
     made = Network(tmp_path_factory.mktemp("cluster"))
     yield made
     made.close()

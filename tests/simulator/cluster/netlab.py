@@ -27,12 +27,9 @@ from simlab.faults import Faults
 from simlab.ledger import Ledger
 
 
-def program() -> pathlib.Path | None:
-    """The control plane's program, None when it is not built."""
-    try:
-        return binaries.CONTROL_PLANE.find()
-    except FileNotFoundError:
-        return None
+def program() -> pathlib.Path:
+    """The control plane's program; ``make setup`` builds it."""
+    return binaries.CONTROL_PLANE.find()
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True)

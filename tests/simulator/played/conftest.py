@@ -15,7 +15,7 @@ for place in (pathlib.Path(__file__).parent, pathlib.Path(__file__).parent.paren
 
 import gomodules
 from clusterlab import Loop
-from netlab import Network, machine_config, program
+from netlab import Network, machine_config
 from playedlab import PlayedCluster
 
 from simlab.cluster.cilium import install_cilium
@@ -30,8 +30,6 @@ CILIUM = (
 def played(tmp_path_factory: pytest.TempPathFactory) -> c.Iterator[PlayedCluster]:
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root here: run the tests under `unshare -Urn --mount`")
-    if program() is None:
-        pytest.skip("the control plane's program is not built: `python -m simlab.binaries`")
     loop = Loop()
     network = Network(tmp_path_factory.mktemp("played"))
     cluster = PlayedCluster(loop, network, 11, _config())
