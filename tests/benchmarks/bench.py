@@ -30,6 +30,7 @@ BENCHES: dict[str, tuple[str, str]] = {
     "B2": ("bench_guests", "VMs that are as wanted, or nearly"),
     "B3": ("bench_guests", "New VMs"),
     "B4": ("bench_guests", "From a failed task to its error"),
+    "B5": ("bench_manifests", "A hundred objects applied"),
     "B6": ("bench_waiting", "Thirty objects that become ready"),
     "B7": ("bench_truth", "Truth of check mode"),
     "T1": ("bench_talos", "Talos nodes that are as wanted"),
