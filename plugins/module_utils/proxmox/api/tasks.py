@@ -23,8 +23,25 @@ LOG_LINES = 8
 #: Lines that are asked for at once, and how often at most (a backup of a large guest logs a line every few seconds).
 LOG_PAGE, LOG_PAGES = 5000, 20
 
-#: When a running task is looked at: its end is seen late by at most a tenth of its time, or by a second.
-_LOOKS = Backoff(first=0.05, factor=1.1, most=1.0)
+
+@dataclasses.dataclass(frozen=True)
+class _Looks(Backoff):
+    """When a running task is looked at: its end is seen at once if it is short, else late by at most 0.3 s or a fifteenth
+    of its time, and by no more than a second.
+    """
+
+    factor: float = 1.2
+    slow: float = 0.3
+
+    def pauses(self) -> t.Iterator[float]:
+        pause, waited = self.first, 0.0
+        while True:
+            yield pause
+            waited += pause
+            pause = min(self.most, max(min(self.slow, pause * self.factor), waited / 15))
+
+
+_LOOKS = _Looks()
 
 #: Kinds of task that change nothing and last as long as somebody looks on: an open console of a guest or a node.
 CONSOLES = frozenset({"vncproxy", "vncshell", "spiceproxy", "spiceshell", "termproxy"})

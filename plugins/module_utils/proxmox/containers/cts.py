@@ -13,8 +13,8 @@ from ..api.connection import Connection
 from ..api.session import Session, segment
 from ..api.tasks import Tasks
 from ..guests import guest_run
-from ..guests.guest_lists import GuestLists
-from ..vms.vm_state import VmState, look_around, read
+from ..guests.guest_planner import GuestPlanner
+from ..vms.vm_state import VmState, read
 from .ct_apply import Applier
 from .ct_plan import Planned, needs, plan
 from .ct_spec import Clone, Container, wanted
@@ -41,7 +41,8 @@ def converge(task: Task) -> Result:
         return task.result(planned.plan, containers=report)
 
 
-class Planner(guest_run.Planner[VmState, Planned]):
+class Planner(GuestPlanner[Planned]):
+    kind = "lxc"
     word = "CT"
     tool = "pct"
 
@@ -52,20 +53,19 @@ class Planner(guest_run.Planner[VmState, Planned]):
         self.containers = containers
         self.planned_images = planned_images
         self.sources: dict[tuple[int, str], VmState] = {}
-        self.lists = GuestLists(session, "lxc")
 
-    def read(self) -> dict[int, VmState]:
-        """The containers; the sources of clones only where there is something to clone."""
-        self.lists = GuestLists(self.session, "lxc")
-        nodes = {ct.node for ct in self.containers if ct.node}
+    def look(self, only: frozenset[int] | None) -> dict[int, VmState]:
+        """The sources of clones only where there is something to clone."""
         whole = any(ct.pool is not None for ct in self.containers)
-        found = read(self.session, self.vmids, "lxc", self.lists.find(self.vmids, nodes, whole=whole))
+        found = self.states({ct.vmid: ct.node for ct in self.containers}, whole=whole, only=only)
         clones = [ct.clone for ct in self.containers if ct.clone and ct.state != "absent" and ct.vmid not in found]
-        more = {clone.source for clone in clones} - set(found)
+        known = self.sources if only is not None else {}
+        clones_unread = [clone for clone in clones if (clone.source, clone.snapshot) not in known]
+        more = {clone.source for clone in clones_unread} - set(found)
         sources = {**found, **read(self.session, more, "lxc", self.lists.find(more, (), whole=True) if more else ())}
-        self.sources = {
+        self.sources = known | {
             (clone.source, clone.snapshot): self._at_snapshot(sources[clone.source], clone)
-            for clone in clones
+            for clone in clones_unread
             if clone.source in sources
         }
         return found
@@ -80,11 +80,11 @@ class Planner(guest_run.Planner[VmState, Planned]):
     def plan(self) -> Planned:
         need = needs(self.containers, self.current)
         if need.rights:
-            self.current = {vmid: self.lists.completed(state) for vmid, state in self.current.items()}
-            self.sources = {key: self.lists.completed(state) for key, state in self.sources.items()}
-        around = look_around(self.session, need)
+            self.current, self.sources = self.completed(self.current), self.completed(self.sources)
         who = self.session.connection.who
-        return plan(self.containers, self.current, around, self.planned_images, sources=self.sources, who=who)
+        return plan(
+            self.containers, self.current, self.around(need), self.planned_images, sources=self.sources, who=who
+        )
 
     def about(self, operation: t.Any) -> int:
         return int(operation.ct.vmid)

@@ -62,6 +62,10 @@ class Planner(t.Generic[S, P]):
     def read(self) -> dict[int, S]:
         raise NotImplementedError
 
+    def read_again(self, vmids: frozenset[int]) -> dict[int, S]:
+        """These have to be read once more; of others it may give what is in ``current``."""
+        return self.read()
+
     def plan(self) -> P:
         """From what is in ``current``."""
         raise NotImplementedError
@@ -75,20 +79,21 @@ class Planner(t.Generic[S, P]):
         return set(vmids)
 
     def look_and_plan(self) -> P:
-        """Before anything is changed, once more: a task may have ended between the first look and the list of tasks."""
-        planned = self._once()
+        """Before anything is changed, what is to be changed is looked at once more: a task may have ended between the
+        first look and the list of tasks. When one was waited for, everything is.
+        """
+        self.current = self._complete(self.read)
+        planned = self.plan()
         if planned.plan:
-            self._let_tasks_end(planned)
-            planned = self._once()
+            changing = frozenset(self.about(change.operation) for change in planned.plan)
+            waited = self._let_tasks_end(planned, changing)
+            self.current = self._complete(self.read if waited else lambda: self.read_again(changing))
+            planned = self.plan()
         return planned
 
-    def _once(self) -> P:
-        self.current = self._complete()
-        return self.plan()
-
-    def _complete(self) -> dict[int, S]:
+    def _complete(self, read: t.Callable[[], dict[int, S]]) -> dict[int, S]:
         """The guests, none of them half made: what a task is just making has neither name nor disks yet."""
-        current = self.read()
+        current = read()
         half = _half_made(current)
         if half:
             self._outlive({state.node for state in half}, {state.vmid for state in half})
@@ -103,16 +108,16 @@ class Planner(t.Generic[S, P]):
             )
         return current
 
-    def _let_tasks_end(self, planned: P) -> None:
-        """A running task may be all that is left of an earlier run."""
-        operations = [change.operation for change in planned.plan]
-        self._outlive({one.node for one in operations}, {self.about(one) for one in operations})
+    def _let_tasks_end(self, planned: P, vmids: frozenset[int]) -> bool:
+        """A running task may be all that is left of an earlier run. Whether there was one."""
+        return self._outlive({change.operation.node for change in planned.plan}, vmids)
 
-    def _outlive(self, nodes: t.Collection[str], vmids: t.Collection[int]) -> None:
+    def _outlive(self, nodes: t.Collection[str], vmids: t.Collection[int]) -> bool:
         names = {str(vmid) for vmid in self.worked_on_as(vmids)}
         found = [one for running in together(self.tasks.running, sorted(nodes)) for one in running if one.id in names]
         for one in found:
             self.tasks.outlive(one)
+        return bool(found)
 
 
 def _half_made(current: t.Mapping[int, S]) -> list[S]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import typing as t
 
@@ -112,19 +113,25 @@ def read(
 
 def look_around(session: Session, needs: Needs) -> Surroundings:
     """Nodes, storages, bridges and images, as far as they matter."""
+    kinds, moves = sorted(needs.mappings), sorted(needs.migrations)
+    asked: list[tuple[t.Hashable, t.Callable[[], t.Any]]] = [
+        *([("rights", lambda: rights.read(session))] if needs.rights else []),
+        *([("pools", lambda: _pools(session))] if needs.pools else []),
+        *([("nodes", lambda: _nodes(session))] if needs.nodes else []),
+        *((kind, functools.partial(_mappings, session, kind)) for kind in kinds),
+        *((move, functools.partial(_migration, session, *move)) for move in moves),
+    ]
+    found = dict(zip((name for name, _ask in asked), together(lambda one: one[1](), asked), strict=True))
+    nodes: dict[str, Node] = found.get("nodes", {})
     common: dict[str, t.Any] = {
-        "rights": rights.read(session) if needs.rights else None,
-        "pools": _pools(session) if needs.pools else frozenset(),
-        "mappings": {kind: names for kind in sorted(needs.mappings) if (names := _mappings(session, kind)) is not None},
-        "migrations": {move: _migration(session, *move) for move in sorted(needs.migrations)},
+        "rights": found.get("rights"),
+        "pools": found.get("pools", frozenset()),
+        "mappings": {kind: found[kind] for kind in kinds if found[kind] is not None},
+        "migrations": {move: found[move] for move in moves},
         "root": session.connection.who == "root@pam",
     }
     if not needs.nodes:
         return Surroundings(**common)
-    nodes = {
-        entry["node"]: Node(entry.get("status") == "online", int(entry.get("maxcpu") or 0))
-        for entry in session.get("/nodes", asked="list the nodes")
-    }
     up = sorted(node for node in needs.nodes if node in nodes and nodes[node].online)
     images = sorted(image for image in needs.images if image[0] in up)
     jobs: list[t.Callable[[], t.Any]] = [lambda node=node: _storages(session, node) for node in up]  # type: ignore[misc]
@@ -226,6 +233,13 @@ def _image_size(session: Session, node: str, volume: str) -> int | None:
         if re.search(r"volume_size_info|does not exist|no such|unable to parse", error.answer):
             return None
         raise
+
+
+def _nodes(session: Session) -> dict[str, Node]:
+    return {
+        entry["node"]: Node(entry.get("status") == "online", int(entry.get("maxcpu") or 0))
+        for entry in session.get("/nodes", asked="list the nodes")
+    }
 
 
 def _pools(session: Session) -> frozenset[str]:

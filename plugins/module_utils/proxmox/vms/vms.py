@@ -16,12 +16,12 @@ from ..api.lanes import together
 from ..api.session import Session, segment
 from ..api.tasks import Tasks
 from ..guests import guest_run
-from ..guests.guest_lists import GuestLists
+from ..guests.guest_planner import GuestPlanner
 from . import vm_clone
 from .vm_apply import Applier
 from .vm_plan import Planned, needs, plan
 from .vm_spec import CloneOf, Vm, wanted
-from .vm_state import Entry, VmState, look_around, read
+from .vm_state import Entry, VmState, read
 
 #: How often an interrupted or overtaken run looks and plans again.
 ATTEMPTS = guest_run.ATTEMPTS
@@ -52,7 +52,7 @@ def converge(task: Task) -> Result:
         return task.result(planned.plan, vms=report)
 
 
-class _Planner(guest_run.Planner[VmState, Planned]):
+class _Planner(GuestPlanner[Planned]):
     """``vms`` are those of the input; ``found`` the same with the numbers of those that were given by their names."""
 
     def __init__(self, session: Session, tasks: Tasks, vms: list[Vm], planned_images: t.Collection[str]) -> None:
@@ -61,27 +61,21 @@ class _Planner(guest_run.Planner[VmState, Planned]):
         self.planned_images = planned_images
         self.found = vms
         self.sources: dict[int, VmState] = {}
-        self.lists = GuestLists(session, "qemu")
 
-    def read(self) -> dict[int, VmState]:
-        """The VMs that are wanted. Those that are cloned are read as well, when there is something to clone."""
-        self.lists = GuestLists(self.session, "qemu")
+    def look(self, only: frozenset[int] | None) -> dict[int, VmState]:
+        """Those that are cloned are read as well, when there is something to clone."""
         self.found = [self._numbered(vm) for vm in self.vms]
-        vmids = {vm.vmid for vm in self.found if vm.vmid}
         whole = any(vm.pool is not None for vm in self.found)
-        nodes = {vm.node for vm in self.found if vm.node}
-        current = read(self.session, vmids, "qemu", self.lists.find(vmids, nodes, whole=whole))
+        current = self.states({vm.vmid: vm.node for vm in self.found if vm.vmid}, whole=whole, only=only)
         self.found = self._with_new_numbers(self.found)
-        self._read_sources(current)
+        self._read_sources(current, known=self.sources if only is not None else {})
         return self._with_password_hashes(current)
 
     def plan(self) -> Planned:
         need = needs(self.found, self.current, self.sources)
         if need.rights:
-            self.current = {vmid: self.lists.completed(state) for vmid, state in self.current.items()}
-            self.sources = {vmid: self.lists.completed(state) for vmid, state in self.sources.items()}
-        around = look_around(self.session, need)
-        return plan(self.found, self.current, around, self.planned_images, self.sources)
+            self.current, self.sources = self.completed(self.current), self.completed(self.sources)
+        return plan(self.found, self.current, self.around(need), self.planned_images, self.sources)
 
     def about(self, operation: t.Any) -> int:
         return int(operation.vm.vmid)
@@ -143,16 +137,18 @@ class _Planner(guest_run.Planner[VmState, Planned]):
 
     # -- what else has to be read --------------------------------------------------------------------------------------
 
-    def _read_sources(self, current: t.Mapping[int, VmState]) -> None:
+    def _read_sources(self, current: t.Mapping[int, VmState], known: dict[int, VmState]) -> None:
         making = [vm for vm in self.found if vm.clone and vm.vmid not in current]
         for vm in making:
             if vm.clone and not vm.clone.vmid:
                 self.found[self.found.index(vm)] = vm_clone.resolved(vm, self._source(vm, vm.clone))
         vmids = {vm.clone.vmid for vm in self.found if vm.clone and vm.vmid not in current and vm.clone.vmid}
-        self.sources = {}
-        if vmids:
+        self.sources = {vmid: state for vmid, state in known.items() if vmid in vmids}
+        if vmids - set(known):
             nodes = {vm.node for vm in making}
-            self.sources = read(self.session, vmids, "qemu", self.lists.find(vmids, nodes, whole=False))
+            self.sources |= read(
+                self.session, vmids - set(known), "qemu", self.lists.find(vmids - set(known), nodes, whole=False)
+            )
 
     def _with_password_hashes(self, current: dict[int, VmState]) -> dict[int, VmState]:
         """Of the VMs whose password is given and set: the only way to see whether it is the same."""
@@ -160,7 +156,7 @@ class _Planner(guest_run.Planner[VmState, Planned]):
             current[vm.vmid]
             for vm in self.found
             if vm.cloud_init and vm.cloud_init.password and vm.vmid in current
-            and current[vm.vmid].config.get("cipassword")
+            and current[vm.vmid].config.get("cipassword") and not current[vm.vmid].password_hash
         ]  # fmt: skip
         for state, known in zip(asking, together(self._password_hash, asking), strict=True):
             current[state.vmid] = dataclasses.replace(state, password_hash=known)
