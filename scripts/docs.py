@@ -43,7 +43,10 @@ OTHERS: dict[str, tuple[str, str]] = {
         "`get`, `list`, `patch`, `delete` on nodes; `list` on pods and poddisruptionbudgets, `create` on pods/eviction",
     ),
     "preflight": ("nothing", "none"),
-    "sealed_secret": ("nothing: files only", "to read the certificate and the keys, to write its files"),
+    "sealed_secret": (
+        "nothing: files only; with `fetch_certificate` Kubernetes: the controller's Service, and the certificate through it",
+        "to read the certificate and the keys, to write its files; with `fetch_certificate` get on services and services/proxy",
+    ),
     "sealed_secrets_key": ("nothing: files only", "to write its files"),
     "sops_file": ("nothing: files only", "the identity of one of the file's recipients"),
     "talos_apply_config": (

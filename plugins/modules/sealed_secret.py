@@ -13,7 +13,7 @@ author:
   - groundwork.homelab authors (@groundwork)
 description:
   - Seals the values of Kubernetes Secrets with the certificate of a sealed-secrets controller, as C(kubeseal) does, in process and
-    without asking the cluster. Writes the files that a GitOps repository wants, or returns objects for M(groundwork.homelab.manifests).
+    without asking the cluster, unless O(fetch_certificate) says so. Writes the files that a GitOps repository wants, or returns objects for M(groundwork.homelab.manifests).
   - An unchanged value is not sealed anew. How this is known is up to O(sealing_key_file) or O(private_keys), one of which is needed.
     Nothing about it is kept in the SealedSecret or anywhere else.
   - Also seals existing files for a new certificate, and checks offline that files open.
@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - groundwork.homelab.attributes
   - groundwork.homelab.attributes.actiongroup_secrets
   - groundwork.homelab.secrets
+  - groundwork.homelab.kubernetes
 attributes:
   diff_mode:
     details: Values are hidden, also sealed ones.
@@ -42,6 +43,20 @@ options:
     description:
       - The text of the certificate, instead of O(certificate_file).
     type: str
+  fetch_certificate:
+    description:
+      - Get the certificate from the controller, by way of the API server, as C(kubeseal) does without C(--cert).
+      - When the controller makes a new key, what derives from O(sealing_key_file) is then sealed for it in the next run.
+    type: bool
+    default: false
+  controller_name:
+    description: Name of the controller's Service, for O(fetch_certificate).
+    type: str
+    default: sealed-secrets-controller
+  controller_namespace:
+    description: Namespace of the controller, for O(fetch_certificate).
+    type: str
+    default: kube-system
   sealing_key_file:
     description:
       - A file with 32 random bytes in base64, best in the lab's directory of secrets. It is made, with the mode V(0600), when it is not there.
@@ -256,6 +271,7 @@ error:
 
 import typing as t
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes import kubeconfig, sealing_certificate
 from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import seal_task
 from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age_keys
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Spec, Task, run_as_module
@@ -263,9 +279,13 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.task import Spe
 SPEC = Spec(
     argument_spec={
         **age_keys.argument_spec(),
+        **kubeconfig.argument_spec(),
         "state": {"type": "str", "choices": ["present", "resealed", "valid"], "default": "present"},
         "certificate_file": {"type": "path"},
         "certificate": {"type": "str"},
+        "fetch_certificate": {"type": "bool", "default": False},
+        "controller_name": {"type": "str", "default": "sealed-secrets-controller"},
+        "controller_namespace": {"type": "str", "default": "kube-system"},
         "sealing_key_file": {"type": "path", "no_log": False},
         "private_keys": {"type": "list", "elements": "path", "default": [], "no_log": False},
         "files": {"type": "list", "elements": "path", "default": []},
@@ -289,16 +309,17 @@ SPEC = Spec(
         },
     },
     mutually_exclusive=[["certificate_file", "certificate"]],
-    required_if=[
-        ("state", "present", ("certificate_file", "certificate"), True),
-        ("state", "resealed", ("certificate_file", "certificate"), True),
-    ],
 )
 
 
 def run(task: Task) -> dict[str, t.Any]:
-    """Seal, seal anew, or check."""
-    return seal_task.STATES[task.params["state"]](task)
+    """Seal, seal anew, or check. This room does not know the cluster: it is given what the other one reads there."""
+    certificate = None
+    if task.params["fetch_certificate"]:
+        seal_task.check_fetching(task.params)
+        text = sealing_certificate.fetch(task.params, task.progress)
+        certificate = seal_task.Given(text, f"the controller {task.params['controller_name']}")
+    return seal_task.STATES[task.params["state"]](task, certificate)
 
 
 def main() -> None:

@@ -21,12 +21,27 @@ from .sealed_secrets import Document, Means, Wanted
 _SOON = 14
 
 
-def present(task: Task) -> Result:
+class Given(t.NamedTuple):
+    """A certificate that somebody else got, and where from."""
+
+    text: str
+    where: str
+
+
+def check_fetching(params: t.Mapping[str, t.Any]) -> None:
+    """What is wrong with the input is said before the cluster is asked."""
+    if params["certificate_file"] or params["certificate"]:
+        raise InvalidInput("fetch_certificate is given with a certificate", hint="Leave one of them out.")
+    if params["state"] == "valid":
+        raise InvalidInput("state valid needs no certificate", hint="Leave out fetch_certificate.")
+
+
+def present(task: Task, fetched: Given | None = None) -> Result:
     """Seal the Secrets of the task. Nothing is written before all of them are known to be right."""
     if task.params["files"]:
         raise InvalidInput("files is for state resealed and valid", hint="Give each of secrets a path.")
     secrets = _wanted(task)
-    certificate = _certificate(task)
+    certificate = _certificate(task, fetched)
     means, made = _means(task, certificate, secrets)
     current = _current(secrets)
     planned = [
@@ -49,10 +64,10 @@ def present(task: Task) -> Result:
     )
 
 
-def resealed(task: Task) -> Result:
+def resealed(task: Task, fetched: Given | None = None) -> Result:
     """Seal what is in files for another certificate."""
     pairs, given = _pairs(task), _files(task)
-    certificate = _certificate(task)
+    certificate = _certificate(task, fetched)
     if not any(pair.fingerprint == certificate.fingerprint for pair in pairs):
         raise InvalidInput(
             "None of private_keys belongs to the certificate, so what is sealed for it already cannot be told",
@@ -76,7 +91,7 @@ def resealed(task: Task) -> Result:
     return task.result(plan, sealed_secrets=described, **_expiry(certificate))
 
 
-def valid(task: Task) -> Result:
+def valid(task: Task, _fetched: Given | None = None) -> Result:
     """Open everything that is in files; says all that does not open before it fails."""
     pairs, given = _pairs(task), _files(task)
     described, problems = [], []
@@ -92,7 +107,7 @@ def valid(task: Task) -> Result:
     return task.result(Plan(), sealed_secrets=described)
 
 
-STATES: dict[str, t.Callable[[Task], Result]] = {"present": present, "resealed": resealed, "valid": valid}
+STATES: dict[str, t.Callable[[Task, Given | None], Result]] = {"present": present, "resealed": resealed, "valid": valid}
 
 
 # -- what is given --------------------------------------------------------------------------------------------------------
@@ -115,13 +130,14 @@ def _wanted(task: Task) -> list[Wanted]:
     return found
 
 
-def _certificate(task: Task) -> sealing.Certificate:
+def _certificate(task: Task, fetched: Given | None) -> sealing.Certificate:
     path = task.params["certificate_file"]
-    where = str(files.absolute(path)) if path else "the option certificate"
-    text = files.current(files.absolute(path), "certificate") if path else task.params["certificate"]
+    where = str(files.absolute(path)) if path else fetched.where if fetched else "the option certificate"
+    given = fetched.text if fetched else task.params["certificate"]
+    text = files.current(files.absolute(path), "certificate") if path else given
     if not text:
         problem = f"There is no certificate at {where}" if path else "No certificate was given"
-        raise InvalidInput(problem, hint="kubeseal --fetch-cert prints the controller's.")
+        raise InvalidInput(problem, hint="Give certificate_file, or fetch_certificate to get the controller's.")
     found = sealing.Certificate.parse(text, where)
     now = datetime.datetime.now(datetime.timezone.utc)
     found.check_time(now, where)
