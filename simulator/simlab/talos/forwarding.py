@@ -76,8 +76,8 @@ def targets_of(node: TalosNode, call: Call, metadata: t.Any) -> list[Target] | N
 
 async def fan_out(node: TalosNode, call: Call, rpc: schema.Rpc, targets: c.Sequence[Target]) -> calls.Reply:
     """One answer of all nodes; a node that does not answer is an error inside it."""
-    if rpc.server_streams or rpc.client_streams:
-        raise refusals.not_simulated(f"{rpc.name} on several nodes at once")
+    if rpc.client_streams:
+        return await _uploaded(call, rpc, targets)
     answers = await asyncio.gather(*(_one_of_many(target, call, rpc) for target in targets))
     return {"messages": [message for answer in answers for message in answer]}
 
@@ -91,6 +91,47 @@ async def _one_of_many(target: Target, call: Call, rpc: schema.Rpc) -> list[dict
     except Refusal as refusal:
         return [{"metadata": _failure(target.name, refusal)}]
     return [{**message, "metadata": {"hostname": target.name}} for message in reply["messages"]]
+
+
+async def _uploaded(call: Call, rpc: schema.Rpc, targets: c.Sequence[Target]) -> calls.Reply:
+    if len(targets) > 1:
+        raise refusals.not_simulated(f"{rpc.name} on several nodes at once")
+    node = await targets[0].reach()
+    reply = await calls.UPLOADS[rpc.path](node, call)
+    return {"messages": [{**message, "metadata": {"hostname": targets[0].name}} for message in reply["messages"]]}
+
+
+async def streams(call: Call, rpc: schema.Rpc, targets: c.Sequence[Target]) -> c.AsyncIterator[calls.Reply]:
+    """The streams of all nodes as one: each part says whose it is; an error is a part, too."""
+    parts: asyncio.Queue[calls.Reply | None] = asyncio.Queue(maxsize=16)
+
+    async def pump(target: Target) -> None:
+        owner = {"hostname": target.name}
+        try:
+            node = await target.reach()
+            if rpc.path not in calls.STREAMS:
+                if rpc.path in calls.REFUSALS:
+                    calls.REFUSALS[rpc.path](node, call)
+                raise refusals.not_simulated(rpc.name)
+            async for part in calls.STREAMS[rpc.path](node, call):
+                await parts.put({**part, "metadata": owner})
+        except Refusal as refusal:
+            await parts.put({"metadata": _failure(target.name, refusal)})
+        finally:
+            await parts.put(None)
+
+    pumps = [asyncio.ensure_future(pump(target)) for target in targets]
+    try:
+        left = len(pumps)
+        while left:
+            part = await parts.get()
+            if part is None:
+                left -= 1
+            else:
+                yield part
+    finally:
+        for one in pumps:
+            one.cancel()
 
 
 def _failure(name: str, refusal: Refusal) -> dict[str, t.Any]:

@@ -29,6 +29,7 @@ class Resource:
     updated: float
     labels: c.Mapping[str, str] = dataclasses.field(default_factory=dict)
     annotations: c.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    message: bytes = b""
 
     def as_message(self) -> dict[str, t.Any]:
         """The fields of ``cosi.resource.Resource``."""
@@ -45,7 +46,7 @@ class Resource:
                 "labels": dict(self.labels),
                 "annotations": dict(self.annotations),
             },
-            "spec": {"yaml_spec": self.text},
+            "spec": {"yaml_spec": self.text, "proto_spec": self.message},
         }
 
 
@@ -79,8 +80,10 @@ class Resources:
         owner: str,
         labels: c.Mapping[str, str] | None = None,
         annotations: c.Mapping[str, str] | None = None,
+        message: bytes = b"",
     ) -> Resource:
-        """Create or update. ``spec`` a str stands for itself as a YAML scalar."""
+        """Create or update. ``spec`` a str stands for itself as a YAML scalar; ``message`` is it in protobuf, for the
+        few types that clients read so."""
         key, text, now = (namespace, type_, id_), goyaml.dump(spec), self._clock()
         old = self._kept.get(key)
         if old is not None and (old.text, old.labels, old.annotations) == (
@@ -101,6 +104,7 @@ class Resources:
             updated=now,
             labels=labels or {},
             annotations=annotations or {},
+            message=message,
         )
         self._kept[key] = new
         self._tell(Change("UPDATED" if old else "CREATED", new, old))

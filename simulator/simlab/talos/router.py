@@ -16,7 +16,7 @@ from grpclib.exceptions import StreamTerminatedError
 from ..faults import Fault
 from . import access, calls, refusals, schema
 from .calls import Call
-from .forwarding import fan_out, targets_of
+from .forwarding import fan_out, streams, targets_of
 from .refusals import Refusal
 
 if t.TYPE_CHECKING:
@@ -140,7 +140,12 @@ class _Exchange:
 
     async def _dispatch(self, cut: bool) -> None:
         targets = targets_of(self._node, self._call, self._stream.metadata)
+        if targets and targets[0].many and self._rpc.server_streams:
+            await self._send_all(streams(self._call, self._rpc, targets), cut)
+            return
         if targets and targets[0].many:
+            if self._rpc.client_streams:
+                self._call.upload = self._uploaded()
             await self._send(await fan_out(self._node, self._call, self._rpc, targets))
             return
         node = await targets[0].reach() if targets else self._node
@@ -150,10 +155,7 @@ class _Exchange:
         """Let ``node`` handle the call, this node's connection carries the answer."""
         path = self._rpc.path
         if path in calls.STREAMS:
-            async for part in calls.STREAMS[path](node, self._call):
-                await self._send(part)
-                if cut:
-                    await self._drop()
+            await self._send_all(calls.STREAMS[path](node, self._call), cut)
             return
         if path in calls.UPLOADS:
             self._call.upload = self._uploaded()
@@ -168,6 +170,12 @@ class _Exchange:
             if path in calls.REFUSALS:
                 calls.REFUSALS[path](node, self._call)
             raise refusals.not_simulated(self._rpc.name)
+
+    async def _send_all(self, parts: c.AsyncIterator[calls.Reply], cut: bool) -> None:
+        async for part in parts:
+            await self._send(part)
+            if cut:
+                await self._drop()
 
     async def _uploaded(self) -> c.AsyncIterator[t.Any]:
         async for message in self._stream:

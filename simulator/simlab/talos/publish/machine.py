@@ -11,6 +11,7 @@ if t.TYPE_CHECKING:
     from ..node import TalosNode
     from ..runtime import Runtime
 
+_DEFINITIONS = "ResourceDefinitions.meta.cosi.dev"
 _DIRECTORIES = (
     "/var/lib /var/lib/cni /var/lib/containerd /var/lib/kubelet /var/lib/kubelet/seccomp "
     "/var/lib/kubelet/seccomp/profiles /var/log /var/log/audit /var/log/audit/kube /var/log/containers /var/log/pods "
@@ -59,21 +60,13 @@ def system(runtime: Runtime) -> None:
         owner="runtime.VersionController",
     )
     for definition in TYPES.values():
-        _definition(runtime, definition.name, definition.namespace, definition.display)
+        put(
+            "meta", _DEFINITIONS, definition.name.lower(), definition.spec(), owner="meta", message=definition.message()
+        )
     _disks(runtime)
     _extensions(runtime)
     volume(runtime, "META", "partition", f"{device_of(node)}4")
     volume(runtime, "STATE", "partition", f"{device_of(node)}5")
-
-
-def _definition(runtime: Runtime, name: str, namespace: str, display: str) -> None:
-    spec = {
-        "type": name,
-        "displayType": display,
-        "defaultNamespace": namespace,
-        "aliases": [display.lower()],
-    }
-    runtime.resources.put("meta", "ResourceDefinitions.meta.cosi.dev", name.lower(), spec, owner="")
 
 
 def _disks(runtime: Runtime) -> None:
