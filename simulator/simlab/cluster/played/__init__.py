@@ -10,7 +10,8 @@ Cilium's agent            L2 announcements (``l2_announcer``): the address answe
 Proxmox CSI, NFS CSI,     volumes for claims, attachment, expansion, deletion (``volumes``, ``storage_drivers``); other
 local-path, OpenEBS       CSI drivers say that they are not played
 cert-manager              Issuers, Certificates, CertificateRequests, orders (``certificates``): real keys and certificates;
-                          ACME is played: the lab's test CA signs
+                          ACME is played: the lab's test CA signs; its webhook answers (``webhook``), its injector
+                          gives webhooks their authority (``injector``)
 ========================  ====================================================================================
 
 ``python -m simlab.cluster.played --kubeconfig FILE NAME …`` plays them beside a cluster that has no nodes.
@@ -22,15 +23,19 @@ import typing as t
 
 from .certificates import cert_manager
 from .cilium_operator import agent, operator
+from .injector import cainjector
 from .seat import Program, Refused, Seat
 from .storage_drivers import DRIVERS, driver_of
 from .volumes import storage
+from .webhook import webhook
 
 #: A part of the image's name, the longest that fits: what the container does all the time.
 PROGRAMS: dict[str, Program] = {
     "cilium/operator": operator,
     "cilium/cilium": agent,
     "cert-manager-controller": cert_manager,
+    "cert-manager-webhook": webhook,
+    "cert-manager-cainjector": cainjector,
     **{part: storage for driver in DRIVERS for part in driver.images},
 }
 _NOT = ("cilium/cilium-",)  # cilium-envoy, cilium-cli, …

@@ -23,6 +23,11 @@ class Host(t.Protocol):
     @property
     def client(self) -> KubeClient: ...
 
+    @property
+    def address(self) -> str: ...
+
+    def pod_address(self, uid: str) -> str | None: ...
+
     async def event(self, pod: t.Mapping[str, t.Any], kind: str, reason: str, message: str) -> None: ...
 
 
@@ -35,7 +40,8 @@ async def running_program(host: Host, pod: t.Mapping[str, t.Any], name: str, pro
     async def tell(kind: str, reason: str, message: str) -> None:
         await host.event(pod, kind, reason, message)
 
-    seat = Seat(client, pod, container, host.node, _KubeletClient(host), tell)
+    own = host.address if pod["spec"].get("hostNetwork") else host.pod_address(pod["metadata"]["uid"])
+    seat = Seat(client, pod, container, host.node, _KubeletClient(host), tell, own or "")
     renewal = asyncio.create_task(_renew(host, pod, client), name=f"token {pod['metadata']['name']}")
     try:
         await program(seat)

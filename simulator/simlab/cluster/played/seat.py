@@ -22,7 +22,8 @@ async def _nothing(kind: str, reason: str, message: str) -> None: ...
 @dataclasses.dataclass(frozen=True)
 class Seat:
     """``client`` has the rights of the pod's service account. ``node`` and ``kubelet`` (a client as the node itself) are
-    None when a program is played beside a cluster, without nodes. ``tell`` records an event of the pod."""
+    None when a program is played beside a cluster, without nodes. ``tell`` records an event of the pod. ``address`` is the
+    pod's own, "" while it has none."""
 
     client: KubeClient
     pod: t.Mapping[str, t.Any]
@@ -30,6 +31,7 @@ class Seat:
     node: Node | None = None
     kubelet: KubeClient | None = None
     tell: t.Callable[[str, str, str], t.Awaitable[None]] = _nothing
+    address: str = ""
 
     @property
     def namespace(self) -> str:
