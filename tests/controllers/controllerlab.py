@@ -181,7 +181,7 @@ class ControllerLab:
         for document in documents:
             self.loop.run(one(document), 60)
 
-    def until(self, condition: c.Callable[[], T], what: str, timeout: float = 60.0) -> T:
+    def until(self, condition: c.Callable[[], T | None], what: str, timeout: float = 60.0) -> T:
         """The first true answer; an error says what was waited for, and what the lab has to say."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -219,6 +219,16 @@ class ControllerLab:
             self.until(look, f"{path} has {kind}={status}: {json.dumps((self.get(path) or {}).get('status'))}", timeout)
             or {}
         )
+
+    def says(self, path: str, words: str, kind: str = "Ready", status: str = "False", timeout: float = 90.0) -> Object:
+        """The condition, once its message holds these words: what comes first is often that nothing is known yet."""
+
+        def look() -> Object | None:
+            conditions = ((self.get(path) or {}).get("status") or {}).get("conditions") or ()
+            found = [one for one in conditions if one["type"] == kind and one["status"] == status]
+            return found[0] if found and words in found[0]["message"] else None
+
+        return self.until(look, f"{path} has {kind}={status} with {words!r}", timeout)
 
     def log(self, namespace: str, prefix: str, lines: int = 40) -> str:
         """The end of the logs of pods whose name begins so."""

@@ -28,23 +28,23 @@ def application(name: str, path: str, *, repository: str = "argo", space: str = 
     return {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": meta, "spec": wanted}
 
 
-def status(lab: ControllerLab, name: str) -> Object:
-    return (lab.get(f"{APPLICATIONS}/{name}") or {}).get("status") or {}
+def status(gitops: ControllerLab, name: str) -> Object:
+    return (gitops.get(f"{APPLICATIONS}/{name}") or {}).get("status") or {}
 
 
-def healthy(lab: ControllerLab, name: str, timeout: float = 120.0) -> Object:
+def healthy(gitops: ControllerLab, name: str, timeout: float = 120.0) -> Object:
     def look() -> Object | None:
-        found = status(lab, name)
+        found = status(gitops, name)
         synced = (found.get("sync") or {}).get("status") == "Synced"
         return found if synced and (found.get("health") or {}).get("status") == "Healthy" else None
 
-    return lab.until(look, f"application {name} is Synced and Healthy", timeout)
+    return gitops.until(look, f"application {name} is Synced and Healthy", timeout)
 
 
-def refresh(lab: ControllerLab, name: str) -> None:
+def refresh(gitops: ControllerLab, name: str) -> None:
     """``argocd app get --hard-refresh``."""
     body = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "hard"}}}
-    lab.call("PATCH", f"{APPLICATIONS}/{name}", body, content_type="application/merge-patch+json")
+    gitops.call("PATCH", f"{APPLICATIONS}/{name}", body, content_type="application/merge-patch+json")
 
 
 def wave(number: int) -> dict[str, str]:
@@ -52,7 +52,7 @@ def wave(number: int) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def lab(argocd: ControllerLab) -> ControllerLab:
+def gitops(argocd: ControllerLab) -> ControllerLab:
     hook = {"argocd.argoproj.io/hook": "PostSync", "argocd.argoproj.io/hook-delete-policy": "BeforeHookCreation"}
     write(argocd.site / "argo", {
         "waves/all.yaml": [
@@ -79,47 +79,47 @@ def lab(argocd: ControllerLab) -> ControllerLab:
     return argocd
 
 
-def test_a_tree_with_waves_and_a_hook_is_synced_in_order(lab: ControllerLab) -> None:
-    lab.apply(application("waves", "waves"))
-    found = healthy(lab, "waves")
+def test_a_tree_with_waves_and_a_hook_is_synced_in_order(gitops: ControllerLab) -> None:
+    gitops.apply(application("waves", "waves"))
+    found = healthy(gitops, "waves")
     results = {one["name"]: one for one in found["operationState"]["syncResult"]["resources"]}
     assert found["operationState"]["phase"] == "Succeeded"
     assert results["last"]["hookPhase"] == "Succeeded"
     assert results["last"]["hookType"] == "PostSync"
     core = f"/api/v1/namespaces/{SPACE}/configmaps"
     made = [
-        (lab.get(path) or {})["metadata"]["creationTimestamp"]
+        (gitops.get(path) or {})["metadata"]["creationTimestamp"]
         for path in (f"{core}/first", f"/apis/apps/v1/namespaces/{SPACE}/deployments/second", f"{core}/third")
     ]
     assert made == sorted(made)
 
 
-def test_it_follows_the_folder_prunes_and_heals(lab: ControllerLab) -> None:
-    write(lab.site / "argo-moving", {"a.yaml": settings("moving-a", {"a": "1"}), "b.yaml": settings("moving-b", {})})
-    lab.apply(application("moving", ".", repository="argo-moving"))
-    healthy(lab, "moving")
+def test_it_follows_the_folder_prunes_and_heals(gitops: ControllerLab) -> None:
+    write(gitops.site / "argo-moving", {"a.yaml": settings("moving-a", {"a": "1"}), "b.yaml": settings("moving-b", {})})
+    gitops.apply(application("moving", ".", repository="argo-moving"))
+    healthy(gitops, "moving")
     path = f"/api/v1/namespaces/{SPACE}/configmaps"
-    (lab.site / "argo-moving/b.yaml").unlink()
-    refresh(lab, "moving")
-    lab.until(lambda: lab.get(f"{path}/moving-b") is None, "what is gone in Git is pruned", 90)
-    lab.call("PATCH", f"{path}/moving-a", {"data": {"a": "by hand"}}, content_type="application/merge-patch+json")
-    lab.until(lambda: (lab.get(f"{path}/moving-a") or {})["data"] == {"a": "1"}, "it is healed", 90)
+    (gitops.site / "argo-moving/b.yaml").unlink()
+    refresh(gitops, "moving")
+    gitops.until(lambda: gitops.get(f"{path}/moving-b") is None, "what is gone in Git is pruned", 90)
+    gitops.call("PATCH", f"{path}/moving-a", {"data": {"a": "by hand"}}, content_type="application/merge-patch+json")
+    gitops.until(lambda: (gitops.get(f"{path}/moving-a") or {})["data"] == {"a": "1"}, "it is healed", 90)
 
 
-def test_a_kustomization_and_charts_of_git_and_of_a_chart_repository(lab: ControllerLab) -> None:
+def test_a_kustomization_and_charts_of_git_and_of_a_chart_repository(gitops: ControllerLab) -> None:
     helm = {"parameters": [{"name": "word", "value": "given"}]}
     folder = {"repoURL": f"https://{HOST}/argo-charts.git", "targetRevision": "HEAD", "path": "app", "helm": helm}
     packed = {"repoURL": f"https://{HOST}/argo-charts", "targetRevision": "1.*", "chart": "app", "helm": helm}
-    lab.apply(
+    gitops.apply(
         application("kustomized", "kustomized"),
         application("folder", "", space="argo-made", source=folder),
         application("packed", "", source=packed),
     )
-    assert healthy(lab, "kustomized")["sourceType"] == "Kustomize"
-    assert healthy(lab, "folder")["sourceType"] == healthy(lab, "packed")["sourceType"] == "Helm"
-    assert lab.get(f"/apis/apps/v1/namespaces/{SPACE}/deployments/lab-web")
+    assert healthy(gitops, "kustomized")["sourceType"] == "Kustomize"
+    assert healthy(gitops, "folder")["sourceType"] == healthy(gitops, "packed")["sourceType"] == "Helm"
+    assert gitops.get(f"/apis/apps/v1/namespaces/{SPACE}/deployments/lab-web")
     for space, name in (("argo-made", "folder"), (SPACE, "packed")):
-        said = lab.get(f"/api/v1/namespaces/{space}/configmaps/{name}-said") or {}
+        said = gitops.get(f"/api/v1/namespaces/{space}/configmaps/{name}-said") or {}
         assert said["data"] == {"word": "given"}
 
 
@@ -133,31 +133,33 @@ def test_a_kustomization_and_charts_of_git_and_of_a_chart_repository(lab: Contro
     ],
     ids=["repository", "path", "template", "project"],
 )
-def test_what_is_wrong_is_a_condition(lab: ControllerLab, wrong: Object, words: str) -> None:
-    lab.apply(wrong)
+def test_what_is_wrong_is_a_condition(gitops: ControllerLab, wrong: Object, words: str) -> None:
+    gitops.apply(wrong)
 
     def told() -> str:
-        return " ".join(one["message"] for one in status(lab, wrong["metadata"]["name"]).get("conditions") or ())
+        return " ".join(one["message"] for one in status(gitops, wrong["metadata"]["name"]).get("conditions") or ())
 
-    lab.until(lambda: words in told(), f"it says {words!r}: {told()!r}", 90)
+    gitops.until(lambda: words in told(), f"it says {words!r}: {told()!r}", 90)
 
 
-def test_a_hook_that_fails_stops_the_sync_and_is_named(lab: ControllerLab) -> None:
-    lab.apply(application("failing", "failing", syncPolicy={"automated": {}, "retry": {"limit": 0}}))
-    lab.until(lambda: (status(lab, "failing").get("operationState") or {}).get("phase") == "Failed", "it failed", 120)
-    results = status(lab, "failing")["operationState"]["syncResult"]["resources"]
+def test_a_hook_that_fails_stops_the_sync_and_is_named(gitops: ControllerLab) -> None:
+    gitops.apply(application("failing", "failing", syncPolicy={"automated": {}, "retry": {"limit": 0}}))
+    gitops.until(
+        lambda: (status(gitops, "failing").get("operationState") or {}).get("phase") == "Failed", "it failed", 120
+    )
+    results = status(gitops, "failing")["operationState"]["syncResult"]["resources"]
     assert [one["hookPhase"] for one in results if one["name"] == "migrate"] == ["Failed"]
-    assert lab.get(f"/api/v1/namespaces/{SPACE}/configmaps/after") is None
+    assert gitops.get(f"/api/v1/namespaces/{SPACE}/configmaps/after") is None
 
 
-def test_an_object_that_the_api_server_refuses_is_told(lab: ControllerLab) -> None:
-    lab.apply(application("invalid", "invalid", syncPolicy={"automated": {}, "retry": {"limit": 0}}))
+def test_an_object_that_the_api_server_refuses_is_told(gitops: ControllerLab) -> None:
+    gitops.apply(application("invalid", "invalid", syncPolicy={"automated": {}, "retry": {"limit": 0}}))
 
     def told() -> str:
-        found = status(lab, "invalid")
+        found = status(gitops, "invalid")
         operation = found.get("operationState") or {}
         results = (operation.get("syncResult") or {}).get("resources") or ()
         parts = [operation.get("message", ""), *(one.get("message", "") for one in results)]
         return " ".join([*parts, *(one["message"] for one in found.get("conditions") or ())])
 
-    lab.until(lambda: "ConfigMap" in told() and "data" in told(), f"it says what is refused: {told()!r}", 120)
+    gitops.until(lambda: "ConfigMap" in told() and "data" in told(), f"it says what is refused: {told()!r}", 120)
