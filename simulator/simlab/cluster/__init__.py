@@ -9,10 +9,11 @@ real processes         etcd, kube-apiserver, kube-controller-manager, kube-sched
                        ``static_pods``); the images' minor version is emulated, 1.33 to 1.36
 played                 the kubelet and its containers (``kubelet``, ``played_pod``, ``pod_status``,
                        ``mirror_pods``, ``kubelet_server``), what containers do to the cluster (``effects``),
-                       Talos's controllers for manifests and nodes (``operators``)
+                       Talos's controllers for manifests and nodes (``operators``); controllers whose manifests were
+                       applied: Cilium's, storage drivers, cert-manager (``played``)
 seen from outside      every request, from the API server's audit log (``audit``); faults on purpose (``proxy``)
-not there              container networks, Service addresses (kube-proxy), DNS in the cluster, volumes,
-                       ``kubectl exec`` and port-forward, logs of played containers, metrics of nodes
+not there              traffic through Services, Gateways and policies, but for containers that are processes; data in
+                       volumes; ``kubectl exec`` and port-forward, logs of played containers, metrics of nodes
 =====================  ====================================================================================
 """
 
