@@ -33,6 +33,7 @@ BENCHES: dict[str, tuple[str, str]] = {
     "B5": ("bench_manifests", "A hundred objects applied"),
     "B6": ("bench_waiting", "Thirty objects that become ready"),
     "B7": ("bench_truth", "Truth of check mode"),
+    "B8": ("bench_secrets", "Secrets sealed for a GitOps repository"),
     "T1": ("bench_talos", "Talos nodes that are as wanted"),
     "T2": ("bench_talos", "Machine configs rendered and checked"),
     "T3": ("bench_talos", "Facts of Talos nodes"),
