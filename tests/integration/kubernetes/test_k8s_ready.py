@@ -221,6 +221,47 @@ def test_a_certificates_request_is_told(lab: t.Any, addons: None) -> None:
     assert f"CertificateRequest a-1: Pending: {text}" in late["msg"]
 
 
+def workload(name: str) -> Object:
+    labels = {"app": name}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "x"}]}}
+    return named("Deployment", name, {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod})
+
+
+def pods_of(lab: t.Any, number: int) -> list[Object]:
+    """Once the controllers have made them."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        found = lab.client.list(lab.client.resource("v1", "Pod"), lab.namespace)
+        if len(found) >= number:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("there are no pods")
+
+
+def test_an_event_at_the_pod_tells_why_a_deployment_is_not_ready(lab: t.Any) -> None:
+    (one,) = made(lab, workload("web"))
+    (pod,) = pods_of(lab, 1)
+    said(lab, pod, "FailedMount", 'MountVolume.SetUp failed for volume "config": configmap "web" not found')
+    late = run(lab, [one], wait_timeout=0.3)
+    assert "0 of 1 replicas available; latest event: FailedMount: MountVolume.SetUp failed" in late["msg"]
+
+
+def test_the_pods_of_many_deployments_are_looked_at_together(lab: t.Any) -> None:
+    """Once a second: the pods, what owns them, and the events about them, of the whole namespace."""
+    waited = made(lab, *(workload(f"web-{number}") for number in range(6)))
+    pods = pods_of(lab, 6)
+    pull = {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "a" not found'}}
+    container = {"name": "main", "image": "x", "imageID": "", "restartCount": 0, "ready": False, "state": pull}
+    path = f"/api/v1/namespaces/{lab.namespace}/pods/{pods[0]['metadata']['name']}/status"
+    lab.act("PATCH", path, {"status": {"containerStatuses": [container]}})
+    before = lab.server.mark()
+    late = run(lab, waited, wait_timeout=1.5)
+    assert 'CreateContainerConfigError: secret "a" not found' in late["msg"] and "and 3 more" in late["msg"]
+    assert len(late["error"]["waiting"]) == 6
+    asked = [uri.partition("?")[0].rpartition("/")[2] for verb, uri in lab.server.requests(before) if verb == "list"]
+    assert asked.count("deployments") == 1 and asked.count("pods") <= 4 and len(asked) <= 13, asked
+
+
 def test_selectors_wait_for_as_many_as_there_must_be(lab: t.Any, addons: None) -> None:
     labels = {"app": "web"}
     by = {"kind": "Kustomization", "selector": "app=web", "at_least": 2}
