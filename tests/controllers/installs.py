@@ -16,31 +16,37 @@ def namespace(name: str) -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def install_sealed_secrets(lab: ControllerLab) -> None:
+def sealed_secrets_documents() -> list[Object]:
     chart = module_folder("github.com/bitnami/sealed-secrets") / "helm/sealed-secrets"
-    lab.apply(*(one for path in sorted((chart / "crds").glob("*.yaml")) for one in documents(path)))
-    lab.apply(*documents(HERE / "manifests" / "sealed-secrets.yaml"))
+    definitions = [one for path in sorted((chart / "crds").glob("*.yaml")) for one in documents(path)]
+    return definitions + documents(HERE / "manifests" / "sealed-secrets.yaml")
+
+
+def install_sealed_secrets(lab: ControllerLab) -> None:
+    lab.apply(*sealed_secrets_documents())
     lab.ready("/apis/apps/v1/namespaces/kube-system/deployments/sealed-secrets-controller")
 
 
-def install_flux(lab: ControllerLab, names: tuple[str, ...] = ("source", "kustomize", "helm")) -> None:
+def flux_documents(names: t.Iterable[str]) -> list[Object]:
     """As ``flux install`` does: the controllers' own manifests with one namespace, and cluster-admin for the two that
     apply what others wrote."""
-    lab.apply(namespace("flux-system"))
+    found = [namespace("flux-system")]
     for name in names:
         config = module_folder(f"github.com/fluxcd/{name}-controller") / "config"
-        lab.apply(*(one for path in sorted((config / "crd/bases").glob("*.yaml")) for one in documents(path)))
-        found = _kustomized(config / "manager")
-        for document in found:
+        found += [one for path in sorted((config / "crd/bases").glob("*.yaml")) for one in documents(path)]
+        meta = {"name": f"{name}-controller", "namespace": "flux-system"}
+        found += [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}]
+        found += _flux_rights(f"{name}-controller", config)
+        for document in _kustomized(config / "manager"):
             document["metadata"]["namespace"] = "flux-system"
             if document["kind"] == "Deployment":
                 document["spec"]["template"]["spec"]["serviceAccountName"] = f"{name}-controller"
-        account = {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": f"{name}-controller", "namespace": "flux-system"},
-        }
-        lab.apply(account, *_flux_rights(f"{name}-controller", config), *found)
+            found.append(document)
+    return found
+
+
+def install_flux(lab: ControllerLab, names: tuple[str, ...] = ("source", "kustomize", "helm")) -> None:
+    lab.apply(*flux_documents(names))
     for name in names:
         lab.ready(f"/apis/apps/v1/namespaces/flux-system/deployments/{name}-controller")
 

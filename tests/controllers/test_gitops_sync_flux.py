@@ -86,7 +86,7 @@ def test_a_kustomization_follows_its_repository_when_asked_and_only_then(cluster
     assert "msg" not in moved, moved
     names = [change["resource"] for change in moved["changes"]]
     assert names == [change["resource"] for change in predicted["changes"]]
-    assert names == [f"GitRepository/{SPACE}/cluster", f"Kustomization/{SPACE}/web"]
+    assert names == [f"GitRepository/{SPACE}/lab", f"Kustomization/{SPACE}/web"]
     assert moved["objects"][0]["revision"] != done["objects"][0]["revision"]
     assert (cluster.get(f"{MAPS}/web") or {})["data"] == {"word": "two"}
     commit = moved["objects"][0]["revision"].rpartition(":")[2]
