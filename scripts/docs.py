@@ -35,8 +35,9 @@ OTHERS: dict[str, tuple[str, str]] = {
         "`get` and `list` on what is read",
     ),
     "manifests": (
-        "Kubernetes: discovery, dry runs, server-side apply, reads",
-        "those of the kubeconfig on what is applied",
+        "Kubernetes: one GET or LIST for each kind, discovery for kinds that not every server has, dry runs, server-side apply; with "
+        "`take_over` JSON patches and dry runs of PUT; with `inventory` a ConfigMap; with `prune` deletions. With `urls` downloads",
+        "`get`, `list`, `patch` on what is applied, `create` on what is new, `delete` on what is removed; `update` for `take_over`",
     ),
     "node": (
         "Kubernetes: GET or LIST of nodes, dry runs and merge patches; for a drain the pods of each node, budgets, the Eviction API",

@@ -22,8 +22,8 @@ from pve_lab import PveLab
 
 PAGE = (pathlib.Path(__file__).resolve().parents[3] / "docs/coming-from.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
-#: Those of the secrets room run in its own tests.
-OURS = [block for block in BLOCKS if block.startswith("# ours") and "secrets" not in block.partition("\n")[0]]
+#: Those of the other rooms run in their own tests.
+OURS = [block for block in BLOCKS if block.startswith(("# ours\n", "# ours, action\n"))]
 THEIRS = [block for block in BLOCKS if not block.startswith("# ours")]
 MODULES = "ansible_collections.groundwork.homelab.plugins.modules"
 PEER = "community.proxmox."
