@@ -42,7 +42,7 @@ def rows(settings: Settings, chosen: t.Collection[str]) -> t.Iterator[Row]:
 
 
 def _secret(number: int) -> Json:
-    return {"name": f"app-{number}", "namespace": "apps", "contents": {"username": f"u{number}", "password": "x" * 32}}
+    return {"name": f"app-{number}", "namespace": "apps", "contents": {"password": f"{number:032}"}}
 
 
 def _ours(folder: pathlib.Path, count: int, expected: int) -> Cost:

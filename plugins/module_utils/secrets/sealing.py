@@ -159,7 +159,7 @@ def _mask(seed: bytes, length: int) -> bytes:
 
 
 def _xor(one: bytes, other: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(one, other, strict=True))
+    return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).to_bytes(len(one), "big")
 
 
 def _derived(key: bytes, use: bytes, *parts: bytes) -> bytes:

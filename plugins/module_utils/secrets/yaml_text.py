@@ -42,6 +42,9 @@ def text_of(given: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     """Each document after its ``---``, with sorted keys and no folded lines."""
     import yaml
 
+    # That of libyaml, where it is there, writes the same and takes an eighth of the time.
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     return "".join(
-        "---\n" + yaml.safe_dump(dict(one), sort_keys=True, default_flow_style=False, width=2**31) for one in given
+        "---\n" + yaml.dump(dict(one), Dumper=dumper, sort_keys=True, default_flow_style=False, width=2**30)
+        for one in given
     )

@@ -309,3 +309,12 @@ def test_two_entries_for_one_secret(place: Place) -> None:
 def test_what_is_no_sealed_value_does_not_open(text: str) -> None:
     with pytest.raises(sealing.DoesNotOpen):
         sealing.unseal(text, sealing.Target("a", "b"), [PAIR.key])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.text(min_size=1, max_size=150), st.text(max_size=200), max_size=4))
+def test_libyaml_writes_what_pyyaml_writes(labels: dict[str, str]) -> None:
+    document = {"kind": "SealedSecret", "metadata": {"labels": labels}, "spec": {"encryptedData": {"a": "A" * 900}}}
+    quick = yaml_text.text_of([document])
+    assert quick == "---\n" + yaml.safe_dump(document, sort_keys=True, default_flow_style=False, width=2**30)
+    assert list(yaml.safe_load_all(quick)) == [document]
