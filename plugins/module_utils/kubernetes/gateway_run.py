@@ -35,7 +35,7 @@ PROGRAMMED = readiness.Purpose(
 #: From a task's parameters, and the namespace where none is named, to objects without apiVersion.
 Builder = t.Callable[[t.Mapping[str, t.Any], str], list[Object]]
 #: What a task returns of an object: as it is wanted, and as it was seen last.
-Shown = t.Callable[[Object, Object | None], Result]
+Shown = t.Callable[[Object, "Object | None"], Result]
 
 
 class Work:

@@ -93,12 +93,12 @@ class Board:
         """Read what is there, and the versions to watch from. Kinds that are not served yet get no scope."""
         placed = [(state, resource) for state in states if (resource := self._place(state)) is not None]
         self._scopes.update(scopes_of(placed, wide=True))
-        versions = self._read([state for state, _ in placed], wide=True)
+        versions = self._read([state for state, _resource in placed], wide=True)
         refused = [one for one in placed if self._scopes[one[0]] not in self._stores]
         if refused:
             # Who may not read all namespaces at once reads each by itself.
             self._scopes.update(scopes_of(refused, wide=False))
-            versions |= self._read([state for state, _ in refused], wide=False)
+            versions |= self._read([state for state, _resource in refused], wide=False)
         return versions
 
     def _place(self, state: State) -> Resource | None:

@@ -57,9 +57,9 @@ def _matches(one: Object, query: t.Mapping[str, str]) -> bool:
     """Equality selectors, which are all that looks use."""
     labels = one["metadata"].get("labels") or {}
     wanted = (pair.partition("=") for pair in query.get("labelSelector", "").split(",") if pair)
-    if not all(labels.get(name) == value for name, _, value in wanted):
+    if not all(labels.get(name) == value for name, _equals, value in wanted):
         return False
-    path, _, value = query.get("fieldSelector", "").partition("=")
+    path, _equals, value = query.get("fieldSelector", "").partition("=")
     found: t.Any = one
     for part in path.split(".") if path else ():
         found = (found or {}).get(part)

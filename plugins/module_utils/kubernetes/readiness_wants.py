@@ -137,7 +137,7 @@ class State:
 
     def _ready(self, found: list[Object], now: float, look: Look | None) -> str:
         reasons = [(one, reason) for one in found if (reason := self._reason(one, now, look))]
-        self.unready = [one for one, _ in reasons]
+        self.unready = [one for one, _reason in reasons]
         if self.want.name:
             return MISSING if not found else reasons[0][1] if reasons else ""
         if reasons:
