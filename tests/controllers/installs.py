@@ -92,7 +92,7 @@ def _binding(name: str, role: str, subject: Object) -> Object:
 
 
 def install_argocd(lab: ControllerLab) -> None:
-    """core-install.yaml as it is."""
+    """core-install.yaml as it is, and the project that ``argocd --core`` or argocd-server would make."""
     lab.apply(namespace("argocd"))
     manifests = documents(module_folder("github.com/argoproj/argo-cd/v3") / "manifests/core-install.yaml")
     first = ("CustomResourceDefinition", "ServiceAccount", "Role", "ClusterRole", "ConfigMap", "Secret")
@@ -100,10 +100,21 @@ def install_argocd(lab: ControllerLab) -> None:
         if document["kind"] not in ("CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"):
             document["metadata"]["namespace"] = "argocd"
         lab.apply(document)
+    lab.apply(_DEFAULT_PROJECT)
     for path in _ARGOCD:
         lab.ready(f"/apis/apps/v1/namespaces/argocd/{path}", 240)
 
 
+_DEFAULT_PROJECT: t.Final = {
+    "apiVersion": "argoproj.io/v1alpha1",
+    "kind": "AppProject",
+    "metadata": {"name": "default", "namespace": "argocd"},
+    "spec": {
+        "sourceRepos": ["*"],
+        "destinations": [{"server": "*", "namespace": "*"}],
+        "clusterResourceWhitelist": [{"group": "*", "kind": "*"}],
+    },
+}
 _ARGOCD: t.Final = (
     "deployments/argocd-redis",
     "deployments/argocd-repo-server",

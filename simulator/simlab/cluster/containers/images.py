@@ -7,6 +7,7 @@ Paths, entry points and environment are those of the images' own Dockerfiles.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import typing as t
 
 from ... import binaries
@@ -19,6 +20,10 @@ _ARGOCD_NAMES = (
     "argocd-server", "argocd-repo-server", "argocd-cmp-server", "argocd-application-controller", "argocd-dex",
     "argocd-notifications", "argocd-applicationset-controller", "argocd-k8s-auth", "argocd-commit-server",
 )  # fmt: skip
+#: Its repo-server wants GnuPG when it starts, unless told otherwise; not every machine has it.
+_ARGOCD_ENVIRONMENT = {"HOME": "/home/argocd", "USER": "argocd"} | (
+    {} if shutil.which("gpg") else {"ARGOCD_GPG_ENABLED": "false"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +65,7 @@ IMAGES = (
             f"{_BIN}/kustomize": binaries.KUSTOMIZE,
         },
         links={f"{_BIN}/{name}": f"{_BIN}/argocd" for name in _ARGOCD_NAMES},
-        environment={"HOME": "/home/argocd", "USER": "argocd"},
+        environment=_ARGOCD_ENVIRONMENT,
         directory="/home/argocd",
     ),
     Image(
