@@ -71,6 +71,22 @@ requirements:
   - urllib3 >= 1.26
 """
 
+    PLANNED = r"""
+options:
+  planned_vms:
+    description:
+      - Numbers of VMs that an earlier task of this check run would create. Only used in check mode.
+      - What they may do is not checked then, as nobody knows yet in which pool they will be.
+    type: list
+    elements: int
+    default: []
+  planned_containers:
+    description: The same for containers.
+    type: list
+    elements: int
+    default: []
+"""
+
     # For plugins, which Ansible itself gives these; modules have them from their spec. To be used after the above.
     ENVIRONMENT = r"""
 options:

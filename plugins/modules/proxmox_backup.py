@@ -152,6 +152,7 @@ options:
         type: int
 extends_documentation_fragment:
   - groundwork.homelab.proxmox
+  - groundwork.homelab.proxmox.planned
   - groundwork.homelab.attributes
   - groundwork.homelab.attributes.actiongroup_proxmox
 attributes:
@@ -311,6 +312,7 @@ import typing as t
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import connection
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.backups import backups
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.guests import planned_guests
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Result, Spec, Task, run_as_module
 
 _KEEP = {f"keep_{what}": {"type": "int"} for what in ("last", "hourly", "daily", "weekly", "monthly", "yearly")}
@@ -330,6 +332,7 @@ _RESTORE: dict[str, t.Any] = {
 SPEC = Spec(
     argument_spec={
         **connection.ARGUMENTS,
+        **planned_guests.ARGUMENTS,
         "state": {"type": "str", "choices": ["present", "absent", "restored"], "default": "present"},
         "vmids": {"type": "list", "elements": "int"},
         "pool": {"type": "str"},

@@ -63,6 +63,7 @@ options:
         type: int
 extends_documentation_fragment:
   - groundwork.homelab.proxmox
+  - groundwork.homelab.proxmox.planned
   - groundwork.homelab.attributes
   - groundwork.homelab.attributes.actiongroup_proxmox
 attributes:
@@ -188,6 +189,7 @@ snapshots:
 import typing as t
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import connection
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.guests import planned_guests
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.snapshots import snapshots
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Result, Spec, Task, run_as_module
 
@@ -205,6 +207,7 @@ _SNAPSHOT: dict[str, t.Any] = {
 SPEC = Spec(
     argument_spec={
         **connection.ARGUMENTS,
+        **planned_guests.ARGUMENTS,
         "snapshots": {"type": "list", "elements": "dict", "required": True, "options": _SNAPSHOT},
     }
 )

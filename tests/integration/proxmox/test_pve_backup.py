@@ -160,11 +160,20 @@ def test_what_the_node_would_keep_after_all_is_spared(lab: PveLab) -> None:
     wanted = {"vmids": [201], "storage": "nas", "retention": {"keep_last": 1}}
     assert f"backup/{old[0]} delete" in run(lab, check=True, **wanted).actions
     store = lab.server.cluster.extra("backups", dict)
-    lab.fault("task-time", verb="POST", path="*/vzdump", seconds=0.5)
-    timer = threading.Timer(0.3, lambda: store[old[0]].update(protected=1))
-    timer.start()
+    lab.fault("task-time", verb="POST", path="*/vzdump", seconds=2)
+    mark = lab.ledger.mark()
+
+    def protect_meanwhile() -> None:
+        for _look in range(1000):
+            if any(entry.path.endswith("/vzdump") for entry in lab.ledger.entries(mark)):
+                break
+            time.sleep(0.02)
+        store[old[0]].update(protected=1)
+
+    meanwhile = threading.Thread(target=protect_meanwhile)
+    meanwhile.start()
     outcome = run(lab, **wanted)
-    timer.join()
+    meanwhile.join(30)
     assert outcome.actions == ["backup/vm/201/nas create"]
     assert any("was kept: by the node's own reckoning" in line for line in outcome.warnings)
     assert old[0] in backups(lab, 201)
@@ -300,6 +309,35 @@ def test_what_cannot_be_restored_over_is_said(lab: PveLab) -> None:
         outcome = run(lab, **{"storage": "nas", **given})
         assert message in outcome.result["msg"]
         assert outcome.writes == []
+
+
+def test_a_protected_guest_is_not_restored_over_and_goes_on_running(lab: PveLab) -> None:
+    aged(lab, 200, HOUR)
+    with lab.session() as session:
+        session.put("/nodes/pve1/qemu/200/config", {"protection": 1}, asked="prepare a test")
+    params = {"state": "restored", "storage": "nas", "restores": [{"vmid": 200, "source_vmid": 200, "force": True}]}
+    for check in (True, False):
+        outcome = run(lab, check=check, **params)
+        assert "VM 200 (cp) is protected, and cannot be restored over" in outcome.result["msg"]
+        assert outcome.writes == []
+    assert lab.status_of(200) == "running"
+
+
+def test_guests_that_are_yet_to_be_made_get_a_backup_in_check_mode(lab: PveLab) -> None:
+    wanted = {"storage": "nas", "vmids": [400, 401], "max_age": "1d", "retention": {"keep_last": 2}}
+    assert "These guests are not there: 400, 401" in run(lab, check=True, **wanted).result["msg"]
+    planned = {"planned_vms": [400], "planned_containers": [401]}
+    predicted = run(lab, check=True, **wanted, **planned)
+    assert predicted.writes == []
+    refused = run(lab, **wanted, **planned)  # only in check mode
+    assert "In check mode, planned_vms and planned_containers may name them." in refused.result["msg"]
+    made(lab, "/nodes/pve1/qemu", vmid=400, name="new", memory=64)
+    template = {"ostemplate": "local:vztmpl/debian-13.tar.zst", "rootfs": "local:1", "hostname": "new"}
+    made(lab, "/nodes/pve1/lxc", vmid=401, **template)
+    time.sleep(0.3)  # until the status daemon has seen them
+    outcome = run(lab, **wanted, **planned)
+    assert outcome.actions == ["backup/vm/400/nas create", "backup/ct/401/nas create"]
+    assert outcome.changes == predicted.changes
 
 
 @pytest.mark.parametrize(

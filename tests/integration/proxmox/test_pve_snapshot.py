@@ -241,6 +241,19 @@ def test_a_snapshot_of_a_guest_that_is_gone_is_absent(lab: PveLab) -> None:
     assert run(lab, {"vmid": 999, "name": "one", "state": "absent"}).changes == []
 
 
+def test_guests_that_are_yet_to_be_made_get_a_snapshot_in_check_mode(lab: PveLab) -> None:
+    wishes = [{"vmid": vmid, "name": "fresh", "description": "as made"} for vmid in (400, 401)]
+    planned = {"planned_vms": [400], "planned_containers": [401]}
+    predicted = lab.run(proxmox_snapshot, check=True, snapshots=wishes, **planned)
+    assert [change["resource"] for change in predicted.changes] == ["snapshot/vm/400/fresh", "snapshot/ct/401/fresh"]
+    assert predicted.writes == []
+    assert "there is no such guest" in lab.run(proxmox_snapshot, snapshots=wishes, **planned).result["msg"]
+    made(lab, "/nodes/pve1/qemu", vmid=400, name="new", memory=64, scsi0="local:1,format=qcow2")
+    made(lab, "/nodes/pve1/lxc", vmid=401, ostemplate="local:vztmpl/debian-13.tar.zst", rootfs="thin:1")
+    outcome = lab.run(proxmox_snapshot, snapshots=wishes, **planned)
+    assert outcome.changes == predicted.changes
+
+
 def test_a_missing_right_is_named_with_its_path_and_role(tmp_path: pathlib.Path) -> None:
     fewer = [one for one in ROLE if not one.startswith("VM.Snapshot")]
     with prepared(tmp_path, rights=fewer) as lab:

@@ -67,7 +67,8 @@ def select(selection: Selection, known: t.Mapping[int, Guest]) -> list[Guest]:
     if missing:
         raise InvalidInput(
             f"These guests are not there: {', '.join(missing)}",
-            hint="If they are, the right VM.Audit on them is missing.",
+            hint="If they are, the right VM.Audit on them is missing. In check mode, planned_vms and planned_containers "
+            "may name them.",
         )
     if selection.vmids:
         return [known[vmid] for vmid in selection.vmids]
@@ -139,7 +140,7 @@ def _pruning(guest: Guest, dump: Dump, there: t.Sequence[Backup], seen: Seen, *,
     whole = latest(there)
     if not new and whole:
         gone -= {whole.volid}  # the node counts broken ones, too, and would sooner delete the last that is whole
-    if new:
+    if new and guest.node:
         times = {one.volid: one.time for one in there if not one.protected}
         moment = seen.clocks[guest.node]
         ours = {} if dump.protected else {_PLANNED: max([moment.now, *(one + 1 for one in times.values())])}
@@ -256,6 +257,8 @@ def _needs(operation: t.Any) -> list[rights.Need]:
     why = str(operation)
     if isinstance(operation, MakeDump):
         dump = operation.dump
+        if not operation.guest.node:
+            return [_space(storage, why) for storage in (dump.storage, dump.fleecing) if storage]
         found = [rights.Need(_paths(operation.guest.vmid, operation.guest.pool), ("VM.Backup",), why)]
         found += [_space(storage, why) for storage in (dump.storage, dump.fleecing) if storage]
         return found + ([rights.Need(("/",), ("Sys.Modify",), f"bandwidth_limit, to {why}")] if dump.bandwidth else [])

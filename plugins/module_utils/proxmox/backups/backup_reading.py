@@ -25,7 +25,7 @@ _NAME = re.compile(r"vzdump-(?P<kind>qemu|lxc)-(?P<vmid>\d+)-|(?P<pbs>vm|ct)/(?P
 
 @dataclasses.dataclass(frozen=True)
 class Guest:
-    """``kind`` is ``qemu`` or ``lxc``."""
+    """``kind`` is ``qemu`` or ``lxc``, ``node`` empty for one that is yet to be made."""
 
     vmid: int
     kind: str

@@ -12,9 +12,10 @@ from ...plan import COMPUTED, Change, Plan
 from ...task import Result, Task
 from ..api import rights
 from ..api.lanes import together
-from ..api.session import Session
+from ..api.session import Session, segment
 from ..api.tasks import Tasks
 from ..facts.reading import STORAGE, check_vmids, checked, opened
+from ..guests import planned_guests
 from . import backup_plan
 from . import backup_reading as reading
 from .backup_apply import Applier
@@ -25,9 +26,11 @@ from .backup_spec import Dump, Wanted, parse_volid, seconds, wanted
 
 def converge(task: Task) -> Result:
     """The module ``proxmox_backup``."""
-    wish = wanted(task.params)
+    wish, planned = wanted(task.params), planned_guests.kinds(task)
     with opened(task) as session:
         known = reading.guests(session)
+        if wish.state == "present":
+            known = {vmid: Guest(vmid, kind, node="") for vmid, kind in planned.items()} | known
         plan, report = _STATES[wish.state](session, wish, known)
         if plan:
             asked = ", ".join(str(change.operation) for change in plan)
@@ -48,7 +51,7 @@ Report = t.Callable[[Plan, t.Mapping[str, Backup]], dict[str, t.Any]]
 def _present(session: Session, wish: Wanted, known: t.Mapping[int, Guest]) -> tuple[Plan, Report]:
     dump = t.cast(Dump, wish.dump)
     chosen = backup_plan.select(wish.selection, known)
-    chosen = [guest for guest in chosen if not wish.nodes or guest.node in wish.nodes]
+    chosen = [guest for guest in chosen if not wish.nodes or guest.node in ("", *wish.nodes)]
     seen = _seen(session, chosen, dump)
     plan = backup_plan.present(chosen, dump, seen)
     if any(isinstance(change.operation, MakeDump) for change in plan):
@@ -61,17 +64,19 @@ def _present(session: Session, wish: Wanted, known: t.Mapping[int, Guest]) -> tu
 
 
 def _seen(session: Session, chosen: t.Sequence[Guest], dump: Dump) -> Seen:
-    places = sorted({(guest.node, dump.storage) for guest in chosen})
-    nodes = sorted({guest.node for guest in chosen}) if dump.max_age or dump.retention else []
+    at = sorted({guest.node for guest in chosen} - {""})
+    places = [(node, dump.storage) for node in at]
+    nodes = at if dump.max_age or dump.retention else []
     clocks = dict(zip(nodes, together(lambda node: reading.clock(session, node), nodes), strict=True))
     pruned = places if dump.retention else []
     marks = together(lambda place: reading.to_prune(session, place, dump.retention), pruned)
-    return Seen(reading.read(session, places), clocks, dict(zip(pruned, marks, strict=True)))
+    backups = {("", dump.storage): [], **reading.read(session, places)}
+    return Seen(backups, clocks, dict(zip(pruned, marks, strict=True)))
 
 
 def _check_storage(storages: t.Sequence[StorageAt], chosen: t.Sequence[Guest], dump: Dump) -> None:
     """A storage that takes no backups fails late and in a log."""
-    for node in sorted({guest.node for guest in chosen}):
+    for node in sorted({guest.node for guest in chosen} - {""}):
         there = [one for one in storages if (one.storage, one.node) == (dump.storage, node)]
         if there and "backup" not in there[0].contents:
             able = sorted({one.storage for one in storages if one.node == node and "backup" in one.contents})
@@ -98,6 +103,7 @@ def _restored(session: Session, wish: Wanted, known: t.Mapping[int, Guest]) -> t
     due = [one for one in wish.restores if one.force or one.vmid not in known]
     storages = reading.storages(session) if due else []
     places = reading.places(storages, {one.storage for one in due}, wish.nodes) if due else []
+    _check_protection(session, [known[one.vmid] for one in due if one.vmid in known])
     plan = backup_plan.restored(wish.restores, Seen(reading.read(session, places)), known, storages)
 
     def report(plan: Plan, made: t.Mapping[str, Backup]) -> dict[str, t.Any]:
@@ -108,6 +114,20 @@ def _restored(session: Session, wish: Wanted, known: t.Mapping[int, Guest]) -> t
         }
 
     return plan, report
+
+
+def _check_protection(session: Session, over: t.Sequence[Guest]) -> None:
+    """Of guests that are restored over: the server would refuse when they are stopped already. Raises
+    :class:`InvalidInput`."""
+
+    def protected(guest: Guest) -> bool:
+        path = f"/nodes/{segment(guest.node)}/{guest.kind}/{guest.vmid}/config"
+        return str(session.get(path, asked=f"read {guest.title}").get("protection") or "0") != "0"
+
+    for guest, found in zip(over, together(protected, over), strict=True):
+        if found:
+            problem = f"{guest.title} is protected, and cannot be restored over"
+            raise InvalidInput(problem, hint="Take its protection off first.")
 
 
 _STATES: dict[str, t.Callable[[Session, Wanted, t.Mapping[int, Guest]], tuple[Plan, Report]]] = {

@@ -110,7 +110,7 @@ class Planner(t.Generic[S, P]):
 
     def _let_tasks_end(self, planned: P, vmids: frozenset[int]) -> bool:
         """A running task may be all that is left of an earlier run. Whether there was one."""
-        return self._outlive({change.operation.node for change in planned.plan}, vmids)
+        return self._outlive({change.operation.node for change in planned.plan} - {""}, vmids)
 
     def _outlive(self, nodes: t.Collection[str], vmids: t.Collection[int]) -> bool:
         names = {str(vmid) for vmid in self.worked_on_as(vmids)}

@@ -31,7 +31,8 @@ class Snapshot:
 
 @dataclasses.dataclass(frozen=True)
 class Guest:
-    """A guest with its snapshots by name. ``parent`` is the snapshot that its present state comes from."""
+    """A guest with its snapshots by name. ``parent`` is the snapshot that its present state comes from. ``node`` is empty
+    for one that is yet to be made."""
 
     vmid: int
     kind: str  # "qemu" or "lxc"
@@ -97,7 +98,8 @@ def plan(wishes: t.Sequence[Wish], current: t.Mapping[int, Guest]) -> Planned:
                 continue  # it went with its guest
             raise InvalidInput(
                 f"The {wish} is wanted, but there is no such guest",
-                hint="If there is one, the right VM.Audit on it is missing.",
+                hint="If there is one, the right VM.Audit on it is missing. In check mode, planned_vms and "
+                "planned_containers may name it.",
             )
         made, after[wish.vmid] = _STATES[wish.state](wish, guest)
         changes += made
@@ -108,6 +110,8 @@ def needs(made: t.Iterable[Change]) -> list[rights.Need]:
     found = []
     for change in made:
         guest = change.operation.guest
+        if not guest.node:
+            continue  # whose pool, and so whose rights, nobody knows yet
         paths = (f"/vms/{guest.vmid}", f"/pool/{guest.pool}") if guest.pool else (f"/vms/{guest.vmid}",)
         back = ("VM.Snapshot.Rollback",) if change.operation.verb == "roll back to" else ()
         found.append(rights.Need(paths, (*back, "VM.Snapshot"), str(change.operation)))

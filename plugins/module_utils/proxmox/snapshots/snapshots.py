@@ -17,7 +17,7 @@ from ..api.session import Session, segment
 from ..api.task_start import Starter
 from ..api.tasks import Tasks
 from ..facts.reading import opened
-from ..guests import guest_run
+from ..guests import guest_run, planned_guests
 from ..guests.guest_apply import apply_by_guest
 from .snapshot_plan import Guest, Operation, Planned, Snapshot, needs, plan
 from .snapshot_spec import Wish, wanted
@@ -49,7 +49,7 @@ def converge(task: Task) -> Result:
     wishes = wanted(task.params["snapshots"])
     with opened(task) as session:
         tasks = Tasks(session, task.warn)
-        planner = _Planner(session, tasks, wishes)
+        planner = _Planner(session, tasks, wishes, planned_guests.kinds(task))
         planned = planner.look_and_plan()
         if not task.check_mode:
             guest_run.carry_out(planner, planner.apply, planned)
@@ -103,15 +103,17 @@ def _snapshot(entry: t.Mapping[str, t.Any]) -> Snapshot:
 class _Planner(guest_run.Planner[Guest, Planned]):
     word = "guest"
 
-    def __init__(self, session: Session, tasks: Tasks, wishes: t.Sequence[Wish]) -> None:
+    def __init__(self, session: Session, tasks: Tasks, wishes: t.Sequence[Wish], planned: t.Mapping[int, str]) -> None:
         super().__init__(session, tasks, {wish.vmid for wish in wishes})
         self.wishes = list(wishes)
+        #: Those that are yet to be made will run, without a snapshot.
+        self.planned = {vmid: Guest(vmid, kind, node="", running=True) for vmid, kind in planned.items()}
         self.starter = Starter(session, tasks)
         #: Wishes that are fulfilled and would not show it: who has gone back must not go back again.
         self.gone_back: set[Wish] = set()
 
     def read(self) -> dict[int, Guest]:
-        return read(self.session, self.wishes)
+        return {**self.planned, **read(self.session, self.wishes)}
 
     def plan(self) -> Planned:
         planned = plan([wish for wish in self.wishes if wish not in self.gone_back], self.current)
