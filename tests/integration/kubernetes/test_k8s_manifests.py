@@ -3,67 +3,14 @@
 
 from __future__ import annotations
 
-import copy
-import json
+import pathlib
+import time
 import typing as t
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-Object = dict[str, t.Any]
-MERGE = "application/merge-patch+json"
-APPLY = "application/apply-patch+yaml"
-KUBECTL = "kubectl-client-side-apply"
-
-
-def config(name: str, /, annotations: Object | None = None, **data: str) -> Object:
-    meta = {"name": name, **({"annotations": annotations} if annotations else {})}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
-
-
-def web(**spec: t.Any) -> Object:
-    container = {"name": "web", "image": "nginx:1"}
-    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}
-    whole = {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "template": template, **spec}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": whole}
-
-
-def definition(group: str, *names: str, release: str = "", stored: str = "") -> Object:
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    versions = [{"name": n, "served": True, "storage": n == (stored or names[-1]), "schema": schema} for n in names]
-    meta: Object = {"name": f"things.{group}"}
-    if release:
-        meta["annotations"] = {"gateway.networking.k8s.io/bundle-version": release}
-    kinds = {"kind": "Thing", "plural": "things"}
-    spec = {"group": group, "scope": "Namespaced", "names": kinds, "versions": versions}
-    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": meta, "spec": spec}
-
-
-def both(lab: t.Any, objects: list[Object], **params: t.Any) -> Object:
-    """Check mode, then the run: the same changes. Nothing fails."""
-    predicted = lab.run(copy.deepcopy(objects), check=True, **params)
-    done = lab.run(copy.deepcopy(objects), **params)
-    assert "msg" not in done, done["msg"]
-    assert predicted["changes"] == done["changes"]
-    return done
-
-
-def told(done: Object) -> list[tuple[str, str]]:
-    return [
-        (change["action"], change["resource"].split("/")[0] + "/" + change["resource"].split("/")[-1])
-        for change in done["changes"]
-    ]
-
-
-def nothing(lab: t.Any, objects: list[Object], **params: t.Any) -> list[tuple[str, str]]:
-    """A second run changes and writes nothing; what it asked."""
-    before = lab.server.mark()
-    again = lab.run(copy.deepcopy(objects), **params)
-    assert again.get("changes") == [], again
-    assert lab.writes(before) == []
-    return lab.server.requests(before)
-
+from k8s_applied import Object, both, config, nothing, told, web
 
 # -- inventory and prune ---------------------------------------------------------------------------------------------
 
@@ -159,122 +106,59 @@ def test_whatever_the_sets_the_last_one_is_what_is_there(lab: t.Any, sets: list[
         nothing(lab, objects, **place)
 
 
-# -- take-over -------------------------------------------------------------------------------------------------------
+# -- rights and policies ---------------------------------------------------------------------------------------------
+
+RBAC = "rbac.authorization.k8s.io"
 
 
-def as_kubectl(lab: t.Any, path: str, given: Object) -> None:
-    """What ``kubectl apply`` sends when the object is not there yet."""
-    copy_of = {**given, "metadata": {**given["metadata"], "namespace": lab.namespace}}
-    text = json.dumps(copy_of) + "\n"
-    meta = {**copy_of["metadata"], "annotations": {"kubectl.kubernetes.io/last-applied-configuration": text}}
-    lab.act("POST", f"{path}?fieldManager={KUBECTL}", {**copy_of, "metadata": meta}, "application/json")
-
-
-def test_what_kubectl_set_and_is_not_wanted_goes_and_defaults_come_back(lab: t.Any) -> None:
-    path = f"/apis/apps/v1/namespaces/{lab.namespace}/deployments"
-    theirs = web(replicas=1, minReadySeconds=7, paused=True, revisionHistoryLimit=3)
-    theirs["spec"]["template"]["spec"]["containers"].append({"name": "side", "image": "busybox:1"})
-    as_kubectl(lab, path, theirs)
-    refused = lab.run([web()])
-    assert "kubectl-client-side-apply" in refused["msg"]
-    assert "take_over: [kubectl-client-side-apply]" in refused["msg"]
-    done = both(lab, [web()], take_over=[KUBECTL])
-    (change,) = done["changes"]
-    assert change["note"] == f"taken over from {KUBECTL}"
-    assert change["before"]["spec.revisionHistoryLimit"] == 3
-    assert change["after"]["spec.revisionHistoryLimit"] == 10, "the server's default"
-    assert change["after"]["spec.replicas"] == 0
-    live = lab.live("apps/v1", "Deployment", "web")
-    assert [one["name"] for one in live["spec"]["template"]["spec"]["containers"]] == ["web"]
-    assert "paused" not in live["spec"]
-    assert "kubectl.kubernetes.io/last-applied-configuration" not in str(live)
-    assert {entry["manager"] for entry in live["metadata"]["managedFields"] if entry["operation"] == "Apply"} == {
-        "groundwork.homelab"
-    }
-    nothing(lab, [web()], take_over=[KUBECTL])
-    nothing(lab, [web()])
-
-
-def test_only_the_named_managers_are_taken_over(lab: t.Any) -> None:
-    path = f"/api/v1/namespaces/{lab.namespace}/configmaps"
-    as_kubectl(lab, path, config("one", a="1", b="1"))
-    lab.act("PATCH", f"{path}/one?fieldManager=somebody", {"data": {"c": "3"}})
-    done = both(lab, [config("one", a="2")], take_over=[KUBECTL])
-    assert lab.live("v1", "ConfigMap", "one")["data"] == {"a": "2", "c": "3"}
-    assert done["changes"][0]["before"] == {"data.a": "1", "data.b": "1"}
-    conflict = lab.run([config("one", a="2", c="4")], take_over=[KUBECTL])
-    assert '.data.c ("somebody" using v1)' in conflict["msg"]
-
-
-def test_a_server_side_applier_is_taken_over_too(lab: t.Any) -> None:
-    path = f"/api/v1/namespaces/{lab.namespace}/configmaps/one?fieldManager=kubectl"
-    theirs = {**config("one", a="1", b="1"), "metadata": {"name": "one", "namespace": lab.namespace}}
-    lab.act("PATCH", path, theirs, APPLY)
-    both(lab, [config("one", a="1")], take_over=["kubectl"])
-    assert lab.live("v1", "ConfigMap", "one")["data"] == {"a": "1"}
-    nothing(lab, [config("one", a="1")], take_over=["kubectl"])
-
-
-DATA = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.sampled_from(["1", "2"]), max_size=3)
-
-
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(theirs=DATA, others=DATA, ours=DATA, number=st.integers(0, 10**9))
-def test_whatever_was_there_only_ours_and_the_others_fields_are_left(
-    lab: t.Any, theirs: dict[str, str], others: dict[str, str], ours: dict[str, str], number: int
+def test_a_right_to_delete_that_is_missing_is_said_before_anything_is_written(
+    lab: t.Any, tmp_path: pathlib.Path
 ) -> None:
-    name = f"c{number}"
-    path = f"/api/v1/namespaces/{lab.namespace}/configmaps"
-    lab.run([config(name)], state="absent")
-    as_kubectl(lab, path, config(name, **theirs))
-    others = {key: value for key, value in others.items() if key not in theirs}
-    lab.act("PATCH", f"{path}/{name}?fieldManager=somebody", {"data": others})
-    both(lab, [config(name, **ours)], take_over=[KUBECTL], force_conflicts=True)
-    assert lab.live("v1", "ConfigMap", name).get("data", {}) == {**others, **ours}
-    nothing(lab, [config(name, **ours)], take_over=[KUBECTL], force_conflicts=True)
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "create", "patch"]}]
+    role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {"name": "write"}, "rules": rules}
+    binding = {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "write"},
+        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "write"},
+        "subjects": [{"kind": "User", "name": "reader", "apiGroup": RBAC}],
+    }
+    lab.run([role, binding])
+    reader = str(lab.server.write_kubeconfig(tmp_path / "reader", "reader"))
+    place = {"inventory": f"{lab.namespace}/media", "prune": True, "kubeconfig": reader}
+    both(lab, [config("one"), config("two")], **place)
+    for check in (True, False):
+        failed = lab.run([config("one", a="2")], check=check, **place)
+        assert 'User "reader" cannot delete resource "configmaps"' in failed["msg"]
+        assert failed["changes"] == []
+    assert "data" not in lab.live("v1", "ConfigMap", "one")
 
 
-# -- definitions -----------------------------------------------------------------------------------------------------
+def policy(lab: t.Any) -> list[Object]:
+    """Who refuses one value in the test's namespace, with a message of its own."""
+    api_version, name = "admissionregistration.k8s.io/v1", {"name": lab.namespace}
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}
+    validation = {"expression": "object.?data.a.orValue('') != 'loud'", "message": "please be quiet in here"}
+    spec = {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [rule]}, "validations": [validation]}
+    match = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": lab.namespace}}}
+    bound = {"policyName": lab.namespace, "validationActions": ["Deny"], "matchResources": match}
+    return [
+        {"apiVersion": api_version, "kind": "ValidatingAdmissionPolicy", "metadata": name, "spec": spec},
+        {"apiVersion": api_version, "kind": "ValidatingAdmissionPolicyBinding", "metadata": name, "spec": bound},
+    ]
 
 
-def test_definitions_are_upgraded_and_never_downgraded(lab: t.Any) -> None:
-    group = f"{lab.namespace}.example.com"
-    both(lab, [definition(group, "v1beta1", release="v1.2.0")])
-    done = both(lab, [definition(group, "v1beta1", "v1", release="v1.3.0")])
-    assert "fields, sha256" in str(done["changes"][0]["after"])
+def test_a_policy_refuses_in_its_own_words_and_leaves_the_whole_set_unwritten(lab: t.Any) -> None:
+    both(lab, policy(lab))
+    end = time.monotonic() + 30
+    while "msg" not in lab.run([config("loud", a="loud")], check=True) and time.monotonic() < end:
+        time.sleep(0.2)
     before = lab.server.mark()
-    for older, why in (
-        (definition(group, "v1beta1", release="v1.3.0"), "it has no version v1, in which objects are stored"),
-        (
-            definition(group, "v1beta1", "v1", release="v1.3.0-rc.1"),
-            "it is of release v1.3.0-rc.1, and v1.3.0 is there",
-        ),
-    ):
-        refused = lab.run([older, config("beside")])
-        assert why in refused["msg"]
-        assert "downgrade: keep" in refused["msg"]
-        kept = lab.run([older], downgrade="keep")
-        assert kept["changes"] == []
+    failed = lab.run([config("fine", a="1"), config("loud", a="loud")])
+    assert "please be quiet in here" in failed["msg"]
+    assert f"apply ConfigMap {lab.namespace}/loud" in failed["msg"]
     assert lab.writes(before) == []
-    assert "is left as it is" in str(lab.warnings)
-
-
-def test_an_object_moves_to_a_version_that_comes_with_it(lab: t.Any) -> None:
-    group = f"{lab.namespace}.example.com"
-
-    def thing(version: str, colour: str) -> Object:
-        return {
-            "apiVersion": f"{group}/{version}",
-            "kind": "Thing",
-            "metadata": {"name": "t"},
-            "spec": {"colour": colour},
-        }
-
-    both(lab, [definition(group, "v1beta1"), thing("v1beta1", "red")])
-    done = both(lab, [definition(group, "v1beta1", "v1"), thing("v1", "blue")])
-    assert told(done)[1] == ("update", "Thing/t")
-    assert done["changes"][1]["after"]["spec.colour"] == "blue"
-    nothing(lab, [definition(group, "v1beta1", "v1"), thing("v1", "blue")])
+    assert "msg" not in lab.run(policy(lab), state="absent")
 
 
 # -- waves, requests, faults -----------------------------------------------------------------------------------------
