@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import os
 import signal
 import typing as t
 
@@ -43,19 +44,14 @@ class ContainerProcess:
         return code if code >= 0 else 128 - code
 
     async def stop(self, grace: float) -> None:
-        """SIGTERM, and SIGKILL after ``grace`` real seconds. Returns when it is gone."""
+        """SIGTERM, and SIGKILL after ``grace`` real seconds, for its children too. Returns when it is gone."""
         if self.running and grace > 0:
             self._send(signal.SIGTERM)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._process.wait(), grace)
-        if self.running:
-            self._send(signal.SIGKILL)
-            await self._process.wait()
-        self._reader.cancel()
-
-    def kill(self) -> None:
-        """At once; nobody waits."""
         self._send(signal.SIGKILL)
+        await self._process.wait()
+        self._reader.cancel()
 
     def last_words(self, number: int = 3) -> str:
         """For the message of a container that has failed."""
@@ -63,7 +59,10 @@ class ContainerProcess:
 
     def _send(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+            if number == signal.SIGKILL:
+                os.killpg(self._process.pid, number)
+            else:
+                self._process.send_signal(number)
 
     async def _read(self) -> None:
         stream = self._process.stdout

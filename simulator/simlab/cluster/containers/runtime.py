@@ -118,7 +118,7 @@ class Runtime:
                     await network.start()
                 except BaseException:
                     await network.stop()
-                    del self._sandboxes[uid]
+                    self._sandboxes.pop(uid, None)
                     raise
         return self._sandboxes[uid]
 
@@ -133,6 +133,7 @@ class Runtime:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=1 << 20,
+            start_new_session=True,  # so that its children go with it
         )
 
     async def _files(self, image: Image) -> list[list[str]]:
