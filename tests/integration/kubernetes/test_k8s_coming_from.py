@@ -15,7 +15,7 @@ import yaml
 
 PAGE = (pathlib.Path(__file__).parents[3] / "docs/coming-from.md").read_text(encoding="utf-8")
 OURS = re.findall(r"^```yaml\n(# ours, kubernetes\n.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
-THEIRS = re.findall(r"^```yml\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+THEIRS = re.findall(r"^```yml\n(- kubernetes.core.k8s:.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 FILES = {
     "manifests/jellyfin.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: jellyfin}\ndata: {a: b}\n",
     "manifests/media/kustomization.yaml": "resources: [media.yaml]\nlabels: [{pairs: {app: media}}]\n",
