@@ -106,7 +106,7 @@ def not_current(live: Object, source: Object | None, asked: Asked) -> str:
         return ""
     status, annotations = live.get("status") or {}, live["metadata"].get("annotations") or {}
     ready = condition(live, "Ready")
-    if not ready or behind(live) or behind(live, ready):
+    if not ready or unseen(live, ready):
         return "its latest definition has not been reconciled"
     if ready.get("status") != "True":
         return said(ready) or "it is not Ready"
@@ -141,7 +141,7 @@ def is_reconciled(asked: Asked, token: str = "") -> Check:
             now = said(condition(live, "Reconciling"))
             return now or f"Flux has not handled the request yet: does {controller(live['kind'])} run?"
         ready, stalled = condition(live, "Ready"), condition(live, "Stalled")
-        if behind(live) or behind(live, ready):
+        if unseen(live, stalled or ready):
             return "Flux has not seen its latest definition yet"
         if stalled.get("status") == "True":
             raise Failure(words(live))
@@ -152,6 +152,13 @@ def is_reconciled(asked: Asked, token: str = "") -> Check:
         return said(ready) or said(condition(live, "Reconciling")) or "it has no condition Ready yet"
 
     return check
+
+
+def unseen(live: Object, found: Object) -> bool:
+    """Whether a condition is not about the latest definition. The status as a whole counts only what has succeeded: until
+    then its ``observedGeneration`` is -1, or an older one."""
+    told = found.get("observedGeneration") is not None and found.get("status") == "False"
+    return behind(live, found) if told or found.get("type") == "Stalled" else behind(live) or behind(live, found)
 
 
 def _at(live: Object, asked: Asked) -> str:

@@ -204,9 +204,8 @@ class Flux(Played):
         if live["spec"].get("suspend") or live["spec"].get("type") == "oci":
             return
         asked = (meta.get("annotations") or {}).get(REQUESTED)
-        if status.get("observedGeneration") == meta["generation"] and (
-            not asked or asked == status.get("lastHandledReconcileAt")
-        ):
+        seen = [one.get("observedGeneration") for one in status.get("conditions") or []]
+        if seen[:1] == [meta["generation"]] and (not asked or asked == status.get("lastHandledReconcileAt")):
             return
         self.seen.append(("reconcile", f"{live['kind']}/{meta['name']}"))
         told = self.tell.get(f"{live['kind']}/{meta['name']}")
@@ -227,7 +226,9 @@ class Flux(Played):
 
     def _failed(self, live: Object, reason: str, message: str, more: tuple[tuple[str, ...], ...] = ()) -> Object:
         found = self.conditions(live, ("Ready", "False", reason, message), *more)
-        return {"observedGeneration": live["metadata"]["generation"], "conditions": found}
+        # As the real ones: the status as a whole counts only what has succeeded, or is stalled.
+        stalled = any(one["type"] == "Stalled" for one in found)
+        return {"observedGeneration": live["metadata"]["generation"] if stalled else -1, "conditions": found}
 
     def conditions(self, live: Object, *found: tuple[str, ...]) -> list[Object]:
         names = ("type", "status", "reason", "message")
