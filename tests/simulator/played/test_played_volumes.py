@@ -28,8 +28,9 @@ def container(image: str, *args: str) -> Object:
     return {"name": name, "image": image, "args": list(args)}
 
 
-def controller(name: str, image: str) -> Object:
-    sidecars = [container(f"registry.k8s.io/sig-storage/{one}", "--enable-capacity") for one in SIDECARS]
+def controller(name: str, image: str, without: str = "nothing") -> Object:
+    wanted = [one for one in SIDECARS if without not in one]
+    sidecars = [container(f"registry.k8s.io/sig-storage/{one}", "--enable-capacity") for one in wanted]
     return workload("Deployment", name, container(image), *sidecars)
 
 
@@ -95,7 +96,7 @@ def lab(played: PlayedCluster) -> c.Iterator[PlayedCluster]:
         csi_driver(NFS, attachRequired=False),
         controller("proxmox-csi-plugin-controller", f"{proxmox}controller:v0.15.0"),
         node_plugin("proxmox-csi-plugin-node", f"{proxmox}node:v0.15.0"),
-        controller("csi-nfs-controller", nfs),
+        controller("csi-nfs-controller", nfs, without="csi-attacher"),
         node_plugin("csi-nfs-node", nfs),
         workload("Deployment", "local-path", container("rancher/local-path-provisioner:v0.0.32")),
         storage_class("proxmox", PROXMOX, parameters={"storage": "raid1", "csi.storage.k8s.io/fstype": "ext4"}, **late),

@@ -155,7 +155,8 @@ class Allocation:
     def _grant_any(self, request: Request, family: int) -> None:
         for address, owners in self.owners.items():
             shared = request.sharing_key and any(owner.sharing_key == request.sharing_key for owner in owners)
-            if shared and address.version == family and self._may_have(request, address) == "":
+            usable = address.version == family and self._pool_of(address, request) is not None
+            if shared and usable and self._may_have(request, address) == "":
                 self._grant(request, address)
                 return
         fitting = [pool for pool in self.pools if pool.gives and pool.selects(request.labels)]

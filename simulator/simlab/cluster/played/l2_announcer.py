@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import time
 import typing as t
 
 from ...contracts import Machine, Nic
@@ -34,7 +35,7 @@ class L2Announcer(Controller):
         self._node = seat.node.name
         self.kinds = (POLICIES, Kind("", "services"), _own_node(self._node))
         super().__init__(seat)
-        self._leads: set[Key] = set()
+        self._leads: dict[Key, float] = {}  # when the lease was last known to be ours, by the monotonic clock
         self._answers: set[tuple[str, str]] = set()  # (device, address)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -48,8 +49,8 @@ class L2Announcer(Controller):
 
     async def reconcile(self) -> None:
         selected = await self._selected()
-        for key in self._leads - selected.keys():
-            self._leads.discard(key)
+        for key in self._leads.keys() - selected.keys():
+            del self._leads[key]
             await self._release(key)
         wanted: set[tuple[str, str]] = set()
         for key, places in selected.items():
@@ -98,32 +99,43 @@ class L2Announcer(Controller):
         return f"/apis/coordination.k8s.io/v1/namespaces/{self.seat.namespace}/leases/{_lease_name(key)}"
 
     async def _lead(self, key: Key) -> bool:
-        """Whether this node holds the Service's lease; takes and renews it as it must."""
+        """Whether this node holds the Service's lease; takes and renews it as it must. While no API server answers it
+        goes on for as long as the lease is good."""
         now = datetime.datetime.now(datetime.timezone.utc)
-        lease = await self.client.get(self._lease_path(key))
-        mine = {"holderIdentity": self._node, "leaseDurationSeconds": LEASE, "renewTime": _micro(now)}
         try:
-            if lease is None:
-                metadata = {"name": _lease_name(key), "namespace": self.seat.namespace}
-                spec = mine | {"acquireTime": _micro(now), "leaseTransitions": 0}
-                body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
-                await self.client.call("POST", self._lease_path(key).rpartition("/")[0], body)
-            elif lease["spec"].get("holderIdentity") == self._node:
-                if _age(lease, now) >= LOOK - 0.5:
-                    await self.client.call("PUT", self._lease_path(key), lease | {"spec": lease["spec"] | mine})
-            elif _age(lease, now) > float(lease["spec"].get("leaseDurationSeconds") or LEASE):
-                count = int(lease["spec"].get("leaseTransitions") or 0) + 1
-                spec = mine | {"acquireTime": _micro(now), "leaseTransitions": count}
-                await self.client.call("PUT", self._lease_path(key), lease | {"spec": spec})
-            else:
-                self._leads.discard(key)
-                return False
+            holds = await self._hold(key, now)
         except KubeError as error:
-            if error.code != 409:
+            if error.code == 403:
                 raise
-            self._leads.discard(key)  # another node was faster
+            # 409: another node was faster
+            holds = error.code != 409 and time.monotonic() - self._leads.get(key, float("-inf")) < LEASE
+            if holds:
+                return True
+        if holds:
+            self._leads[key] = time.monotonic()
+        else:
+            self._leads.pop(key, None)
+        return holds
+
+    async def _hold(self, key: Key, now: datetime.datetime) -> bool:
+        """Raises KubeError."""
+        path = self._lease_path(key)
+        lease = await self.client.get(path)
+        mine = {"holderIdentity": self._node, "leaseDurationSeconds": LEASE, "renewTime": _micro(now)}
+        if lease is None:
+            metadata = {"name": _lease_name(key), "namespace": self.seat.namespace}
+            spec = mine | {"acquireTime": _micro(now), "leaseTransitions": 0}
+            body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+            await self.client.call("POST", path.rpartition("/")[0], body)
+        elif lease["spec"].get("holderIdentity") == self._node:
+            if _age(lease, now) >= LOOK - 0.5:
+                await self.client.call("PUT", path, lease | {"spec": lease["spec"] | mine})
+        elif _age(lease, now) > float(lease["spec"].get("leaseDurationSeconds") or LEASE):
+            count = int(lease["spec"].get("leaseTransitions") or 0) + 1
+            spec = mine | {"acquireTime": _micro(now), "leaseTransitions": count}
+            await self.client.call("PUT", path, lease | {"spec": spec})
+        else:
             return False
-        self._leads.add(key)
         return True
 
     async def _release(self, key: Key) -> None:

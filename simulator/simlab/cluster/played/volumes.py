@@ -23,28 +23,35 @@ FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
 _CAPACITIES = f"/apis/{STORAGE}/v1/namespaces/{{}}/csistoragecapacities"
 
 
-class Volumes(Controller):
-    """``capacity``: tell the scheduler how much room there is (``--enable-capacity``)."""
+#: What stands in the pod beside a CSI driver, by its image; one more: ``--enable-capacity``.
+ATTACHER, RESIZER, CAPACITY = "csi-attacher", "csi-resizer", "capacity"
+SIDECARS = frozenset({ATTACHER, RESIZER})
 
-    kinds = (
+
+class Volumes(Controller):
+    """Does what the pod's sidecars are there for, and asks for no more than their rights."""
+
+    kinds: tuple[Kind, ...] = (
         Kind("", "persistentvolumeclaims"),
         Kind("", "persistentvolumes"),
         Kind("", "nodes"),
         Kind(STORAGE, "storageclasses"),
-        Kind(STORAGE, "csinodes"),
-        Kind(STORAGE, "volumeattachments"),
     )
 
-    def __init__(self, seat: Seat, driver: Driver, *, capacity: bool = False) -> None:
+    def __init__(self, seat: Seat, driver: Driver, sidecars: t.Collection[str] = SIDECARS) -> None:
+        self.driver, self.sidecars = driver, sidecars
+        if driver.csi:
+            self.kinds = (*self.kinds, Kind(STORAGE, "csinodes"))
+        if ATTACHER in sidecars:
+            self.kinds = (*self.kinds, Kind(STORAGE, "volumeattachments"))
         super().__init__(seat)
-        self.driver, self.capacity = driver, capacity
         self.name = f"provisioner of {driver.name}"
         self._events = Events(seat.client, "", f"{driver.name}_{seat.name}")
         self._resizer = Events(seat.client, "", f"external-resizer {driver.name}")
         self._failed: dict[tuple[str, str], str] = {}
 
     async def reconcile(self) -> None:
-        if self.capacity:
+        if CAPACITY in self.sidecars:
             await self._publish()
         for claim in self["persistentvolumeclaims"]:
             notes = claim["metadata"].get("annotations") or {}
@@ -54,13 +61,12 @@ class Volumes(Controller):
                 continue
             if not claim["spec"].get("volumeName"):
                 await self._provision(claim, notes.get(SELECTED))
-            else:
+            elif RESIZER in self.sidecars:
                 await self._expand(claim)
         for volume in self["persistentvolumes"]:
             await self._reclaim(volume)
-        for attachment in self["volumeattachments"]:
-            if attachment["spec"]["attacher"] == self.driver.name:
-                await self._attach(attachment)
+        for attachment in self._attachments():
+            await self._attach(attachment)
 
     # --- a new volume
     async def _provision(self, claim: Object, node: str | None) -> None:
@@ -158,7 +164,7 @@ class Volumes(Controller):
             return
         if not released and not (going and not spec.get("claimRef")):
             return
-        attached = [one for one in self["volumeattachments"] if _held(one) == meta["name"]]
+        attached = [one for one in self._attachments() if _held(one) == meta["name"]]
         if attached:
             text = f"persistentvolume {meta['name']} is still attached to node {attached[0]['spec']['nodeName']}"
             await self._events.record(volume | {"kind": "PersistentVolume"}, "Warning", "VolumeFailedDelete", text)
@@ -202,6 +208,10 @@ class Volumes(Controller):
         await self._resizer.record(claim, "Normal", "VolumeResizeSuccessful", "Resize volume succeeded")
 
     # --- attachment
+    def _attachments(self) -> list[Object]:
+        found = self.known.get("volumeattachments", ())
+        return [one for one in found if one["spec"]["attacher"] == self.driver.name]
+
     async def _attach(self, attachment: Object) -> None:
         path, meta = self["volumeattachments"].path_of(attachment), attachment["metadata"]
         mine = f"external-attacher/{self.driver.name.replace('.', '-')}"
@@ -272,20 +282,21 @@ async def storage(seat: Seat) -> None:
         await seat.tell("Warning", "NotPlayed", text)
     elif not driver.csi or any("csi-provisioner" in image for image in images):
         async with leading(seat, driver.name):
-            await Volumes(seat, driver, capacity=_capacity(seat)).run()
+            await Volumes(seat, driver, _sidecars(seat, images)).run()
     elif any("node-driver-registrar" in image for image in images):
         await _node_plugin(seat, driver)
     await asyncio.Event().wait()
 
 
-def _capacity(seat: Seat) -> bool:
+def _sidecars(seat: Seat, images: list[str]) -> set[str]:
+    found = {name for name in SIDECARS if any(name in image for image in images)}
     words = [
         str(word)
         for one in seat.pod["spec"]["containers"]
         for part in ("command", "args")
         for word in one.get(part) or ()
     ]
-    return any(word in ("--enable-capacity", "--enable-capacity=true") for word in words)
+    return found | ({CAPACITY} if {"--enable-capacity", "--enable-capacity=true"} & set(words) else set())
 
 
 async def _node_plugin(seat: Seat, driver: Driver) -> None:

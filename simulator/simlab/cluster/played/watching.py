@@ -13,11 +13,13 @@ from ..client import KubeClient, KubeError
 from .seat import Object, Seat
 
 Key = tuple[str, str]
-#: Real seconds: until a collection that is not served is looked for again (shortest, longest), until work that failed is
-#: tried again (shortest, longest), and how long changes are gathered before the work begins.
-ABSENT, ABSENT_LIMIT = 0.2, 3.0
+#: Real seconds: until a collection that is not served is looked for again (shortest, longest, longest for one that work
+#: goes on without), until work that failed is tried again (shortest, longest), how long changes are gathered before the
+#: work begins, and after how long it is told what the work waits for.
+ABSENT, ABSENT_LIMIT, OPTIONAL_LIMIT = 0.2, 3.0, 30.0
 RETRY, RETRY_LIMIT = 0.2, 5.0
 GATHER = 0.03
+PATIENCE = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Collection:
                 self.root = ""
                 self._absent()
             await asyncio.sleep(delay)
-            delay = min(delay * 2, ABSENT_LIMIT)
+            delay = min(delay * 2, OPTIONAL_LIMIT if self.kind.optional else ABSENT_LIMIT)
 
     def _absent(self) -> None:
         if self.root:
@@ -166,6 +168,7 @@ class Controller:
         """For ever."""
         tasks = [asyncio.create_task(part.follow(), name=f"{self.name} {p}") for p, part in self.known.items()]
         tasks.append(asyncio.create_task(self._work(), name=self.name))
+        tasks.append(asyncio.create_task(self._complain(), name=f"{self.name} patience"))
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -194,6 +197,15 @@ class Controller:
                 logging.getLogger("simlab.cluster").exception("the played %s stumbled", self.name)
                 await asyncio.sleep(RETRY_LIMIT)
                 self._news.set()
+
+    async def _complain(self) -> None:
+        """What the work waits for (a definition that is missing, a right) is told on the pod."""
+        while not self.ready:
+            await asyncio.sleep(PATIENCE)
+            waiting = sorted({part.problem for part in self.known.values() if not part.synced and part.problem})
+            if waiting and self._told != "; ".join(waiting):
+                self._told = "; ".join(waiting)
+                await self.seat.tell("Warning", "Waiting", f"{self.name}: {self._told}")
 
     async def _stumbled(self, error: KubeError) -> None:
         """A conflict or an API server that is away is daily life; rights that are missing are told on the pod."""
