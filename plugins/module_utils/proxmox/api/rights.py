@@ -58,7 +58,7 @@ def needed(operation: t.Any, current: t.Mapping[int, t.Any]) -> list[Need]:
     """``operation`` is one of :mod:`vm_operations`; known by what it carries, so that containers can bring theirs.
     ``current`` are the guests that are there, clones' sources among them."""
     vmid, kind = operation.vm.vmid, type(operation).__name__
-    paths = _paths(vmid, current[vmid].pool if vmid in current else operation.vm.pool)
+    paths = guest_paths(vmid, current[vmid].pool if vmid in current else operation.vm.pool)
     if kind == "Create":
         needs = [Need(paths, ("VM.Allocate",), f"create VM {vmid}")]
         return needs + _configured(paths, vmid, operation.form, creating=True)
@@ -73,19 +73,22 @@ def needed(operation: t.Any, current: t.Mapping[int, t.Any]) -> list[Need]:
     return [Need(paths, ("VM.PowerMgmt",), f"{operation.to} VM {vmid}")]
 
 
-def _paths(vmid: int, pool: str | None) -> tuple[str, ...]:
+def guest_paths(vmid: int, pool: str | None) -> tuple[str, ...]:
+    """Where rights on a guest may come from."""
     return (f"/vms/{vmid}", f"/pool/{pool}") if pool else (f"/vms/{vmid}",)
 
 
 def _cloned(paths: tuple[str, ...], operation: t.Any) -> list[Need]:
     vmid, source = operation.vm.vmid, operation.source
     why = f"clone VM {source.vmid} as VM {vmid}"
-    needs = [Need(_paths(source.vmid, source.pool), ("VM.Clone",), why), Need(paths, ("VM.Allocate",), why)]
+    needs = [Need(guest_paths(source.vmid, source.pool), ("VM.Clone",), why), Need(paths, ("VM.Allocate",), why)]
     if operation.move_to:
         needs.append(Need(paths, ("VM.Migrate",), f"move VM {vmid} to node {operation.move_to}"))
     needs += [Need((f"/storage/{name}",), ("Datastore.AllocateSpace",), why) for name in sorted(operation.storages)]
     nics = {key: value for key, value in source.config.items() if re.fullmatch(r"net\d+", key)}
-    return needs + [need for key, value in nics.items() for need in _bridge(vmid, key, str(value))]
+    return needs + [
+        need for key, value in nics.items() for need in bridge(f"VM {vmid}", key, ps.parse_network(str(value)))
+    ]
 
 
 def _updated(paths: tuple[str, ...], operation: t.Any, config: t.Mapping[str, t.Any]) -> list[Need]:
@@ -105,7 +108,7 @@ def _updated(paths: tuple[str, ...], operation: t.Any, config: t.Mapping[str, t.
     ]
     if found.template:
         needs.append(Need(paths, ("VM.Allocate",), f"make VM {vmid} a template"))
-    return needs + _pool(paths, vmid, found.pool or found.leaves)
+    return needs + into_pool(paths, f"VM {vmid}", found.pool or found.leaves)
 
 
 def _without_volume(key: str, old: str) -> str:
@@ -164,7 +167,7 @@ def _configured(paths: tuple[str, ...], vmid: int, form: t.Mapping[str, t.Any], 
         if key == "startup":
             needs.append(Need(("/",), ("Sys.Modify",), f"set startup of VM {vmid}"))
         if key.startswith("net") and value:
-            needs += _bridge(vmid, key, str(value))
+            needs += bridge(f"VM {vmid}", key, ps.parse_network(str(value)))
         mapping = ps.parse(str(value)).get("mapping") if re.fullmatch(r"(hostpci|usb)\d+", key) else None
         if mapping:
             path = f"/mapping/{'pci' if key.startswith('hostpci') else 'usb'}/{mapping}"
@@ -172,10 +175,11 @@ def _configured(paths: tuple[str, ...], vmid: int, form: t.Mapping[str, t.Any], 
     return needs
 
 
-def _pool(paths: tuple[str, ...], vmid: int, pool: str) -> list[Need]:
+def into_pool(paths: tuple[str, ...], title: str, pool: str) -> list[Need]:
+    """To put a guest into a pool, or to take it out; nothing without a pool."""
     if not pool:
         return []
-    why = f"put VM {vmid} into the pool {pool}"
+    why = f"put {title} into the pool {pool}"
     return [
         Need((f"/pool/{pool}",), ("Pool.Allocate",), why),
         Need(paths, ("VM.Allocate", "Permissions.Modify"), why),
@@ -200,11 +204,11 @@ def _drive(paths: tuple[str, ...], vmid: int, key: str, value: str, creating: bo
     return needs
 
 
-def _bridge(vmid: int, key: str, value: str) -> list[Need]:
-    """A vnet of SDN belongs to a zone that cannot be told from here, so only the plain ``vmbrN`` are judged."""
-    properties = ps.parse_network(value)
-    bridge, tag = properties.get("bridge", ""), properties.get("tag", "")
-    if not re.fullmatch(r"vmbr\d+", bridge):
+def bridge(title: str, key: str, properties: t.Mapping[str, str]) -> list[Need]:
+    """To connect a network card. A vnet of SDN belongs to a zone that cannot be told from here, so only the plain
+    ``vmbrN`` are judged."""
+    name, tag = properties.get("bridge", ""), properties.get("tag", "")
+    if not re.fullmatch(r"vmbr\d+", name):
         return []
-    path = f"/sdn/zones/localnetwork/{bridge}" + (f"/{tag}" if tag else "")
-    return [Need((path,), ("SDN.Use",), f"connect {key} of VM {vmid} to {bridge}")]
+    path = f"/sdn/zones/localnetwork/{name}" + (f"/{tag}" if tag else "")
+    return [Need((path,), ("SDN.Use",), f"connect {key} of {title} to {name}")]

@@ -14,6 +14,7 @@ import typing as t
 
 from ...errors import HomelabError, ServerFault, TaskFailed
 from ...waiting import Backoff, Deadline, Pending, wait_for
+from ...web import AnswerLost
 from .answers import Locked
 from .session import Session, segment
 
@@ -147,6 +148,17 @@ class Tasks:
             if len(found) < LOG_PAGE:
                 break
         return kept
+
+
+def delete_volume(session: Session, tasks: Tasks, node: str, volid: str, *, asked: str) -> None:
+    """A file on a storage. Deleting what is gone succeeds, so it is sent again when its answer was lost."""
+    path = f"/nodes/{segment(node)}/storage/{segment(volid.partition(':')[0])}/content/{segment(volid)}"
+    try:
+        upid = session.delete(path, asked=asked)
+    except AnswerLost:
+        upid = session.delete(path, asked=asked)
+    if upid:
+        tasks.wait(upid, asked=asked)
 
 
 def _path(task: Upid) -> str:

@@ -16,7 +16,7 @@ from ...web import AnswerLost, NeverSent
 from ..api.answers import Locked
 from ..api.session import Session, segment, while_locked
 from ..api.task_start import Starter
-from ..api.tasks import Tasks, Upid
+from ..api.tasks import Tasks, Upid, delete_volume
 from ..api.transport import POOL
 from .backup_plan import Delete, MakeDump, MakeRestore
 from .backup_reading import Backup, backups_at, to_prune
@@ -149,14 +149,8 @@ class Applier:
         return operation.backup.volid not in gone
 
     def _delete(self, operation: Delete) -> None:
-        (node, storage), volid, asked = operation.place, operation.backup.volid, str(operation)
-        path = f"/nodes/{segment(node)}/storage/{segment(storage)}/content/{segment(volid)}"
-        try:
-            upid = self.session.delete(path, asked=asked)
-        except AnswerLost:
-            upid = self.session.delete(path, asked=asked)  # deleting what is gone succeeds
-        if upid:
-            self.tasks.wait(upid, asked=asked)
+        node, volid = operation.place[0], operation.backup.volid
+        delete_volume(self.session, self.tasks, node, volid, asked=str(operation))
 
     # -- restores ------------------------------------------------------------------------------------------------------
 

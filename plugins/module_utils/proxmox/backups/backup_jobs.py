@@ -11,8 +11,9 @@ import typing as t
 from ...errors import InvalidInput
 from ...task import Result, Task
 from ..api import rights
+from ..api.names import STORAGE
 from ..api.session import Session
-from ..facts.reading import STORAGE, check_vmids, checked, opened
+from ..facts.reading import check_vmids, checked, opened
 from ..records.records import (
     FLAG,
     NUMBER,

@@ -259,27 +259,23 @@ def _needs(operation: t.Any) -> list[rights.Need]:
         dump = operation.dump
         if not operation.guest.node:
             return [_space(storage, why) for storage in (dump.storage, dump.fleecing) if storage]
-        found = [rights.Need(_paths(operation.guest.vmid, operation.guest.pool), ("VM.Backup",), why)]
+        found = [rights.Need(rights.guest_paths(operation.guest.vmid, operation.guest.pool), ("VM.Backup",), why)]
         found += [_space(storage, why) for storage in (dump.storage, dump.fleecing) if storage]
         return found + ([rights.Need(("/",), ("Sys.Modify",), f"bandwidth_limit, to {why}")] if dump.bandwidth else [])
     if isinstance(operation, Delete):
         backup = operation.backup
         return [
-            rights.Need(_paths(backup.vmid, operation.pool), ("VM.Backup",), why),
+            rights.Need(rights.guest_paths(backup.vmid, operation.pool), ("VM.Backup",), why),
             _space(operation.place[1], why),
         ]
     wish, over = operation.wish, operation.over
     pool = over.pool if over else wish.pool
-    found = [rights.Need(_paths(wish.vmid, pool), ("VM.Backup",) if over else ("VM.Allocate",), why)]
+    found = [rights.Need(rights.guest_paths(wish.vmid, pool), ("VM.Backup",) if over else ("VM.Allocate",), why)]
     if over and over.running:
-        found.append(rights.Need(_paths(wish.vmid, pool), ("VM.PowerMgmt",), why))
+        found.append(rights.Need(rights.guest_paths(wish.vmid, pool), ("VM.PowerMgmt",), why))
     if not over:
-        found.append(rights.Need(_paths(operation.backup.vmid, ""), ("VM.Backup",), why))
+        found.append(rights.Need(rights.guest_paths(operation.backup.vmid, ""), ("VM.Backup",), why))
     return found + ([_space(wish.target, why)] if wish.target else [])
-
-
-def _paths(vmid: int, pool: str) -> tuple[str, ...]:
-    return (f"/vms/{vmid}", f"/pool/{pool}") if pool else (f"/vms/{vmid}",)
 
 
 def _space(storage: str, why: str) -> rights.Need:

@@ -10,7 +10,8 @@ import re
 import typing as t
 
 from ...errors import InvalidInput
-from ..facts.reading import STORAGE, check_vmids, checked
+from ..api.names import STORAGE
+from ..facts.reading import check_vmids, checked
 
 #: Our word -> the API's.
 COMPRESSIONS = {"none": "0", "lzo": "lzo", "gzip": "gzip", "zstd": "zstd"}

@@ -12,9 +12,10 @@ from ...plan import COMPUTED, Change, Plan
 from ...task import Result, Task
 from ..api import rights
 from ..api.lanes import together
+from ..api.names import STORAGE
 from ..api.session import Session, segment
 from ..api.tasks import Tasks
-from ..facts.reading import STORAGE, check_vmids, checked, opened
+from ..facts.reading import check_vmids, checked, opened
 from ..guests import planned_guests
 from . import backup_plan
 from . import backup_reading as reading

@@ -10,6 +10,7 @@ import typing as t
 
 from ...errors import InvalidInput
 from ...plan import Change, Plan
+from ..guests.guest_plan import Planned, plan_each
 from ..vms.vm_state import Needs, Surroundings, VmState
 from . import ct_difference as differ
 from . import ct_form as forms
@@ -80,15 +81,6 @@ class Destroy:
     node: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """``pending`` says by vmid which options wait for a restart that nobody allowed."""
-
-    plan: Plan
-    warnings: tuple[str, ...] = ()
-    pending: t.Mapping[int, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-
-
 def needs(wanted: t.Sequence[Container], current: Current) -> Needs:
     """What must be known to judge what is new: nothing when nothing is."""
     nodes, bridges, images, changes, pools = set(), set(), set(), False, False
@@ -130,23 +122,9 @@ def plan(
 ) -> Planned:
     """The changes of all containers, in the order of the input. Raises one :class:`InvalidInput` that names every
     problem. ``who`` asks: a user, or a token as ``user@realm!token``."""
-    changes: list[Change] = []
-    warnings: list[str] = []
-    problems: list[str] = []
-    pending: dict[int, tuple[str, ...]] = {}
-    for ct in wanted:
-        try:
-            planned = _container(ct, current.get(ct.vmid), around, planned_images, sources or {})
-        except InvalidInput as error:
-            problems.append(error.message)
-            continue
-        changes += planned.plan
-        warnings += planned.warnings
-        pending.update(planned.pending)
-    if problems:
-        raise InvalidInput(" ".join(problems))
-    check_rights([change.operation for change in changes], current, around, who)
-    return Planned(Plan.of(changes), tuple(warnings), pending)
+    planned = plan_each(wanted, lambda ct: _container(ct, current.get(ct.vmid), around, planned_images, sources or {}))
+    check_rights([change.operation for change in planned.plan], current, around, who)
+    return planned
 
 
 def _container(

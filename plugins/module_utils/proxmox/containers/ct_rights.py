@@ -91,13 +91,13 @@ def _features(wanted: str, current: str, unprivileged: bool) -> list[str]:
 def needed(operation: t.Any, current: Current) -> list[Need]:
     ct, kind = operation.ct, type(operation).__name__
     pool = current[ct.vmid].pool if ct.vmid in current else ct.pool
-    paths = (f"/vms/{ct.vmid}", f"/pool/{pool}") if pool else (f"/vms/{ct.vmid}",)
+    paths = rights.guest_paths(ct.vmid, pool)
     if kind == "Create":
         return _created(paths, operation)
     if kind == "CloneFrom":
         return _cloned(paths, operation)
     if kind == "Update":
-        return _updated(paths, operation, current[ct.vmid].config) + _pool(
+        return _updated(paths, operation, current[ct.vmid].config) + rights.into_pool(
             paths, ct.title, operation.pool or operation.leaves
         )
     if kind == "Destroy":
@@ -125,7 +125,7 @@ def _created(paths: tuple[str, ...], operation: t.Any) -> list[Need]:
 def _cloned(paths: tuple[str, ...], operation: t.Any) -> list[Need]:
     """A clone's volumes lie on the storage that is asked for, or on those of its source."""
     ct, clone, config = operation.ct, operation.clone, operation.predicted.config
-    source = (f"/vms/{clone.source}", *((f"/pool/{operation.source_pool}",) if operation.source_pool else ()))
+    source = rights.guest_paths(clone.source, operation.source_pool)
     needs = [
         Need(source, ("VM.Clone",), f"clone CT {clone.source}"),
         Need(paths, ("VM.Allocate",), f"create {ct.title}"),
@@ -173,20 +173,4 @@ def _is_volume(key: str) -> bool:
 
 
 def _bridge(title: str, key: str, value: str) -> list[Need]:
-    """A vnet of SDN belongs to a zone that cannot be told from here, so only the plain ``vmbrN`` are judged."""
-    properties = ps.parse(value) if re.fullmatch(r"net\d+", key) else {}
-    bridge, tag = properties.get("bridge", ""), properties.get("tag", "")
-    if not re.fullmatch(r"vmbr\d+", bridge):
-        return []
-    path = f"/sdn/zones/localnetwork/{bridge}" + (f"/{tag}" if tag else "")
-    return [Need((path,), ("SDN.Use",), f"connect {key} of {title} to {bridge}")]
-
-
-def _pool(paths: tuple[str, ...], title: str, pool: str) -> list[Need]:
-    if not pool:
-        return []
-    why = f"put {title} into the pool {pool} or take it out"
-    return [
-        Need((f"/pool/{pool}",), ("Pool.Allocate",), why),
-        Need(paths, ("VM.Allocate", "Permissions.Modify"), why),
-    ]
+    return rights.bridge(title, key, ps.parse(value) if re.fullmatch(r"net\d+", key) else {})

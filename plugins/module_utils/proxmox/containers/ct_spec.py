@@ -9,6 +9,7 @@ import dataclasses
 import typing as t
 
 from ...errors import InvalidInput
+from ..api.names import NODE, STORAGE
 from ..guests import guest_spec
 from ..vms.options import Value
 from . import ct_spec_parts as parts
@@ -89,13 +90,7 @@ class Container:
 
 def wanted(entries: t.Iterable[Params]) -> list[Container]:
     """All entries checked; raises one :class:`InvalidInput` that names every problem with its place."""
-    containers: list[Container] = []
-    problems: list[str] = []
-    for index, entry in enumerate(entries):
-        try:
-            containers.append(_container(entry))
-        except InvalidInput as error:
-            problems.append(f"containers[{index}]: {error.message}")
+    containers, problems = guest_spec.each("containers", entries, _container)
     problems += _doubles(containers)
     if problems:
         raise InvalidInput(" ".join(problems))
@@ -129,7 +124,7 @@ def _container(entry: Params) -> Container:
     container = Container(
         vmid=vmid,
         hostname=hostname,
-        node=guest_spec.match(guest_spec.NODE, entry["node"], "node", "Give the name that the web interface shows."),
+        node=guest_spec.match(NODE, entry["node"], "node", "Give the name that the web interface shows."),
         state=state,
         options=_options(entry),
         template=parts.volid(entry.get("template") or "", "template", "local:vztmpl/debian-13-standard.tar.zst"),
@@ -212,7 +207,7 @@ def _clone(clone: Params | None) -> Clone | None:
     guest_spec.check_vmid(int(clone["vmid"]))
     storage = clone.get("storage") or ""
     if storage:
-        guest_spec.match(guest_spec.STORAGE, storage, "storage of clone", "Give the name of a storage.")
+        guest_spec.match(STORAGE, storage, "storage of clone", "Give the name of a storage.")
     if storage and clone.get("full") is False:
         raise InvalidInput("A linked clone lies on the storage of its source", hint="Leave out clone.storage.")
     return Clone(int(clone["vmid"]), clone.get("full"), clone.get("snapshot") or "", storage)

@@ -12,6 +12,7 @@ import typing as t
 
 from ...errors import InvalidInput
 from ..api import propertystring as ps
+from ..api.names import STORAGE
 from ..guests import guest_spec
 
 Params = t.Mapping[str, t.Any]
@@ -62,7 +63,7 @@ class Device:
 def rootfs(entry: Params | None) -> Mount | None:
     if not entry:
         return None
-    guest_spec.match(guest_spec.STORAGE, entry["storage"], "storage of rootfs", "Give the name of a storage.")
+    guest_spec.match(STORAGE, entry["storage"], "storage of rootfs", "Give the name of a storage.")
     size = _size(entry.get("size"), "rootfs") if entry.get("size") else None
     return Mount("rootfs", entry["storage"], size, "", _volume_settings(entry, "rootfs"))
 
@@ -78,7 +79,7 @@ def mount(entry: Params, index: int) -> Mount:
     _one_origin(entry, slot)
     storage, size = entry.get("storage") or "", None
     if storage:
-        guest_spec.match(guest_spec.STORAGE, storage, f"storage of {slot}", "Give the name of a storage.")
+        guest_spec.match(STORAGE, storage, f"storage of {slot}", "Give the name of a storage.")
         size = _size(entry.get("size"), slot)
     volume = volid(entry.get("volume") or "", f"volume of {slot}", "local:310/vm-310-disk-1.raw")
     if entry.get("source"):
@@ -136,7 +137,9 @@ def network(entry: Params, index: int) -> Network:
     guest_spec.check_slot(slot, {"net": 32}, "network slot")
     if entry.get("state") == "absent":
         return Network(slot, "", "", "", {}, absent=True)
-    mac = guest_spec.check_card(entry, slot, least_mtu=64)
+    mac, mtu = guest_spec.check_card(entry, slot), entry.get("mtu")
+    if mtu is not None and not 64 <= mtu <= 65535:
+        raise InvalidInput(f"mtu of {slot} is {mtu}", hint="It must be 64 to 65535.")
     name = entry.get("name") or f"eth{index}"
     guest_spec.match(
         _INTERFACE, name, f"name of {slot}", "It is the interface in the container, 15 characters at most."

@@ -13,10 +13,11 @@ from ..api.connection import Connection
 from ..api.session import Session, segment
 from ..api.tasks import Tasks
 from ..guests import guest_run
+from ..guests.guest_plan import Planned
 from ..guests.guest_planner import GuestPlanner
 from ..vms.vm_state import VmState, read
 from .ct_apply import Applier
-from .ct_plan import Planned, needs, plan
+from .ct_plan import needs, plan
 from .ct_spec import Clone, Container, wanted
 
 #: How often an interrupted or overtaken run looks and plans again.

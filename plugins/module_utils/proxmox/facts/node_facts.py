@@ -10,8 +10,9 @@ import typing as t
 
 from ...task import Result, Task
 from ..api.lanes import together
+from ..api.names import STORAGE
 from ..api.session import Session, segment
-from .reading import STORAGE, attempt, checked, opened
+from .reading import attempt, checked, opened
 
 Entry = dict[str, t.Any]
 

@@ -12,12 +12,10 @@ from ...errors import HomelabError, InvalidInput, Unauthenticated
 from ...task import Task
 from ...web import NeverSent
 from ..api.connection import Connection
+from ..api.names import NODE, VMIDS
 from ..api.session import Session
 
 T = t.TypeVar("T")
-
-NODE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
-STORAGE = re.compile(r"[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]")
 
 
 def opened(task: Task) -> Session:
@@ -43,7 +41,7 @@ def checked(option: str, given: t.Sequence[str] | None, pattern: re.Pattern[str]
 
 def check_vmids(vmids: t.Iterable[int]) -> None:
     for vmid in vmids:
-        if not 100 <= vmid <= 999999999:
+        if vmid not in VMIDS:
             raise InvalidInput(f"vmid {vmid} is no id of a guest", hint="They are between 100 and 999999999.")
 
 

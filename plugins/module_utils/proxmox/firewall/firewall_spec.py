@@ -12,7 +12,7 @@ import typing as t
 
 from ...errors import InvalidInput
 from ..api import propertystring as ps
-from ..facts.reading import NODE
+from ..api.names import NODE
 from .firewall_rules import MARK, Rule
 
 Params = t.Mapping[str, t.Any]

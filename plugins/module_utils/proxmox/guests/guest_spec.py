@@ -10,26 +10,41 @@ import re
 import typing as t
 
 from ...errors import InvalidInput
+from ..api.names import VMIDS
 from ..vms import options
+
+Params = t.Mapping[str, t.Any]
+G = t.TypeVar("G")
 
 NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
-STORAGE = re.compile(r"[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]")
-NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
 STARTUP = re.compile(r"(order=)?\d+(,(up|down)=\d+)*|(up|down)=\d+(,(up|down|order)=\d+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-+.]*")
 _MAC = re.compile(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 
 
 def match(pattern: re.Pattern[str], text: str, option: str, hint: str) -> str:
+    """The text, when all of it matches."""
     if not pattern.fullmatch(text):
         raise InvalidInput(f"{option} {text!r} is not valid", hint=hint)
     return text
 
 
+def each(option: str, entries: t.Iterable[Params], make: t.Callable[[Params], G]) -> tuple[list[G], list[str]]:
+    """What is made of the entries, and what is wrong with the others, each with its place."""
+    made: list[G] = []
+    problems: list[str] = []
+    for index, entry in enumerate(entries):
+        try:
+            made.append(make(entry))
+        except InvalidInput as error:
+            problems.append(f"{option}[{index}]: {error.message}")
+    return made, problems
+
+
 def check_vmid(vmid: int) -> int:
-    if not 100 <= vmid <= 999999999:
+    if vmid not in VMIDS:
         raise InvalidInput(f"vmid {vmid} is out of range", hint="Proxmox VE takes 100 to 999999999.")
     return vmid
 
@@ -63,18 +78,16 @@ def check_slot(slot: str, buses: t.Mapping[str, int], what: str) -> None:
     """``buses``: how many there are of each."""
     bus = slot.rstrip("0123456789")
     number = slot[len(bus) :]
-    if bus not in buses or not number or int(number) >= buses[bus]:
+    if bus not in buses or not number or int(number) >= buses[bus] or str(int(number)) != number:
         known = ", ".join(f"{bus}0 to {bus}{count - 1}" for bus, count in buses.items())
         raise InvalidInput(f"{slot!r} is no {what}", hint=f"Known: {known}.")
 
 
-def check_card(nic: t.Mapping[str, t.Any], slot: str, *, least_mtu: int) -> str:
-    """``vlan``, ``mtu``, ``rate`` and ``mac`` of a network card. The MAC in upper case, empty when there is none."""
-    vlan, mtu, rate = nic.get("vlan"), nic.get("mtu"), nic.get("rate")
+def check_card(nic: Params, slot: str) -> str:
+    """``vlan``, ``rate`` and ``mac`` of a network card. The MAC in upper case, empty when there is none."""
+    vlan, rate = nic.get("vlan"), nic.get("rate")
     if vlan is not None and not 1 <= vlan <= 4094:
         raise InvalidInput(f"vlan of {slot} is {vlan}", hint="It must be 1 to 4094.")
-    if mtu is not None and not least_mtu <= mtu <= 65535:
-        raise InvalidInput(f"mtu of {slot} is {mtu}", hint=f"It must be {least_mtu} to 65535.")
     if rate is not None and rate < 0:
         raise InvalidInput(f"rate of {slot} is {rate:g}", hint="It is in MB/s.")
     mac = (nic.get("mac") or "").upper()

@@ -16,7 +16,7 @@ from ...web import AnswerLost
 from ..api.lanes import side_by_side
 from ..api.multipart import Multipart
 from ..api.session import Session, listing, segment
-from ..api.tasks import Tasks, Upid
+from ..api.tasks import Tasks, Upid, delete_volume
 from .image_spec import Image
 
 #: Kinds of task that a download shows as.
@@ -132,13 +132,7 @@ class Applier:
 
     def _delete(self, image: Image) -> None:
         asked = f"delete {image.volid} on node {image.node}"
-        path = f"{_storage(image)}/content/{segment(image.volid)}"
-        try:
-            upid = self.session.delete(path, asked=asked)
-        except AnswerLost:
-            upid = self.session.delete(path, asked=asked)  # deleting what is gone succeeds
-        if upid:
-            self.tasks.wait(upid, asked=asked)
+        delete_volume(self.session, self.tasks, image.node, image.volid, asked=asked)
 
 
 def _storage(image: Image) -> str:

@@ -16,6 +16,7 @@ import typing as t
 from ...errors import InvalidInput
 from ...plan import Change, Plan
 from ..api import rights
+from ..api.names import VMIDS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+){0,2}")
 
@@ -306,7 +307,7 @@ def _pool(entry: t.Mapping[str, t.Any]) -> Pool:
             hint="Use exclusive, with the members that stay.",
         )
     for vmid in vms or ():
-        if not 100 <= int(vmid) <= 999999999:
+        if int(vmid) not in VMIDS:
             raise InvalidInput(f"pool {name}: {vmid} is no number of a VM", hint="They go from 100 to 999999999.")
     return Pool(
         name,

@@ -10,11 +10,11 @@ plugin says so. Contents and defaults as recorded.
 from __future__ import annotations
 
 import dataclasses
-import re
 import typing as t
 
 from ..api import propertystring as ps
 from ..api import rights
+from ..api.names import STORAGE
 from .records import FLAG, NUMBER, PROPERTIES, SET, Field, Form, Kind, Operation
 
 _MOUNTED = {"1": "yes", "0": "no"}
@@ -181,4 +181,4 @@ TYPES: dict[str, StorageType] = {name: _type(name) for name in _TYPES}
 ANY = _kind("", FIELDS.values())
 
 #: What the server takes as a name.
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]")
+NAME = STORAGE

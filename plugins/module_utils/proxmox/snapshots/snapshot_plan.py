@@ -112,7 +112,7 @@ def needs(made: t.Iterable[Change]) -> list[rights.Need]:
         guest = change.operation.guest
         if not guest.node:
             continue  # whose pool, and so whose rights, nobody knows yet
-        paths = (f"/vms/{guest.vmid}", f"/pool/{guest.pool}") if guest.pool else (f"/vms/{guest.vmid}",)
+        paths = rights.guest_paths(guest.vmid, guest.pool)
         back = ("VM.Snapshot.Rollback",) if change.operation.verb == "roll back to" else ()
         found.append(rights.Need(paths, (*back, "VM.Snapshot"), str(change.operation)))
     return found

@@ -11,12 +11,13 @@ import typing as t
 
 from ...errors import InvalidInput
 from ..api import propertystring as ps
+from ..api.names import STORAGE
+from ..guests.guest_spec import Params, check_card, check_slot, match
 from . import options
-from .vm_words import BUSES, CD_BUSES, MAPPING, STORAGE, Params, check_slot, check_volume, matched
+from .vm_words import BUSES, CD_BUSES, MAPPING, check_volume
 
 Presence = t.Literal["present", "detached", "absent"]
 
-_MAC = re.compile(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 _SERIAL = re.compile(r"[A-Za-z0-9_.\-]{1,60}")
 _TRUNK = re.compile(r"\d+(-\d+)?")
 _PCI = re.compile(r"([0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}(\.[0-9a-f])?", re.IGNORECASE)
@@ -82,7 +83,7 @@ def disk(entry: Params, index: int) -> Disk:
     check_slot(slot, BUSES, "disk slot")
     storage = entry.get("storage") or ""
     if storage:
-        matched(STORAGE, storage, f"storage of {slot}", "Give the name of a storage.")
+        match(STORAGE, storage, f"storage of {slot}", "Give the name of a storage.")
     presence: Presence = entry.get("state") or "present"
     if presence != "present":
         return Disk(slot, storage, None, "", "", {}, presence)
@@ -107,7 +108,7 @@ def _disk_settings(entry: Params, slot: str) -> dict[str, str]:
         if entry.get(option) and bus in buses:
             raise InvalidInput(f"Disk {slot} cannot have {option}", hint=f"Proxmox VE knows no {option} on {bus}.")
     if entry.get("serial"):
-        matched(_SERIAL, entry["serial"], f"serial of {slot}", "Use up to 60 letters, digits and _ . -.")
+        match(_SERIAL, entry["serial"], f"serial of {slot}", "Use up to 60 letters, digits and _ . -.")
     return {
         "discard": "on" if entry.get("discard") else "",
         "ssd": "1" if entry.get("ssd") else "",
@@ -126,27 +127,18 @@ def network(entry: Params, index: int) -> Network:
     model, bridge = entry.get("model") or "virtio", entry.get("bridge") or "vmbr0"
     if entry.get("state") == "absent":
         return Network(slot, model, bridge, "", {}, absent=True)
-    mac = (entry.get("mac") or "").upper()
-    if mac:
-        matched(_MAC, mac, f"mac of {slot}", "Write for example BC:24:11:00:00:50.")
-        if int(mac[:2], 16) & 1:
-            raise InvalidInput(f"mac of {slot} is the multicast address {mac}", hint="Its first byte must be even.")
-    return Network(slot, model, bridge, mac, _network_settings(entry, slot))
+    return Network(slot, model, bridge, check_card(entry, slot), _network_settings(entry, slot))
 
 
 def _network_settings(entry: Params, slot: str) -> dict[str, str]:
     vlan, mtu, rate, queues = (entry.get(key) for key in ("vlan", "mtu", "rate", "queues"))
-    if vlan is not None and not 1 <= vlan <= 4094:
-        raise InvalidInput(f"vlan of {slot} is {vlan}", hint="It must be 1 to 4094.")
     if mtu is not None and mtu != 1 and not 576 <= mtu <= 65520:
         raise InvalidInput(f"mtu of {slot} is {mtu}", hint="It must be 576 to 65520, or 1 for the bridge's own.")
-    if rate is not None and rate < 0:
-        raise InvalidInput(f"rate of {slot} is {rate:g}", hint="It is in MB/s.")
     if queues is not None and not 0 <= queues <= 64:
         raise InvalidInput(f"queues of {slot} is {queues}", hint="It must be 0 to 64.")
     trunks = entry.get("trunks") or []
     for trunk in trunks:
-        matched(_TRUNK, trunk, f"trunks of {slot}", "Write VLANs and ranges, for example [10, 20-30].")
+        match(_TRUNK, trunk, f"trunks of {slot}", "Write VLANs and ranges, for example [10, 20-30].")
     return {
         "tag": str(vlan or ""),
         "firewall": "1" if entry.get("firewall") else "",
@@ -175,7 +167,7 @@ def tpm(entry: Params | None) -> Firmware | None:
 
 
 def _storage(entry: Params, of: str) -> str:
-    return matched(STORAGE, entry["storage"], f"storage of {of}", "Give the name of a storage.")
+    return match(STORAGE, entry["storage"], f"storage of {of}", "Give the name of a storage.")
 
 
 def cloud_init(entry: Params | None) -> CloudInit | None:
@@ -251,5 +243,5 @@ def _mapped_or_raw(device: Params, slot: str, raw: re.Pattern[str], example: str
             f"{slot} needs either mapping or device", hint="Only root@pam with a password may use device."
         )
     if mapping:
-        return {"mapping": matched(MAPPING, mapping, f"mapping of {slot}", "Give the name of a resource mapping.")}
-    return {"host": matched(raw, str(host), f"device of {slot}", f"Write for example {example}.")}
+        return {"mapping": match(MAPPING, mapping, f"mapping of {slot}", "Give the name of a resource mapping.")}
+    return {"host": match(raw, str(host), f"device of {slot}", f"Write for example {example}.")}

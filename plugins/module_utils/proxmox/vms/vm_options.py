@@ -11,11 +11,10 @@ import typing as t
 
 from ...errors import InvalidInput
 from ..api import propertystring as ps
+from ..guests.guest_spec import STARTUP, Params, check_address, check_slot, check_tags, match
 from . import options
-from .vm_words import BUSES, Params, check_slot, check_volume, matched
+from .vm_words import BUSES, check_volume
 
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-+.]*")
-_STARTUP = re.compile(r"(order=)?\d+(,(up|down)=\d+)*|(up|down)=\d+(,(up|down|order)=\d+)*")
 _SERIAL = re.compile(r"serial\d")
 
 #: Texts that are sent as they are: the parameter's name -> the API's.
@@ -57,11 +56,11 @@ def options_of(entry: Params) -> dict[str, options.Value]:
     if entry.get("description") is not None:
         found["description"] = entry["description"].rstrip("\n")
     if entry.get("tags") is not None:
-        found["tags"] = _tags(entry["tags"])
+        found["tags"] = check_tags(entry["tags"])
     if entry.get("serial") is not None:
         found["serial0"] = "socket" if entry["serial"] else ""
     if entry.get("startup"):
-        matched(_STARTUP, entry["startup"], "startup", "Write for example order=2,up=30,down=60.")
+        match(STARTUP, entry["startup"], "startup", "Write for example order=2,up=30,down=60.")
     if entry.get("hotplug") is not None:
         found["hotplug"] = _hotplug(entry["hotplug"])
     if entry.get("boot_order") is not None:
@@ -121,12 +120,6 @@ def _boot(slots: t.Sequence[str]) -> str:
     return "order=" + ";".join(slots)
 
 
-def _tags(tags: t.Sequence[str]) -> str:
-    for tag in tags:
-        matched(_TAG, tag, "tag", "Use letters, digits and _ - + . only.")
-    return ";".join(options.tags(";".join(tags)))
-
-
 # -- cloud-init -------------------------------------------------------------------------------------------------------
 
 
@@ -135,7 +128,7 @@ def _cloud_init(cloud_init: Params) -> dict[str, options.Value]:
     for index, text in enumerate(cloud_init.get("ipconfig") or []):
         found[f"ipconfig{index}"] = _ipconfig(text, f"ipconfig[{index}]")
     if cloud_init.get("nameservers") is not None:
-        found["nameserver"] = " ".join(_address(server, "nameserver") for server in cloud_init["nameservers"])
+        found["nameserver"] = " ".join(check_address(server, "nameserver") for server in cloud_init["nameservers"])
     for key, ours in (("searchdomain", "searchdomain"), ("ciuser", "user"), ("citype", "type")):
         if cloud_init.get(ours) is not None:
             found[key] = cloud_init[ours]
@@ -175,10 +168,3 @@ def _ipconfig(text: str, place: str) -> str:
             raise InvalidInput(f"{place}: {key}={value} is no {'address with prefix' if key[:2] == 'ip' else 'address'}",
                                hint=hint) from None  # fmt: skip
     return text
-
-
-def _address(text: str, option: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise InvalidInput(f"{option} {text!r} is no IP address") from None

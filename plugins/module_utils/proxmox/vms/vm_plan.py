@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ...errors import InvalidInput
 from ...plan import Change, Plan
 from ..api import propertystring as ps
+from ..guests.guest_plan import Planned, plan_each
 from . import vm_clone
 from .options import needs_restart
 from .vm_case import Case, case, needs
@@ -25,15 +25,6 @@ __all__ = ["Planned", "needs", "plan"]
 NEEDS_RESTART = "needs a restart"
 
 
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """``pending`` says by vmid which options wait for a restart that nobody allowed."""
-
-    plan: Plan
-    warnings: tuple[str, ...] = ()
-    pending: t.Mapping[int, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-
-
 def plan(
     wanted: t.Sequence[Vm],
     current: t.Mapping[int, VmState],
@@ -45,23 +36,9 @@ def plan(
 
     ``sources`` are the VMs that clones are made of.
     """
-    changes: list[Change] = []
-    warnings: list[str] = []
-    problems: list[str] = []
-    pending: dict[int, tuple[str, ...]] = {}
-    for vm in wanted:
-        try:
-            planned = _vm(vm, current.get(vm.vmid), around, planned_images, sources or {})
-        except InvalidInput as error:
-            problems.append(error.message)
-            continue
-        changes += planned.plan
-        warnings += planned.warnings
-        pending.update(planned.pending)
-    if problems:
-        raise InvalidInput(" ".join(problems))
-    check_rights([change.operation for change in changes], {**(sources or {}), **current}, around)
-    return Planned(Plan.of(changes), tuple(warnings), pending)
+    planned = plan_each(wanted, lambda vm: _vm(vm, current.get(vm.vmid), around, planned_images, sources or {}))
+    check_rights([change.operation for change in planned.plan], {**(sources or {}), **current}, around)
+    return planned
 
 
 def _vm(

@@ -10,10 +10,11 @@ import re
 import typing as t
 
 from ...errors import InvalidInput
+from ..api.names import NODE, STORAGE
+from ..guests.guest_spec import NAME, Params, check_vmid, claimed_twice, each, match
 from . import options, vm_devices
 from .vm_devices import Cdrom, CloudInit, Disk, Firmware, Network
 from .vm_options import agent_of, options_of
-from .vm_words import NODE, STORAGE, Params, matched
 
 __all__ = ["Cdrom", "CloneOf", "CloudInit", "Disk", "Firmware", "Network", "Vm", "wanted"]
 
@@ -22,9 +23,6 @@ State = t.Literal["started", "stopped", "present", "absent", "restarted", "reset
 #: States after which a VM runs.
 RUNNING: tuple[State, ...] = ("started", "restarted", "reset")
 
-_NAME = re.compile(
-    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
-)
 _SNAPSHOT = re.compile(r"[A-Za-z][A-Za-z0-9_\-]{1,39}")
 
 
@@ -83,13 +81,7 @@ class Vm:
 
 def wanted(entries: t.Iterable[Params]) -> list[Vm]:
     """All entries checked; raises one :class:`InvalidInput` that names every problem with its place."""
-    vms: list[Vm] = []
-    problems: list[str] = []
-    for index, entry in enumerate(entries):
-        try:
-            vms.append(_vm(entry))
-        except InvalidInput as error:
-            problems.append(f"vms[{index}]: {error.message}")
+    vms, problems = each("vms", entries, _vm)
     problems += _doubles(vms)
     if problems:
         raise InvalidInput(" ".join(problems))
@@ -102,22 +94,16 @@ def _doubles(vms: t.Sequence[Vm]) -> list[str]:
     claims = [("vmid", str(vm.vmid), vm.title) for vm in vms if vm.vmid]
     claims += [("name", vm.name.lower(), vm.title) for vm in vms if vm.name and vm.state != "absent"]
     claims += [("MAC", mac, title) for mac, title in macs]
-    first: dict[tuple[str, str], str] = {}
-    problems = []
-    for kind, value, title in claims:
-        if (kind, value) in first:
-            problems.append(f"The {kind} {value} is given twice: to {first[kind, value]} and to {title}.")
-        first.setdefault((kind, value), title)
-    return problems
+    return claimed_twice(claims)
 
 
 def _vm(entry: Params) -> Vm:
     vmid, name = int(entry.get("vmid") or 0), entry.get("name") or ""
-    if entry.get("vmid") is not None and not 100 <= vmid <= 999999999:
-        raise InvalidInput(f"vmid {vmid} is out of range", hint="Proxmox VE takes 100 to 999999999.")
+    if entry.get("vmid") is not None:
+        check_vmid(vmid)
     state: State = entry.get("state") or "started"
     if name:
-        matched(_NAME, name, "name", "Use letters, digits, hyphens and dots, as in a DNS name.")
+        match(NAME, name, "name", "Use letters, digits, hyphens and dots, as in a DNS name.")
     if not vmid and not name:
         raise InvalidInput("vmid and name are missing", hint="One of them says which VM is meant.")
     if state == "absent":
@@ -137,7 +123,7 @@ def _described(entry: Params, vmid: int, name: str, state: State) -> Vm:
     return Vm(
         vmid=vmid,
         name=name,
-        node=matched(NODE, entry["node"], "node", "Give the name that the web interface shows."),
+        node=match(NODE, entry["node"], "node", "Give the name that the web interface shows."),
         state=state,
         options={**options_of(entry), **vm_devices.passed_through(entry)},
         disks=disks,
@@ -165,11 +151,11 @@ def _clone(entry: Params | None) -> CloneOf | None:
         raise InvalidInput("clone needs either vmid or name", hint="It says which VM or template is copied.")
     full, storage = entry.get("full"), entry.get("storage") or ""
     if storage:
-        matched(STORAGE, storage, "storage of clone", "Give the name of a storage.")
+        match(STORAGE, storage, "storage of clone", "Give the name of a storage.")
     if full is False and (storage or entry.get("format")):
         raise InvalidInput("A linked clone lies where its template does: it takes neither storage nor format")
     if entry.get("snapshot"):
-        matched(_SNAPSHOT, entry["snapshot"], "snapshot of clone", "Give the name of a snapshot.")
+        match(_SNAPSHOT, entry["snapshot"], "snapshot of clone", "Give the name of a snapshot.")
     return CloneOf(vmid, name, full, storage, entry.get("format") or "", entry.get("snapshot") or "")
 
 
