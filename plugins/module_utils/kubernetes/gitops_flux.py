@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .conditions import Check, Failure, Object, behind, condition, said
+from .conditions import Check, Failure, Object, condition, said
 from .gitops_inputs import SOURCES, Asked, controller
-from .readiness_gitops import REQUESTED
+from .readiness_gitops import REQUESTED, unseen
 
 FORCED = "reconcile.fluxcd.io/forceAt"
 RESET = "reconcile.fluxcd.io/resetAt"
@@ -152,13 +152,6 @@ def is_reconciled(asked: Asked, token: str = "") -> Check:
         return said(ready) or said(condition(live, "Reconciling")) or "it has no condition Ready yet"
 
     return check
-
-
-def unseen(live: Object, found: Object) -> bool:
-    """Whether a condition is not about the latest definition. The status as a whole counts only what has succeeded: until
-    then its ``observedGeneration`` is -1, or an older one."""
-    told = found.get("observedGeneration") is not None and found.get("status") == "False"
-    return behind(live, found) if told or found.get("type") == "Stalled" else behind(live) or behind(live, found)
 
 
 def _at(live: Object, asked: Asked) -> str:

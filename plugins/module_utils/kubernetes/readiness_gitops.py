@@ -122,7 +122,7 @@ def flux(live: Object) -> str:
     if (live.get("spec") or {}).get("suspend") and (ready.get("status") != "True" or behind(live)):
         words = said(ready)
         raise Failure("it is suspended" + (f" ({words})" if words else ""))
-    if behind(live) or not status:
+    if not status or unseen(live, ready):
         return UNSEEN if status else "no controller of Flux has seen it yet"
     asked = annotations.get(REQUESTED)
     if asked and status.get("lastHandledReconcileAt") != asked:
@@ -133,6 +133,13 @@ def flux(live: Object) -> str:
     if ready.get("status") == "True" and not behind(live, ready):
         return ""
     return said(ready) or said(working) or "it has no condition Ready yet"
+
+
+def unseen(live: Object, found: Object) -> bool:
+    """Whether a condition is not about the latest definition. The status as a whole counts only what has succeeded: until
+    then its ``observedGeneration`` is -1, or an older one."""
+    told = found.get("observedGeneration") is not None and found.get("status") == "False"
+    return behind(live, found) if told or found.get("type") == "Stalled" else behind(live) or behind(live, found)
 
 
 CHECKS: dict[str, Check] = {"Application": application, "ApplicationSet": application_set}
