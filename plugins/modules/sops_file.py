@@ -18,8 +18,8 @@ description:
   - YAML (one document), JSON and dotenv, with age recipients of the kind X25519 (C(age1…)). A file that has other keys as well can be edited when an
     age identity opens it, and their entries stay. Shamir's shares and rules by comments are refused.
   - The MAC over all values is checked whenever a file is read.
-  - Where values are wanted in a playbook, the lookup P(groundwork.homelab.sops#lookup) gives them. Whole files of variables are what the
-    collection C(community.sops) is good at; it needs the program C(sops).
+  - Where values are wanted in a playbook, the lookup P(groundwork.homelab.sops#lookup) gives them, and the vars plugin
+    P(groundwork.homelab.sops#vars) those of hosts and groups.
 extends_documentation_fragment:
   - groundwork.homelab.attributes
   - groundwork.homelab.attributes.actiongroup_secrets

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""B8: many Secrets sealed into files, by one task of ours and by a process of kubeseal each."""
+"""B8: many Secrets sealed into files: by one task of ours, by a bare process of kubeseal each, and by a shell task each, which
+is what people type."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import pathlib
@@ -33,12 +35,16 @@ def rows(settings: Settings, chosen: t.Collection[str]) -> t.Iterator[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         (folder / "sealed-secrets.crt").write_text(pair.certificate_pem)
-        theirs = _theirs(folder, count)
+        processes, tasks = _processes(folder, count), _shell_tasks(folder, count)
         for title, expected in (("sealed", count), ("sealed again, nothing changed", 0)):
             ours = _ours(folder, count, expected)
-            met = theirs.seconds / ours.seconds >= AIM
             note = "The peer has no second run: it seals everything anew." if not expected else ""
-            yield Row("B8", f"{count} Secrets {title}", 0, ours, theirs, PEER, f"{AIM} times as fast", met, note)
+            yield Row("B8", f"{count} Secrets {title}", 0, ours, processes, PEER, note=note)
+            met = tasks.seconds / ours.seconds >= AIM
+            name = f"{count} Secrets {title}, beside a loop"
+            yield Row(
+                "B8", name, 0, ours, tasks, f"{PEER} in a loop of ansible.builtin.shell", f"{AIM} times as fast", met
+            )
 
 
 def _secret(number: int) -> Json:
@@ -46,26 +52,41 @@ def _secret(number: int) -> Json:
 
 
 def _ours(folder: pathlib.Path, count: int, expected: int) -> Cost:
-    """The task itself, and the whole playbook. Raises RuntimeError when it does not do what it should."""
+    """Raises RuntimeError when it does not do what it should."""
     secrets = [{**_secret(number), "path": f"sealed/{number}.yaml"} for number in range(count)]
     options = {"certificate_file": "sealed-secrets.crt", "sealing_key_file": "sealing.key", "secrets": secrets}
-    command = playing.write_playbook(folder / "play.yml", [{"groundwork.homelab.sealed_secret": options}])
+    cost, result = _play(folder, {"groundwork.homelab.sealed_secret": options}, 0)
+    changes = [one for one in result["changes"] if one["resource"].startswith("SealedSecret/")]
+    if len(changes) != expected:
+        raise RuntimeError(f"{len(changes)} were sealed, not {expected}")
+    return dataclasses.replace(cost, writes=len(changes))
+
+
+def _play(folder: pathlib.Path, task: Json, writes: int) -> tuple[Cost, Json]:
+    """A playbook of one task: the time of the task itself, and its result. Raises RuntimeError when it fails."""
+    command = playing.write_playbook(folder / "play.yml", [task])
     environment = {**playing.environment(folder), "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
     before, started = _cpu(), time.monotonic()
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=3 * PATIENCE, check=False
     )
     whole, cpu = time.monotonic() - started, _cpu() - before
     if done.returncode:
         raise RuntimeError(f"the playbook failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-    (task,) = json.loads(done.stdout[done.stdout.index("{") :])["plays"][0]["tasks"]
-    changes = [one for one in task["hosts"]["localhost"]["changes"] if one["resource"].startswith("SealedSecret/")]
-    if len(changes) != expected:
-        raise RuntimeError(f"{len(changes)} were sealed, not {expected}")
-    return Cost(round(_seconds(task["task"]["duration"]), 3), round(whole, 3), round(cpu, 3), 0, len(changes))
+    (told,) = json.loads(done.stdout[done.stdout.index("{") :])["plays"][0]["tasks"]
+    cost = Cost(round(_seconds(told["task"]["duration"]), 3), round(whole, 3), round(cpu, 3), 0, writes)
+    return cost, told["hosts"]["localhost"]
 
 
-def _theirs(folder: pathlib.Path, count: int) -> Cost:
+def _shell_tasks(folder: pathlib.Path, count: int) -> Cost:
+    for number in range(count):
+        (folder / f"{number}.json").write_bytes(_document(number))
+    seal = f"{KUBESEAL.path} --cert sealed-secrets.crt --format yaml < {{{{ item }}}}.json > {{{{ item }}}}.sealed.yaml"
+    task = {"ansible.builtin.shell": {"cmd": seal, "chdir": str(folder)}, "loop": list(range(count))}
+    return _play(folder, task, count)[0]
+
+
+def _processes(folder: pathlib.Path, count: int) -> Cost:
     """Processes only: no shell, no Ansible around them. Raises CalledProcessError."""
     program = KUBESEAL.build(lambda text: print(text, flush=True))
     documents = [_document(number) for number in range(count)]
