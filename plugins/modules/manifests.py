@@ -164,6 +164,7 @@ options:
       - Deployments, StatefulSets and DaemonSets are ready when their current pods are, Jobs when they are complete, Pods, Services of
         type LoadBalancer, Namespaces, Nodes, APIServices and CustomResourceDefinitions by their status, and so are
         PersistentVolumeClaims, but for those that only wait for their first pod.
+      - Gateways, their routes, the objects of Argo CD and Flux, certificates and sealed secrets are ready as M(groundwork.homelab.ready) says.
       - Objects of other kinds are ready when they exist, but if they have a condition C(Ready) or C(Available), that must be true.
       - What cannot become ready without help (an image that cannot be pulled, a program that ends again and again, a failed Job, an
         exceeded quota) ends the wait within seconds, with the cause.

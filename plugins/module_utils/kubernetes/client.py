@@ -105,7 +105,11 @@ class Client:
         stream = self.transport.stream(resource.path(namespace), asked, query=query, timeout=seconds + SILENCE)
         if stream.status == 200:
             return stream
-        raise error_of(self.transport.ended(stream, asked), asked, self.of)
+        answer = self.transport.ended(stream, asked)
+        error = error_of(answer, asked, self.of)
+        if answer.retry_after:
+            error.details["retry_after"] = answer.retry_after
+        raise error
 
     def apply(self, resource: Resource, wanted: Object, manager: str, *, force: bool, dry_run: bool) -> Object:
         """Server-side apply. The object as it is (or, in a dry run, would be) after it. Safe to repeat."""

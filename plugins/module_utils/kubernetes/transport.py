@@ -42,6 +42,8 @@ class Stream:
     def __init__(self, response: t.Any, asked: str, of: str) -> None:
         self._response, self._asked, self._of = response, asked, of
         self.status = int(response.status)
+        #: Seconds after which the server wants to be asked again.
+        self.retry_after = _seconds(response.headers.get("retry-after"))
 
     def lines(self) -> t.Iterator[bytes]:
         """Whole lines until the server, or :meth:`interrupt`, ends it. Raises :class:`Unreachable` if it is cut off."""
@@ -137,7 +139,7 @@ class Transport:
             raw = stream.whole()
         finally:
             stream.close()
-        return Answer(stream.status, self._parsed(raw, stream.status, asked), 0.0)
+        return Answer(stream.status, self._parsed(raw, stream.status, asked), stream.retry_after)
 
     def _send(
         self,

@@ -108,6 +108,7 @@ class Watch(threading.Thread):
             except Exception as error:
                 if self.stopped.is_set() or self._ends(error):
                     return
+                self.stopped.wait(_retry_after(error))
             if time.monotonic() - begun > QUICK:
                 waits = PAUSES.pauses()
             else:
@@ -183,6 +184,11 @@ class Watch(threading.Thread):
     def _tell(self, news: News) -> None:
         if not self.stopped.is_set():
             self.hear.put(news)
+
+
+def _retry_after(error: Exception) -> float:
+    """Seconds after which the server wants to be asked again, if it said so."""
+    return float(error.details.get("retry_after", 0.0)) if isinstance(error, ServerFault) else 0.0
 
 
 class Watches:
