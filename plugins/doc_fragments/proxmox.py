@@ -71,6 +71,25 @@ requirements:
   - urllib3 >= 1.26
 """
 
+    # Modules that bring lists of VMs or containers to what is wanted.
+    GUESTS = r"""
+options:
+  planned_images:
+    description:
+      - Images, templates, ISOs and snippets that an earlier task of the play makes. They are not looked for, so that check mode can
+        plan guests before the download.
+    type: list
+    elements: str
+    default: []
+  shutdown_timeout:
+    description: Seconds that a guest has to shut down before it is switched off. Has to be shorter than O(task_timeout).
+    type: int
+    default: 180
+notes:
+  - A right that is missing is named before anything is written, as far as the server tells what rights there are. For a token, its user
+    needs them as well.
+"""
+
     PLANNED = r"""
 options:
   planned_vms:

@@ -358,19 +358,9 @@ options:
             and so does RV(containers[].pending).
         type: bool
         default: false
-  planned_images:
-    description:
-      - Volumes that an earlier task of the play makes. They are not looked for, so that check mode can plan containers before the
-        download.
-    type: list
-    elements: str
-    default: []
-  shutdown_timeout:
-    description: Seconds that a container has to shut down before it is switched off.
-    type: int
-    default: 180
 extends_documentation_fragment:
   - groundwork.homelab.proxmox
+  - groundwork.homelab.proxmox.guests
   - groundwork.homelab.attributes
   - groundwork.homelab.attributes.actiongroup_proxmox
 notes:
@@ -379,9 +369,7 @@ notes:
     create; VM.Clone on the source of a clone; VM.Config.CPU, VM.Config.Memory, VM.Config.Disk, VM.Config.Network and
     VM.Config.Options to configure, VM.Allocate for V(nesting); VM.PowerMgmt to start and stop; VM.Migrate to move; Pool.Allocate on
     the pool to change who belongs to it; VM.Allocate to delete; Sys.Modify on C(/) to create a privileged container;
-    Datastore.Audit, SDN.Audit, Pool.Audit and Sys.Audit on C(/nodes/<node>) so that mistakes can be said beforehand. A token needs
-    them as well as its user.
-  - A right that is missing is named before anything is written, as far as the server tells what rights there are.
+    Datastore.Audit, SDN.Audit, Pool.Audit and Sys.Audit on C(/nodes/<node>) so that mistakes can be said beforehand.
 seealso:
   - module: groundwork.homelab.proxmox_image
   - module: groundwork.homelab.proxmox_vm

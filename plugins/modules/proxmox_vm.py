@@ -511,19 +511,9 @@ options:
             does RV(vms[].pending).
         type: bool
         default: false
-  planned_images:
-    description:
-      - Images, ISOs and snippets that an earlier task of the play makes. They are not looked for, so that check mode can plan VMs
-        before the download.
-    type: list
-    elements: str
-    default: []
-  shutdown_timeout:
-    description: Seconds that a guest has to shut down before it is switched off. Has to be shorter than O(task_timeout).
-    type: int
-    default: 180
 extends_documentation_fragment:
   - groundwork.homelab.proxmox
+  - groundwork.homelab.proxmox.guests
   - groundwork.homelab.attributes
   - groundwork.homelab.attributes.actiongroup_proxmox
 notes:
@@ -533,8 +523,7 @@ notes:
     VM.Config.Options to configure; VM.PowerMgmt to start and stop; VM.Clone on the source of a clone; VM.Migrate to move;
     Mapping.Use on C(/mapping/pci/<mapping>) or C(/mapping/usb/<mapping>); Pool.Allocate on the pool to change who belongs to it;
     Datastore.Audit, SDN.Audit, Pool.Audit and Sys.Audit on
-    C(/nodes/<node>) so that mistakes can be said beforehand. A token needs them as well as its user.
-  - A right that is missing is named before anything is written, as far as the server tells what rights there are.
+    C(/nodes/<node>) so that mistakes can be said beforehand.
 seealso:
   - module: groundwork.homelab.proxmox_image
 """
