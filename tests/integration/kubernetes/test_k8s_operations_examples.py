@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import pathlib
+import re
 import typing as t
 
 import pytest
@@ -18,6 +19,8 @@ from ansible_collections.groundwork.homelab.plugins.modules import gitops_sync, 
 Object = dict[str, t.Any]
 Play = t.Callable[..., tuple[str, list[t.Any]]]
 
+PAGE = (pathlib.Path(__file__).parents[3] / "docs/coming-from.md").read_text(encoding="utf-8")
+OURS = re.findall(r"^```yaml\n(# ours, operations\n.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 PASSWORD = "hunter2-the-fourth"
 ENCODED = base64.b64encode(PASSWORD.encode()).decode()
 
@@ -74,11 +77,9 @@ def test_the_examples_of_kubernetes_info_run_and_print_no_secret(here: bool, pla
     assert PASSWORD not in shown
 
 
-def test_the_examples_of_gitops_sync_run_and_both_ways_give_the_same(
-    play: Play, second_lab: t.Any, published: None, tmp_path: pathlib.Path
-) -> None:
-    (tmp_path / "kubeconfig").write_text(second_lab.server.kubeconfig.read_text())
-    namespaces(second_lab.server, "argocd", "flux-system", "media")
+def gitops(lab: t.Any) -> None:
+    """What the examples sync."""
+    namespaces(lab.server, "argocd", "flux-system", "media")
     chart = {"spec": {"chart": "app", "sourceRef": {"kind": "HelmRepository", "name": "charts"}}}
     for namespace, one in (
         ("argocd", application("media")),
@@ -87,16 +88,46 @@ def test_the_examples_of_gitops_sync_run_and_both_ways_give_the_same(
         ("media", flux("HelmRelease", "jellyfin", chart=chart)),
     ):
         one["metadata"]["namespace"] = namespace
-        assert "msg" not in second_lab.run([one])
-    tasks = yaml.safe_load(gitops_sync.EXAMPLES)
+        assert "msg" not in lab.run([one])
+
+
+@contextlib.contextmanager
+def controllers(lab: t.Any) -> t.Iterator[None]:
     with contextlib.ExitStack() as stack:
         for kind, namespace in ((Argo, "argocd"), (Flux, "flux-system"), (Flux, "media")):
-            played = kind(second_lab)
+            played = kind(lab)
             played.namespace = namespace
             stack.enter_context(played)
+        yield
+
+
+def test_the_examples_of_gitops_sync_run_and_both_ways_give_the_same(
+    play: Play, second_lab: t.Any, published: None, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "kubeconfig").write_text(second_lab.server.kubeconfig.read_text())
+    gitops(second_lab)
+    tasks = yaml.safe_load(gitops_sync.EXAMPLES)
+    with controllers(second_lab):
         text, made = play(tasks, here=True)
         assert not any(one.get("failed") for one in made), text
         assert [one["changed"] for one in made] == [True] * 5
         _text, predicted = play(tasks[:3], "--check", "--diff", here=True)
         _text, other = play(tasks[:3], "--check", "--diff", here=False)
         assert comparable(other) == comparable(predicted)
+
+
+def test_the_blocks_for_those_who_come_from_elsewhere_run_and_then_change_nothing(
+    play: Play, second_lab: t.Any, published: None, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "kubeconfig").write_text(second_lab.server.kubeconfig.read_text())
+    gitops(second_lab)
+    tasks = [task for block in OURS for task in yaml.safe_load(block)]
+    assert (len(OURS), len(tasks)) == (3, 4)
+    for task in tasks:
+        next(options for name, options in task.items() if name != "name")["kubeconfig"] = str(tmp_path / "kubeconfig")
+    with Kubelets(second_lab, ["talos-w01", "talos-w02"]), controllers(second_lab):
+        text, first = play(tasks, here=True)
+        assert not any(one.get("failed") for one in first), text
+        assert [one["changed"] for one in first[:2]] == [True, True]
+        text, again = play(tasks, here=True)
+        assert [one["changed"] for one in again] == [False] * 4, text
