@@ -29,6 +29,25 @@ SUFFIXES: dict[str, str | int] = {
     "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "Pi": 1 << 50, "Ei": 1 << 60,
 }  # fmt: skip
 
+#: What the server fills in below fields that have one owner as a whole, by the name of the field that it stands in. Had
+#: somebody else set it, that field would be theirs.
+DEFAULTS: dict[str, dict[str, t.Any]] = {
+    "ports": {"protocol": "TCP"},
+    "fieldRef": {"apiVersion": "v1"},
+    "serviceAccountToken": {"expirationSeconds": 3600},
+}
+GATEWAY = "gateway.networking.k8s.io"
+#: The same for objects of the Gateway API.
+GATEWAY_DEFAULTS: dict[str, dict[str, t.Any]] = {
+    "parentRefs": {"group": GATEWAY, "kind": "Gateway"},
+    "backendRefs": {"group": "", "kind": "Service", "weight": 1},
+    "certificateRefs": {"group": "", "kind": "Secret"},
+    "rules": {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]},
+    "matches": {"path": {"type": "PathPrefix", "value": "/"}},
+    "path": {"type": "PathPrefix", "value": "/"},
+    "headers": {"type": "Exact"},
+}
+
 #: Keys of associative lists that the server fills in where they are left out.
 DEFAULT_KEYS = {"protocol": "TCP"}
 
@@ -47,7 +66,7 @@ def settled(wanted: t.Mapping[str, t.Any], live: t.Mapping[str, t.Any], manager:
     if owned is None:
         # Who wants no fields, such as of a bare namespace, has no record.
         return not body and not records(live, manager)
-    return _map_settled(body, live, owned, ())
+    return _map_settled(body, live, owned, (str(wanted.get("apiVersion")).rpartition("/")[0],))
 
 
 def holds(wanted: t.Any, live: t.Any, path: tuple[str, ...] = ()) -> bool:
@@ -136,9 +155,11 @@ def _selected(item: t.Any, selector: t.Any, kind: str) -> bool:
 
 
 def same(wanted: t.Any, live: t.Any, path: tuple[str, ...]) -> bool:
-    """Equal as JSON (true is not 1), or the same quantity where a quantity stands."""
+    """Equal as JSON (true is not 1), or the same quantity where a quantity stands, or what the server fills in."""
     if isinstance(wanted, dict) and isinstance(live, dict):
-        return wanted.keys() == live.keys() and all(same(wanted[key], live[key], (*path, key)) for key in wanted)
+        if wanted.keys() != live.keys() and not _filled_in(wanted, live, path):
+            return False
+        return all(same(wanted[key], live[key], (*path, key)) for key in wanted)
     if isinstance(wanted, list) and isinstance(live, list):
         return len(wanted) == len(live) and all(same(a, b, path) for a, b in zip(wanted, live, strict=True))
     if isinstance(wanted, bool) != isinstance(live, bool):
@@ -146,6 +167,15 @@ def same(wanted: t.Any, live: t.Any, path: tuple[str, ...]) -> bool:
     if wanted == live:
         return True
     return is_quantity(path) and quantity(wanted) is not None and quantity(wanted) == quantity(live)
+
+
+def _filled_in(wanted: Fields, live: Fields, path: tuple[str, ...]) -> bool:
+    """Whether all that is there besides the wanted fields are defaults."""
+    if not path or wanted.keys() - live.keys():
+        return False
+    known = GATEWAY_DEFAULTS if path[0] == GATEWAY else DEFAULTS
+    defaults = known.get(path[-1], {})
+    return all(name in defaults and defaults[name] == live[name] for name in live.keys() - wanted.keys())
 
 
 def is_quantity(path: tuple[str, ...]) -> bool:

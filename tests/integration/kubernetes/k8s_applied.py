@@ -35,6 +35,7 @@ def definition(group: str, *names: str, release: str = "", stored: str = "") -> 
 def both(lab: t.Any, objects: list[Object], **params: t.Any) -> Object:
     """Check mode, then the run: the same changes. Nothing fails."""
     predicted = lab.run(copy.deepcopy(objects), check=True, **params)
+    assert "msg" not in predicted, predicted["msg"]
     done = lab.run(copy.deepcopy(objects), **params)
     assert "msg" not in done, done["msg"]
     assert predicted["changes"] == done["changes"]

@@ -193,3 +193,34 @@ def test_an_empty_map_counts_as_settled_only_if_nothing_below_is_ours() -> None:
     assert fields.settled(wanted, dropped, MANAGER)
     filled = live_of(wanted, {"f:spec": {"f:emptyDir": {"f:medium": {}}}})
     assert not fields.settled(wanted, filled, MANAGER)
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted", "live", "answer"),
+    [
+        (("", "ports"), {"port": 80}, {"port": 80, "protocol": "TCP"}, True),
+        (("", "ports"), {"port": 80}, {"port": 80, "protocol": "UDP"}, False),
+        (("", "ports"), {"port": 80, "protocol": "TCP"}, {"port": 80}, False),
+        (("", "other"), {"port": 80}, {"port": 80, "protocol": "TCP"}, False),
+        (("", "fieldRef"), {"fieldPath": "a"}, {"fieldPath": "a", "apiVersion": "v1"}, True),
+        ((fields.GATEWAY, "rules"), {}, {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}, True),
+        (("x.example", "rules"), {}, {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}, False),
+        (
+            (fields.GATEWAY, "spec"),
+            {"rules": [{"matches": [{"path": {"value": "/a"}}], "backendRefs": [{"name": "b"}]}]},
+            {
+                "rules": [
+                    {
+                        "matches": [{"path": {"value": "/a", "type": "PathPrefix"}}],
+                        "backendRefs": [{"name": "b", "group": "", "kind": "Service", "weight": 1}],
+                    }
+                ]
+            },
+            True,
+        ),
+    ],
+)
+def test_what_the_server_fills_in_is_no_difference(
+    path: tuple[str, ...], wanted: t.Any, live: t.Any, answer: bool
+) -> None:
+    assert fields.same(wanted, live, path) is answer
