@@ -2,7 +2,7 @@
 """Become a container: ``python -m simlab.contained SPEC`` in the pod's network namespace.
 
 SPEC is a JSON file that is deleted once it is read: ``root`` (an empty directory), ``directories`` to make, ``binds`` and
-``links`` (pairs: what, absolute path in the container), ``files`` (path: text), ``argv``, ``env``, ``cwd``. A mount
+``links`` (pairs: what, absolute path in the container), ``files`` (path: text), ``hostname``, ``argv``, ``env``, ``cwd``. A mount
 namespace of its own makes ``root`` the container's file system: the machine's programs and libraries, and what the
 image and the pod's volumes put there.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import socket
 import sys
 import typing as t
 
@@ -25,7 +26,8 @@ def main(path: str) -> t.NoReturn:
     file = pathlib.Path(path)
     spec = json.loads(file.read_text())
     file.unlink()
-    namespaces.unshare(namespaces.NEWNS)
+    namespaces.unshare(namespaces.NEWNS | namespaces.NEWUTS)
+    socket.sethostname(spec["hostname"])
     namespaces.make_mounts_private()
     root = pathlib.Path(spec["root"])
     namespaces.mount_tmpfs(str(root))

@@ -76,6 +76,7 @@ def test_a_container_sees_its_own_network_and_a_token_of_its_account(sealed_secr
     sealed_secrets.ready(DEPLOYMENT)
     (pid,) = processes()
     assert os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+    assert os.readlink(f"/proc/{pid}/ns/uts") != os.readlink("/proc/self/ns/uts")
     root = pathlib.Path(f"/proc/{pid}/root")
     place = root / "var/run/secrets/kubernetes.io/serviceaccount"
     assert (place / "namespace").read_text() == "kube-system"

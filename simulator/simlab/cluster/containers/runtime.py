@@ -66,7 +66,7 @@ class Runtime:
         mounts = self._mounts(sandbox, await materials.volumes(), container)
         argv = _words(container, image, environment)
         files = await self._files(image)
-        env = {"PATH": _PATH, "HOME": "/root", "HOSTNAME": str(pod["metadata"]["name"]), **image.environment}
+        env = {"PATH": _PATH, "HOME": "/root", "HOSTNAME": _hostname(node, pod), **image.environment}
         env |= self._service_environment() | environment
         root = sandbox.directory / "root" / str(container["name"])
         root.mkdir(parents=True, exist_ok=True)
@@ -76,6 +76,7 @@ class Runtime:
             "binds": [*files, *mounts],
             "links": [[target, name] for name, target in image.links.items()],
             "files": self._system_files(pod, address),
+            "hostname": _hostname(node, pod),
             "argv": argv,
             "env": env,
             "cwd": str(container.get("workingDir") or image.directory),
@@ -184,6 +185,12 @@ class Runtime:
             "/etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
             "/etc/group": "root:x:0:\n",
         }
+
+
+def _hostname(node: Node, pod: Pod) -> str:
+    spec = pod["spec"]
+    name = node.name if spec.get("hostNetwork") else str(spec.get("hostname") or pod["metadata"]["name"])
+    return name[:63].rstrip("-.")
 
 
 def _words(container: Spec, image: Image, environment: t.Mapping[str, str]) -> list[str]:
