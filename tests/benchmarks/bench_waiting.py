@@ -29,6 +29,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 CORE, KUBECTL = "kubernetes.core.k8s_info", "kubectl wait"
 FIRST, LAST = 1.0, 10.0
 NOTICED = 0.5
+#: Seconds for a program to start and ask its first question.
+STARTED_WITHIN = 60.0
 SPACE = "bench"
 
 
@@ -100,11 +102,13 @@ ALL = [(kind, f"{kind.name.lower()}-{number}") for kind in KINDS for number in r
 
 
 class Controllers(threading.Thread):
-    """Makes one object after the other ready, at times that are the same in each run. ``done``: when, by label."""
+    """Makes one object after the other ready, at times that are the same in each run, from the first look of what is
+    measured on. ``done``: when, by label."""
 
-    def __init__(self, cluster: Cluster, objects: t.Sequence[tuple[Kind, str]], delay: float) -> None:
+    def __init__(self, cluster: Cluster, objects: t.Sequence[tuple[Kind, str]]) -> None:
         super().__init__(daemon=True)
-        self.cluster, self.delay = cluster, delay
+        self.cluster = cluster
+        self.mark = cluster.server.mark()
         chance = random.Random(6)
         times = sorted(chance.uniform(FIRST, LAST) for _ in objects)
         shuffled = chance.sample(list(objects), len(objects))
@@ -112,7 +116,10 @@ class Controllers(threading.Thread):
         self.done: dict[str, float] = {}
 
     def run(self) -> None:
-        begun = time.monotonic() + self.delay
+        end = time.monotonic() + STARTED_WITHIN
+        while time.monotonic() < end and not any(self.cluster.requests(self.mark)):
+            time.sleep(0.1)
+        begun = time.monotonic()
         for due, (kind, name) in self.plan:
             time.sleep(max(0.0, begun + due - time.monotonic()))
             self.cluster.act("PATCH", f"{kind.path}/{name}/status", {"status": kind.ready})
@@ -155,7 +162,7 @@ def _row(milliseconds: int, mine: Cost, other: Cost | None, peer: str, lag: floa
 
 def _measured(cluster: Cluster, program: t.Callable[[], Ran]) -> tuple[Ran, Controllers]:
     _make(cluster)
-    controllers = Controllers(cluster, ALL, delay=2.0)
+    controllers = Controllers(cluster, ALL)
     controllers.start()
     ran = program()
     controllers.join(60)

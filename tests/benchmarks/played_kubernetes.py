@@ -77,8 +77,10 @@ class Slower:
     def close(self) -> None:
         async def end() -> None:
             self._server.close()
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
         asyncio.run_coroutine_threadsafe(end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -186,11 +188,11 @@ class Cluster:
         if done.returncode:
             text = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
             raise RuntimeError(f"{command[0]} ended with {done.returncode}:\n{text}")
-        reads, writes = self._requests(mark)
+        reads, writes = self.requests(mark)
         cost = Cost(round(whole, 3), round(whole, 3), round(cpu, 3), reads, writes)
         return Ran(cost, ended, [{"stdout": done.stdout}])
 
-    def _requests(self, mark: int) -> tuple[int, int]:
+    def requests(self, mark: int) -> tuple[int, int]:
         """What was asked since a mark, but for those who play their part: these have other names, or are the system's."""
         lines = self.server.audit.read_text().splitlines()[mark:]
         mine = [one for one in map(json.loads, lines) if not _is_of_others(one.get("userAgent", ""))]
