@@ -8,18 +8,22 @@ import base64
 import collections.abc as c
 import json
 import pathlib
+import sys
 import time
 import typing as t
 
 import pytest
 import yaml
-from controllerlab import documents, module_folder
 from cryptography import x509
 
 from simlab.harness import SimulatedLab
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "tests/simulator/played"))
+
+import gomodules
+
 ADDRESS = "192.168.30.222"
 OBJECTS = f"""
 apiVersion: cilium.io/v2alpha1
@@ -87,9 +91,8 @@ def test_a_load_balancers_address_answers_in_the_lab(lab: SimulatedLab, tmp_path
 
 
 def test_cert_manager_with_its_webhook(lab: SimulatedLab, tmp_path: pathlib.Path) -> None:
-    definitions = module_folder("github.com/cert-manager/cert-manager") / "deploy/crds"
-    _apply(lab, tmp_path, [one for path in sorted(definitions.glob("*.yaml")) for one in documents(path)])
-    _apply(lab, tmp_path, documents(HERE / "manifests/cert-manager.yaml"))
+    _apply(lab, tmp_path, gomodules.definitions(gomodules.folder(gomodules.CERT_MANAGER, tmp_path) / "deploy/crds"))
+    _apply(lab, tmp_path, yaml.safe_load_all((HERE / "manifests/cert-manager.yaml").read_text()))
     _apply(lab, tmp_path, yaml.safe_load_all(ISSUED))
     _kubectl(lab, "wait", "--for=condition=Ready", "certificate/web", "--timeout=60s")
     shown = lab.exec("kubectl", "get", "secret", "web-tls", "-o", "jsonpath={.data.tls\\.crt}").stdout
