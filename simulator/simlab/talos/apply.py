@@ -155,7 +155,7 @@ async def _with_reboot(
     _persist(runtime, config)
     publish.configuration(runtime)
     runtime.locked = True
-    runtime.run(_reboot_soon(runtime))
+    sequences.take_over(runtime, sequences.reboot(runtime, ""))
     # The reason is only told to those who left the choice to the node.
     details = _DETAILS["REBOOT"] + (f": {reason}" if reason and wanted.mode == "AUTO" else "")
     return Answer("REBOOT", details, warnings)
@@ -213,11 +213,6 @@ async def _take_effect(runtime: Runtime, config: MachineConfig) -> None:
     publish.members(runtime)
     if runtime.workload is not None:
         await runtime.workload.reconfigure(config)
-
-
-async def _reboot_soon(runtime: Runtime) -> None:
-    await asyncio.sleep(0.02)
-    await sequences.reboot(runtime, "")
 
 
 async def _revert(runtime: Runtime, before: MachineConfig | None, timeout: float, maintenance: bool) -> None:

@@ -44,6 +44,9 @@ class Runtime:
         self.applying = False
         self.maintenance_ca: pki.Pair | None = None
         self.trying: asyncio.Task[None] | None = None
+        #: The reboot, shutdown or reset under way, and the end of the pods that all of them wait for.
+        self.way_out: asyncio.Task[None] | None = None
+        self.pods_ending: asyncio.Task[None] | None = None
         self.booted_at = time.time()
         #: Wakes the sequence that waits in maintenance for a configuration.
         self.configured = asyncio.Event()

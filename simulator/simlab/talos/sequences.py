@@ -231,6 +231,22 @@ async def apid_health(runtime: Runtime) -> None:
 
 
 # --- the ways out
+def take_over(runtime: Runtime, sequence: t.Coroutine[t.Any, t.Any, None]) -> None:
+    """Begin when the answer is on its way. One that is under way is given up first, and says so in an event."""
+    runtime.way_out = runtime.run(_in_place_of(runtime.way_out, sequence))
+
+
+async def _in_place_of(before: asyncio.Task[None] | None, sequence: t.Coroutine[t.Any, t.Any, None]) -> None:
+    try:
+        await asyncio.sleep(0.02)
+        if before is not None and not before.done():
+            before.cancel()
+            await asyncio.wait([before])
+        await sequence
+    finally:
+        sequence.close()
+
+
 async def stop_everything(runtime: Runtime, sequence_name: str, actor: str = "") -> None:
     """Pods and the kubelet, D-Bus, services, then the API: the common end of reboot, shutdown and reset. The events are
     those of a real node, in its order; the stage changes when the first task has begun.
@@ -239,16 +255,24 @@ async def stop_everything(runtime: Runtime, sequence_name: str, actor: str = "")
     with _Sequence(runtime, sequence_name, actor) as sequence:
         with sequence.task("cleanup", "stopAllPods"):
             runtime.set_stage(stages[sequence_name])
+            await runtime.played(0.2)
             _stop(runtime, "kubelet")
-            if runtime.workload is not None:
-                await runtime.workload.shut_down()
-            await runtime.played(1.0)
+            await _end_pods(runtime)
+            await runtime.played(0.8)
         sequence.phase("dbus", "stopDBus")
         with sequence.task("stopEverything", "stopAllServices"):
             for name in [*_STOPPED_FIRST, *(service.id for service in runtime.services.all())]:
                 _stop(runtime, name)
     await asyncio.sleep(0.02)
     await runtime.node.stop_api(at_once=True)
+
+
+async def _end_pods(runtime: Runtime) -> None:
+    """Once: a sequence that takes over waits for what the one before has begun."""
+    if runtime.workload is not None and runtime.pods_ending is None:
+        runtime.pods_ending = runtime.run(runtime.workload.shut_down())
+    if runtime.pods_ending is not None:
+        await asyncio.shield(runtime.pods_ending)
 
 
 def _stop(runtime: Runtime, name: str) -> None:
@@ -290,6 +314,9 @@ async def reset(runtime: Runtime, wanted: Reset, actor: str) -> None:
     if wanted.graceful and runtime.workload is not None:
         with contextlib.suppress(Exception):
             await runtime.workload.leave_etcd()
+    if node.mode == "container":
+        await _leave_container(runtime, actor)
+        return
     await stop_everything(runtime, "reset", actor)
     for disk in wanted.disks:
         shutil.rmtree(disk / "data", ignore_errors=True)
@@ -302,6 +329,20 @@ async def reset(runtime: Runtime, wanted: Reset, actor: str) -> None:
         node.restart()
     else:
         node.halt()
+    runtime.cancel()
+
+
+async def _leave_container(runtime: Runtime, actor: str) -> None:
+    """A container has no disk to wipe and cannot start itself again: its services stop, and it is off."""
+    with _Sequence(runtime, "reset", actor) as sequence:
+        with sequence.task("stopEverything", "stopAllServices"):
+            await _end_pods(runtime)
+            for name in [*_STOPPED_FIRST, *(service.id for service in runtime.services.all())]:
+                _stop(runtime, name)
+        sequence.phase("shutdown", "shutdown")
+    await asyncio.sleep(0.02)
+    await runtime.node.stop_api(at_once=True)
+    runtime.node.halt()
     runtime.cancel()
 
 
@@ -330,6 +371,7 @@ class _Sequence:
 
     def __init__(self, runtime: Runtime, name: str, actor: str = "") -> None:
         self._events, self._name, self._actor = runtime.events, name, actor
+        self._phases = 0
 
     def __enter__(self) -> _Sequence:
         self._events.tell("SequenceEvent", self._actor, sequence=self._name, action="START")
@@ -337,17 +379,25 @@ class _Sequence:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._events.tell("SequenceEvent", self._actor, sequence=self._name, action="STOP")
+        if isinstance(error, asyncio.CancelledError) and self._actor:
+            where = f"error running phase {self._phases} in {self._name} sequence: task 1/1: failed, context canceled"
+            problem = {"message": f"sequence failed: {where}"}
+            self._events.tell("SequenceEvent", self._actor, sequence=self._name, error=problem)
 
     @contextlib.contextmanager
     def task(self, phase: str, name: str) -> t.Iterator[None]:
         """A phase of one task that takes its time."""
+        self._phases += 1
         self._events.tell("PhaseEvent", self._actor, phase=phase, action="START")
         self._events.tell("TaskEvent", self._actor, task=name, action="START")
-        yield
-        self._events.tell("TaskEvent", self._actor, task=name, action="STOP")
-        self._events.tell("PhaseEvent", self._actor, phase=phase, action="STOP")
+        try:
+            yield
+        finally:
+            self._events.tell("TaskEvent", self._actor, task=name, action="STOP")
+            self._events.tell("PhaseEvent", self._actor, phase=phase, action="STOP")
 
     def phase(self, name: str, *tasks: str) -> None:
+        self._phases += 1
         self._events.tell("PhaseEvent", self._actor, phase=name, action="START")
         for task in tasks:
             self._events.tell("TaskEvent", self._actor, task=task, action="START")

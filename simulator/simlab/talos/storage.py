@@ -57,6 +57,15 @@ class Storage:
             file.write(text)
         new.replace(self.state / "config.yaml")
 
+    def read_meta(self) -> dict[int, str]:
+        """The values of the META partition, by their numbers."""
+        path = self.root / "meta.json"
+        return {int(key): value for key, value in json.loads(path.read_text("utf-8")).items()} if path.exists() else {}
+
+    def write_meta(self, values: dict[int, str]) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / "meta.json").write_text(json.dumps(values), encoding="utf-8")
+
     def node_id(self) -> str:
         """The node's discovery identity; made once, lost with STATE."""
         path = self.state / "node-identity.yaml"

@@ -239,6 +239,11 @@ class FakeEtcd:
             )
         ]
 
+    async def forfeit_leadership(self) -> str | None:
+        from simlab.cluster import EtcdError
+
+        raise EtcdError(9, "cannot forfeit leadership, only one member")
+
     async def alarms(self) -> list[tuple[int, str]]:
         return []
 

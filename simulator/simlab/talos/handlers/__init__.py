@@ -14,6 +14,7 @@ _MODULES = (
     "information",
     "lifecycle",
     "logs",
+    "meta",
     "resources",
     "services",
 )

@@ -39,6 +39,42 @@ async def list_directory(node: TalosNode, call: Call) -> c.AsyncIterator[Reply]:
             yield entry
 
 
+@streams(*machine("DiskUsage"))
+async def disk_usage(node: TalosNode, call: Call) -> c.AsyncIterator[Reply]:
+    """What directories hold, each after those in it; files too if that is asked for."""
+    request = call.request
+    for root in request.paths:
+        root = posixpath.normpath(f"/{root}").replace("//", "/")
+        if root != _VAR and not root.startswith(f"{_VAR}/"):
+            raise refusals.not_simulated(f"the usage of {root}")
+        top = node.storage.ephemeral / root[len(_VAR) + 1 :]
+        if not top.exists() and root != _VAR:
+            text = f"lstat {root}: no such file or directory"
+            yield {"name": root, "relative_name": root, "error": text}
+            continue
+        for path, relative, size, depth in _measured(top, "", 0):
+            large = size >= request.threshold if request.threshold > 0 else size <= -request.threshold
+            shown = (path.is_dir() or request.all) and (large or not request.threshold)
+            if shown and not (request.recursion_depth and depth >= request.recursion_depth):
+                name = posixpath.join(root, relative) if relative else root
+                yield {"name": name, "relative_name": relative or ".", "size": size}
+
+
+def _measured(path: pathlib.Path, relative: str, depth: int) -> list[tuple[pathlib.Path, str, int, int]]:
+    """Everything below a path with its size, the path itself last."""
+    found: list[tuple[pathlib.Path, str, int, int]] = []
+    try:
+        size = path.lstat().st_size
+        children = sorted(path.iterdir()) if path.is_dir() and not path.is_symlink() else []
+    except OSError:  # gone meanwhile; or /var, before anything was kept there
+        return [(path, relative, 0, depth)]
+    for child in children:
+        below = _measured(child, posixpath.join(relative, child.name), depth + 1)
+        size += below[-1][2]
+        found += below
+    return [*found, (path, relative, size, depth)]
+
+
 def _walk(path: pathlib.Path, relative: str, depth: int) -> c.Iterator[tuple[pathlib.Path, str]]:
     """In the order of names; ``depth`` levels, all of them when it is negative."""
     yield path, relative

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import pathlib
 import typing as t
 import uuid
@@ -49,8 +48,8 @@ async def bootstrap(node: TalosNode, call: Call) -> Reply:
 @unary(*machine("Reboot"))
 async def reboot(node: TalosNode, call: Call) -> Reply:
     runtime, actor = node.runtime, str(uuid.uuid4())
-    if runtime.stage not in ("rebooting", "shuttingDown", "resetting"):
-        runtime.run(_soon(sequences.reboot(runtime, actor)))
+    if runtime.stage not in ("shuttingDown", "resetting"):
+        sequences.take_over(runtime, sequences.reboot(runtime, actor))
     return single(actor_id=actor)
 
 
@@ -58,7 +57,7 @@ async def reboot(node: TalosNode, call: Call) -> Reply:
 async def shutdown(node: TalosNode, call: Call) -> Reply:
     runtime, actor = node.runtime, str(uuid.uuid4())
     if runtime.stage != "shuttingDown":
-        runtime.run(_soon(sequences.shutdown(runtime, actor)))
+        sequences.take_over(runtime, sequences.shutdown(runtime, actor))
     return single(actor_id=actor)
 
 
@@ -77,7 +76,7 @@ async def reset(node: TalosNode, call: Call) -> Reply:
         system_disk=request.mode != _USER_DISKS,
         disks=disks if request.mode != _SYSTEM_DISK else (),
     )
-    runtime.run(_soon(sequences.reset(runtime, wanted, actor)))
+    sequences.take_over(runtime, sequences.reset(runtime, wanted, actor))
     return single(actor_id=actor)
 
 
@@ -89,9 +88,3 @@ def _user_disk(node: TalosNode, path: str) -> pathlib.Path:
     if disks[path].slot == node.storage.disk.slot:
         raise refusals.unknown(f"cannot wipe {path}: it is the system disk")
     return disks[path].path
-
-
-async def _soon(sequence: t.Coroutine[t.Any, t.Any, None]) -> None:
-    """Begin when the answer is on its way."""
-    await asyncio.sleep(0.02)
-    await sequence

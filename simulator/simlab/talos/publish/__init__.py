@@ -4,7 +4,7 @@
 from .addresses import network
 from .configuration import configuration
 from .kubernetes import PAUSE, etcd_member, image_of, kubernetes, members, node_ready
-from .machine import boot, device_at, device_of, legacy_disks, system
+from .machine import boot, device_at, device_of, legacy_disks, meta, system
 
 __all__ = [
     "PAUSE",
@@ -17,6 +17,7 @@ __all__ = [
     "kubernetes",
     "legacy_disks",
     "members",
+    "meta",
     "network",
     "node_ready",
     "system",

@@ -63,10 +63,19 @@ def system(runtime: Runtime) -> None:
         put(
             "meta", _DEFINITIONS, definition.name.lower(), definition.spec(), owner="meta", message=definition.message()
         )
+    meta(runtime)
     _disks(runtime)
     _extensions(runtime)
     volume(runtime, "META", "partition", f"{device_of(node)}4")
     volume(runtime, "STATE", "partition", f"{device_of(node)}5")
+
+
+def meta(runtime: Runtime) -> None:
+    """The values of the META partition."""
+    type_, values = "MetaKeys.runtime.talos.dev", runtime.node.storage.read_meta()
+    for key, value in values.items():
+        runtime.resources.put("runtime", type_, f"0x{key:02x}", {"value": value}, owner="")
+    runtime.resources.keep_only("runtime", type_, {f"0x{key:02x}" for key in values})
 
 
 def _disks(runtime: Runtime) -> None:
