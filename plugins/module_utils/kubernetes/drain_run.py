@@ -64,6 +64,8 @@ class Drain:
         self.warn = warn
         self.made: list[Change] = []
         self.left: dict[str, Leaving] = {}
+        #: Pods that came after the plan and must not be evicted.
+        self._newcomers: set[str] = set()
 
     def run(self, planned: t.Sequence[Change], deadline: Deadline) -> None:
         """Until none of them is there any more. Raises WaitTimeout that names what blocks it."""
@@ -109,6 +111,9 @@ class Drain:
                 self.left[uid].pod = pod
             elif verdict.fate in ("leave", "leaving") or uid in self.changes:
                 self.left[uid] = Leaving(pod, told=verdict.fate == "leaving")
+            elif verdict.fate == "forbidden" and uid not in self._newcomers:
+                self._newcomers.add(uid)
+                self.warn(f"Pod {verdict.name} came to node {self.node} meanwhile and stays there: {verdict.why}.")
 
     def _given_up(self, pod: Object, now: datetime.datetime) -> bool:
         after = self.options.skip_after

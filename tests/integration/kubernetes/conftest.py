@@ -163,12 +163,16 @@ class ApiServer:
 
     def requests(self, since: int = 0) -> list[tuple[str, str]]:
         """What the administrator asked, as (verb, URI), from a number of lines on. Only what ended is in the log."""
-        lines = self.audit.read_text().splitlines()[since:]
+        lines = self._audited()[since:]
         events = [json.loads(line) for line in lines]
         return [(one["verb"], one["requestURI"]) for one in events if "groundwork" in one.get("userAgent", "")]
 
     def mark(self) -> int:
-        return len(self.audit.read_text().splitlines())
+        return len(self._audited())
+
+    def _audited(self) -> list[str]:
+        """The audit log's whole lines: the last one may be half written."""
+        return self.audit.read_text().rpartition("\n")[0].splitlines()
 
     def stop(self) -> None:
         """At once: nothing of it is needed any more, and the API server waits long for its etcd."""

@@ -180,6 +180,22 @@ def test_a_drain_goes_on_as_soon_as_the_budget_allows_it(lab: t.Any, nodes: Kube
     assert pods(lab, first) == []
 
 
+def test_a_pod_that_comes_meanwhile_and_must_not_go_is_told(lab: t.Any, nodes: Kubelets) -> None:
+    first = nodes.names[0]
+    made(lab, deployment("web"))
+    assert running(lab, first, 1)
+    wanted = [node_changes.Wanted(first, schedulable=False)]
+    work = node_run.Nodes(lab.client, wanted, drain.Options(), lab.warnings.append)
+    plan = work.plan_drain()
+    made(lab, bare_pod("late", first))
+    done = work.apply(plan, 120)
+    assert done == plan
+    assert [one["metadata"]["name"] for one in pods(lab, first)] == ["late"]
+    assert any(
+        f"Pod {lab.namespace}/late came to node {first} meanwhile and stays there" in one for one in lab.warnings
+    )
+
+
 def test_budgets_can_be_bypassed_when_that_is_asked_for(lab: t.Any, nodes: Kubelets) -> None:
     first = nodes.names[0]
     made(lab, deployment("db"), budget("one", "db", 1), budget("two", "db", 1))
