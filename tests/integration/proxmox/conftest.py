@@ -26,7 +26,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     outcome = yield
     report = outcome.get_result()
     beyond = "; ".join(filter(None, (lab.beyond for lab in item.stash.get(_LABS, []))))
-    if report.failed and call.when == "call" and beyond:
+    if report.failed and call.when in ("setup", "call") and beyond:
         report.outcome = "skipped"
         report.longrepr = (str(item.path), 0, f"Skipped: needs the played Proxmox VE: {beyond}")
     if call.when == "call" or report.outcome != "passed":

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import re
 import time
@@ -18,19 +17,32 @@ def made(lab: PveLab, path: str, **form: t.Any) -> None:
     """A task of root's, and its end."""
     with lab.session() as session:
         upid = session.post(path, form, asked="prepare a test")
-        for _look in range(200):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             if session.get(f"/nodes/pve1/tasks/{upid}/status")["status"] == "stopped":
                 return
             time.sleep(0.02)
     raise AssertionError(f"{upid} does not end")
 
 
+def settled(lab: PveLab, *vmids: int) -> None:
+    """Wait for the status daemon: it tells the names of new guests, and whether they run, up to ten seconds late."""
+    with lab.session() as session:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            rows = session.get("/cluster/resources", {"type": "vm"})
+            waiting = [one for one in rows if one["vmid"] in vmids and one.get("status") in (None, "unknown")]
+            waiting += [one for one in rows if one["vmid"] in vmids and not one.get("name")]
+            if not waiting:
+                return
+            time.sleep(0.05)
+    raise AssertionError(f"the list of the cluster does not know all of {vmids}")
+
+
 def prepared(root: pathlib.Path, **more: t.Any) -> PveLab:
-    lab = PveLab(root, **more)
     nas = StorageConfig("nas", content=("backup",), path="/mnt/nas", shared=True)
     thin = StorageConfig("thin", "lvmthin", ("images", "rootdir"), options={"vgname": "pve", "thinpool": "data"})
-    lab.config = dataclasses.replace(lab.config, storages=(*lab.config.storages, nas, thin))
-    return lab
+    return PveLab(root, storages=[nas, thin], **more)
 
 
 def guests(lab: PveLab) -> None:
@@ -40,12 +52,22 @@ def guests(lab: PveLab) -> None:
     made(lab, "/nodes/pve1/qemu", vmid=200, name="cp", memory=256, scsi0="local:1,format=qcow2", pool="lab")
     made(lab, "/nodes/pve1/qemu", vmid=201, name="worker", memory=256, net0="virtio,bridge=vmbr0")
     made(lab, "/nodes/pve1/qemu/200/status/start")
-    templates = lab.config.root / "pve1" / "local" / "template" / "cache"
-    templates.mkdir(parents=True, exist_ok=True)
-    (templates / "debian-13.tar.zst").write_bytes(b"0" * 100)
+    lab.put_file("vztmpl", "debian-13.tar.zst", b"0" * 100)
     form = {"ostemplate": "local:vztmpl/debian-13.tar.zst", "rootfs": "local:1", "hostname": "dns"}
     made(lab, "/nodes/pve1/lxc", vmid=310, **form)
-    time.sleep(0.3)  # until the status daemon has seen them
+    settled(lab, 200, 201, 310)
+    _running(lab, 200)
+
+
+def _running(lab: PveLab, vmid: int) -> None:
+    """As the list of the cluster tells it."""
+    with lab.session() as session:
+        for _look in range(600):
+            rows = session.get("/cluster/resources", {"type": "vm"})
+            if any(one["vmid"] == vmid and one.get("status") == "running" for one in rows):
+                return
+            time.sleep(0.05)
+    raise AssertionError(f"the list of the cluster does not know that {vmid} runs")
 
 
 def dumps(lab: PveLab) -> pathlib.Path:

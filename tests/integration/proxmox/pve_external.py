@@ -4,7 +4,7 @@
 Environment: ``PVE`` (address), ``PROXMOX_USER`` and ``PROXMOX_PASSWORD`` or ``PROXMOX_TOKEN_ID`` (``user@realm!name``) and
 ``PROXMOX_TOKEN_SECRET``, ``PROXMOX_VALIDATE_CERTS`` or ``PROXMOX_CA_PATH``; ``PVE_NODE`` (default: the first that is online),
 ``PVE_STORAGE`` (default ``local``; its content must have images, rootdir, import, iso, vztmpl), ``PVE_ISO_STORAGE`` (one without
-images), ``PVE_BRIDGE`` (``vmbr0``), ``PVE_TEMPLATE`` (a container template that is there, a volume id), ``PVE_KVM=0`` (the node cannot virtualise), ``PVE_WEB`` (the address under which the node reaches this machine).
+images), ``PVE_<NAME>_STORAGE`` for others that tests name, ``PVE_BRIDGE`` (``vmbr0``), ``PVE_TEMPLATE`` (a container template that is there, a volume id), ``PVE_KVM=0`` (the node cannot virtualise), ``PVE_WEB`` (the address under which the node reaches this machine).
 
 Guests are 9001 to 9099 in pools ``groundwork-test-…``, files are called ``groundwork-test-…``. All of them go after each test, and
 before the first one what an earlier run may have left.
@@ -47,6 +47,8 @@ class _NotThere:
 class ExternalPve(PveLab):
     def __init__(self, *given: t.Any, **more: t.Any) -> None:
         super().__init__(*given, **more)
+        #: The tests' own names of storages -> the person's.
+        self.stand_ins = {name: there for name in self.more_storages if (there := ENVIRONMENT.get(_variable(name)))}
         if set(self.rights) != set(ROLE):
             pytest.skip(f"{_PLAYED}roles are not made on a real one")
         self.config = t.cast("t.Any", _NotThere("its state"))
@@ -69,8 +71,10 @@ class ExternalPve(PveLab):
         storages = {"local": ENVIRONMENT.get("PVE_STORAGE", "local")}
         if ENVIRONMENT.get("PVE_ISO_STORAGE"):
             storages["isoonly"] = ENVIRONMENT["PVE_ISO_STORAGE"]
+        storages |= self.stand_ins
         names = Names(ENVIRONMENT.get("PVE_NODE", "pve1"), storages, ENVIRONMENT.get("PVE_BRIDGE", "vmbr0"), urls)
         names.template = ENVIRONMENT.get("PVE_TEMPLATE", "")
+        names.missing = {name: _variable(name) for name in self.more_storages if name not in self.stand_ins}
         self.passage = Passage(base, names, account, _tls(), self.ledger, self.faults)
         self.passage.kvm = ENVIRONMENT.get("PVE_KVM", "1") != "0"
         await self.passage.start(self._sock, context)
@@ -182,6 +186,13 @@ class ExternalPve(PveLab):
             pytest.skip(f"{_PLAYED}the fault {kind}")
         return super().fault(kind, **more)
 
+    def has_storage(self, name: str) -> bool:
+        return name in self.stand_ins
+
+    def needs_storage(self, name: str) -> None:
+        if not self.has_storage(name):
+            pytest.skip(f"needs a storage that stands for {name}: {_variable(name)}")
+
     def needs_least_rights(self) -> None:
         if not self.passage.account.token or "Sys.Modify" in self._in_loop(self._rights_of_root()):
             pytest.skip(f"{_PLAYED}the token that was given may do more than the documentation asks for")
@@ -206,6 +217,10 @@ class ExternalPve(PveLab):
                 asked="put a file there",
             )
             self._in_loop(self._task(names.upids.get(upid, upid)))
+
+
+def _variable(storage: str) -> str:
+    return f"PVE_{storage.upper()}_STORAGE"
 
 
 def _own_address(host: str, port: int) -> str:

@@ -66,7 +66,7 @@ class Outcome:
 class PveLab:
     """Runs in a thread of its own. ``web`` is where files for downloads are served.
 
-    ``rights`` are those of the role ``AnsibleGuests`` of the token and its user; ``also`` are other roles of the
+    ``storages`` are there besides ``local`` and ``isoonly``. ``rights`` are those of the role ``AnsibleGuests`` of the token and its user; ``also`` are other roles of the
     documentation that they have, with the paths on which they have them. With the environment variable ``PVE`` it is a
     person's own Proxmox VE (``pve_external``), for tests that do not know the difference.
     """
@@ -87,8 +87,10 @@ class PveLab:
         rights: t.Collection[str] = ROLE,
         also: t.Mapping[str, t.Collection[str]] = types.MappingProxyType({}),
         time_scale: float = 0.02,
+        storages: t.Sequence[StorageConfig] = (),
     ) -> None:
         self.root = root
+        self.more_storages = [storage.name for storage in storages]
         self.rights = rights
         self.faults = Faults()
         self.ledger = Ledger()
@@ -108,6 +110,7 @@ class PveLab:
             storages=(
                 StorageConfig("local", content=("images", "iso", "vztmpl", "import", "rootdir"), path="/var/lib/vz"),
                 StorageConfig("isoonly", content=("iso",)),
+                *storages,
             ),
             root_password="root-not-a-secret",
             users=("ansible@pve",),
@@ -231,6 +234,12 @@ class PveLab:
     def needs_least_rights(self) -> None:
         """For a test in which the token lacks what no role of ``rights`` and ``also`` has: a person's own may be an
         administrator's, then the test is skipped."""
+
+    def needs_storage(self, name: str) -> None:
+        """For a test that makes something on one of ``storages``: a person's own server may have nothing like it."""
+
+    def has_storage(self, name: str) -> bool:
+        return True
 
     def put_file(self, content: str, name: str, data: bytes, node: str = "pve1") -> None:
         """A file on the storage ``local``, as if somebody had put it there before."""

@@ -34,6 +34,8 @@ class Names:
     bridge: str = "vmbr0"
     urls: dict[str, str] = dataclasses.field(default_factory=dict)
     taken: frozenset[int] = frozenset()
+    #: Storages that tests name and for which nothing stands over there -> the variable that would say what does.
+    missing: dict[str, str] = dataclasses.field(default_factory=dict)
     #: A container template over there (volume id): it stands for every one that the tests name.
     template: str = ""
     template_here: str = ""
@@ -61,7 +63,7 @@ class Names:
         """The (decoded) path of a request."""
         path = re.sub(r"^/nodes/pve1(?=/|$)", f"/nodes/{self.node}", path)
         path = re.sub(r"(/(?:qemu|lxc)/|/(?:vm|ct):)(\d+)", lambda m: m[1] + self._id_there(m[2]), path)
-        path = re.sub(r"(?<=/storage/)([^/]+)", lambda m: self.storages.get(m[1], m[1]), path)
+        path = re.sub(r"(?<=/storage/)([^/]+)", lambda m: self._storage_there(m[1]), path)
         path = re.sub(r"(?<=^/pools/)(.+)", lambda m: PREFIX + m[1], path)
         path = re.sub(r"(?<=/tasks/)(UPID:[^/]+)", lambda m: self.upids.get(m[1], m[1]), path)
         if "/tasks/UPID:" in path:
@@ -83,8 +85,13 @@ class Names:
         if name in _NODE_KEYS:
             return self.node if value == "pve1" else value
         if name in _STORAGE_KEYS:
-            return self.storages.get(value, value)
+            return self._storage_there(value)
         return PREFIX + value if name == "filename" else self.value_there(name, value)
+
+    def _storage_there(self, name: str) -> str:
+        if name in self.missing:
+            raise LookupError(f"needs a storage that stands for {name}: {self.missing[name]}")
+        return self.storages.get(name, name)
 
     def value_there(self, name: str, value: str) -> str:
         """Volume ids, addresses and bridges in a text."""
@@ -96,6 +103,9 @@ class Names:
         if named:
             self.template_here = named[0]
             return value.replace(named[0], self.template)
+        for here in self.missing:
+            if re.search(rf"(?<![\w.-]){re.escape(here)}:(?=\S)", value):
+                self._storage_there(here)
         for here, there in self.storages.items():
             value = re.sub(rf"(?<![\w.-]){re.escape(here)}:(?=\S)", f"{there}:", value)
         value = re.sub(rf"(?<=[:/]){_FILES}/(?=[^/,\s]+)", lambda m: f"{m[0]}{PREFIX}", value)

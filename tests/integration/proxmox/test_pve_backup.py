@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 from playing import play, tasks_of
-from pve_backups import aged, backups, dumps, guests, made, prepared
+from pve_backups import aged, backups, dumps, guests, made, prepared, settled
 from pve_lab import ROLE, Outcome, PveLab
 
 from ansible_collections.groundwork.homelab.plugins.modules import proxmox_backup, proxmox_backup_info
@@ -334,7 +334,7 @@ def test_guests_that_are_yet_to_be_made_get_a_backup_in_check_mode(lab: PveLab) 
     made(lab, "/nodes/pve1/qemu", vmid=400, name="new", memory=64)
     template = {"ostemplate": "local:vztmpl/debian-13.tar.zst", "rootfs": "local:1", "hostname": "new"}
     made(lab, "/nodes/pve1/lxc", vmid=401, **template)
-    time.sleep(0.3)  # until the status daemon has seen them
+    settled(lab, 400, 401)
     outcome = run(lab, **wanted, **planned)
     assert outcome.actions == ["backup/vm/400/nas create", "backup/ct/401/nas create"]
     assert outcome.changes == predicted.changes
