@@ -47,6 +47,6 @@ def version(folder: pathlib.Path, module: str) -> str:
     """The version of a module that a program's go.mod asks for."""
     for line in folder.joinpath("go.mod").read_text("utf-8").splitlines():
         words = line.removeprefix("require").split()
-        if words[:1] == [module]:
+        if words[:1] == [module] and len(words) > 1:
             return words[1]
     raise LookupError(f"{module} is not in {os.fspath(folder)}/go.mod")
