@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Gateway API on the tests' API server: its definitions as published, and Cilium's controllers as the lab plays them."""
+"""The Gateway API on the tests' API server: its definitions as published, and Cilium's controller as the lab plays it."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 import typing as t
 
@@ -15,13 +17,14 @@ sys.path.append(str(ROOT / "tests/simulator/played"))
 
 import gomodules
 
-from simlab.cluster.played import cilium_crds
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.client import Client
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.discovery import KNOWN
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.kubeconfig import load
 
 Object = dict[str, t.Any]
 
 GROUP = "gateway.networking.k8s.io"
-#: Addresses that the played LB-IPAM gives; documentation's own (RFC 5737).
-POOL = "192.0.2.0/26"
+OWNER = "io.cilium.gateway/owning-gateway"
 
 
 def definitions(directory: pathlib.Path, channel: str = "standard") -> list[Object]:
@@ -31,28 +34,45 @@ def definitions(directory: pathlib.Path, channel: str = "standard") -> list[Obje
     return [one for one in found if one["kind"] == "CustomResourceDefinition"]
 
 
-def surroundings() -> list[Object]:
-    """What the played Cilium needs besides: its pool of addresses and its class."""
-    pool = {"blocks": [{"cidr": POOL}], "serviceSelector": {"matchExpressions": [OF_GATEWAYS]}}
-    return [
-        {"apiVersion": "cilium.io/v2", "kind": "CiliumLoadBalancerIPPool", "metadata": {"name": "lab"}, "spec": pool},
-        {
-            "apiVersion": f"{GROUP}/v1",
-            "kind": "GatewayClass",
-            "metadata": {"name": "cilium"},
-            "spec": {"controllerName": "io.cilium/gateway-controller"},
-        },
-    ]
+CLASS: Object = {
+    "apiVersion": f"{GROUP}/v1",
+    "kind": "GatewayClass",
+    "metadata": {"name": "cilium"},
+    "spec": {"controllerName": "io.cilium/gateway-controller"},
+}
 
 
-#: Other Services get no address: there are tests of waiting for one.
-OF_GATEWAYS = {"key": "io.cilium.gateway/owning-gateway", "operator": "Exists"}
+class Addresses(threading.Thread):
+    """Gives the Services of Gateways an address, of documentation's own (RFC 5737). The played LB-IPAM would take the other
+    tests' Services for its own too."""
+
+    def __init__(self, kubeconfig: pathlib.Path) -> None:
+        super().__init__(daemon=True)
+        access = load(str(kubeconfig), None)
+        self.client = Client(dataclasses.replace(access, headers={**access.headers, "user-agent": "test"}))
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        number = 0
+        while not self.stopped.wait(0.2):
+            for one in self.client.list(KNOWN["v1", "Service"], labelSelector=OWNER):
+                if not (one["status"].get("loadBalancer") or {}).get("ingress"):
+                    number += 1
+                    self._give(one["metadata"], f"192.0.2.{number % 250 + 1}")
+
+    def _give(self, meta: Object, address: str) -> None:
+        path = KNOWN["v1", "Service"].path(meta["namespace"], meta["name"])
+        body = {"status": {"loadBalancer": {"ingress": [{"ip": address}]}}}
+        kind = "application/merge-patch+json"
+        self.client.transport.send("PATCH", f"{path}/status", "give an address", body=body, content_type=kind)
 
 
 @contextlib.contextmanager
 def controllers(kubeconfig: pathlib.Path, log: pathlib.Path) -> t.Iterator[None]:
-    """The played controllers in a process of their own, which ends with its input."""
-    argv = [sys.executable, "-m", "simlab.cluster.played", "--kubeconfig", str(kubeconfig), "lbipam", "gateway"]
+    """The played controller in a process of its own, which ends with its input."""
+    addresses = Addresses(kubeconfig)
+    addresses.start()
+    argv = [sys.executable, "-m", "simlab.cluster.played", "--kubeconfig", str(kubeconfig), "gateway"]
     with log.open("wb") as out:
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out, stderr=out, cwd=ROOT / "simulator")
         try:
@@ -60,6 +80,7 @@ def controllers(kubeconfig: pathlib.Path, log: pathlib.Path) -> t.Iterator[None]
             if process.poll() is not None:
                 raise RuntimeError(f"the played controllers ended: {log.read_text()[-2000:]}")
         finally:
+            addresses.stopped.set()
             process.stdin.close()
             try:
                 process.wait(10)
@@ -70,8 +91,7 @@ def controllers(kubeconfig: pathlib.Path, log: pathlib.Path) -> t.Iterator[None]
 @contextlib.contextmanager
 def gateway_api(server: t.Any, apply: t.Callable[[list[Object]], Object], folder: pathlib.Path) -> t.Iterator[None]:
     """All of it, with ``apply`` for what is to be there."""
-    pools = [one for one in cilium_crds.definitions() if "loadbalancerippool" in one["metadata"]["name"]]
-    for objects in (definitions(folder) + pools, surroundings()):
+    for objects in (definitions(folder), [CLASS]):
         done = apply(objects)
         if done.get("failed"):
             raise RuntimeError(done["msg"])
