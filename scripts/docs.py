@@ -78,8 +78,8 @@ OTHERS: dict[str, tuple[str, str]] = {
     ),
     "talos_kubeconfig": ("Talos: `Get`, `Kubeconfig`", "Talos role `os:admin`"),
     "talos_reboot": (
-        "Talos: `Get` and `List` (COSI), `ServiceList`, `Read`, `Version`, `EtcdMemberList`, `Reboot`",
-        "Talos role `os:operator`; `os:admin` to see the boot ID",
+        "Talos: `Get` and `List` (COSI), `ServiceList`, `Read`, `Version`, `EtcdMemberList`, `EtcdForfeitLeadership`, `Reboot`",
+        "Talos role `os:operator`; `os:admin` to see the boot ID and to hand over etcd's leadership",
     ),
     "talos_reset": (
         "Talos: `Get` and `List` (COSI), `ServiceList`, `Read`, `EtcdMemberList`, `Reset`",

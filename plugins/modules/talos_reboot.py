@@ -15,6 +15,8 @@ description:
     sees it. The next one is rebooted only then.
   - A node that must not be rebooted now, because etcd would lose its quorum, is refused before any node is rebooted. The quorum is looked at
     again before each node's turn.
+  - Where nodes reboot one after the other, the one that leads etcd hands its leadership over first, unless O(mode=force); where that cannot be,
+    it reboots all the same.
   - Talos neither cordons nor drains a node that is rebooted through its API. Where that matters, drain it first.
 extends_documentation_fragment:
   - groundwork.homelab.attributes

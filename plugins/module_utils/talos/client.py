@@ -252,6 +252,13 @@ class Client:
             if one.alarm
         ]
 
+    def forfeit_leadership(self) -> str:
+        """Hand the leadership of etcd to another member: its name, empty when this node's member did not lead."""
+        answer = self._first(
+            f"{MACHINE}/EtcdForfeitLeadership", "Empty", "EtcdForfeitLeadershipResponse", timeout=ETCD_TIMEOUT
+        )
+        return str(answer.member)
+
     def etcd_snapshot(self, *, timeout: float) -> t.Iterator[bytes]:
         """The database of this node's member as a stream, with its SHA-256 at the end. ``timeout`` is for all of it."""
         for part in self._stream(f"{MACHINE}/EtcdSnapshot", "Empty", "Data", timeout=timeout):

@@ -100,6 +100,17 @@ class Reboot:
             raise quorum.refusal(f"reboot {', '.join(leaving)}", why, _HINT)
 
     def _voters(self, leaving: t.Sequence[str]) -> list[quorum.Voter]:
+        why = "etcd does not run"
+        try:
+            found = steadily(self._ask_for_voters, deadline=self.deadline, progress=self._said)
+            if found is not None:
+                return found
+        except HomelabError as error:
+            why = f"etcd does not tell its members: {error.answer or error.message}"
+        raise quorum.refusal(f"reboot {', '.join(leaving)}", why, _HINT)
+
+    def _ask_for_voters(self) -> list[quorum.Voter] | None:
+        """None when etcd runs on none of the nodes; raises when none of those where it runs answers."""
         failure: HomelabError | None = None
         for node in self.nodes:
             try:
@@ -108,8 +119,9 @@ class Reboot:
                         return quorum.voters(self.connector, client)
             except HomelabError as error:
                 failure = error
-        why = f"etcd does not tell its members: {failure.answer or failure.message}" if failure else "etcd does not run"
-        raise quorum.refusal(f"reboot {', '.join(leaving)}", why, _HINT)
+        if failure:
+            raise failure
+        return None
 
     def _change(self, standing: Standing) -> Change:
         together = "" if self.serial or len(self.nodes) == 1 else ", together with the others"
@@ -140,8 +152,24 @@ class Reboot:
         """In its turn. The others may have changed since the plan: the quorum is judged again."""
         if standing.member:
             self._guard([standing.member])
+            self._hand_over(standing.node)
         self._go(standing)
         self._wait_for_health([standing])
+
+    def _hand_over(self, node: Node) -> None:
+        """A leader that goes without a word leaves etcd without one for a second or more. That it cannot be handed over
+        (a single member has nobody, an operator has not the right) is no reason not to reboot.
+        """
+        if self.mode == "force":
+            return
+        try:
+            with self.connector.open(node) as client:
+                successor = client.forfeit_leadership()
+        except HomelabError as error:
+            self._said(f"{node.name} reboots with etcd's leadership, if it has it: {error.answer or error.message}")
+            return
+        if successor:
+            self._said(f"{successor} leads etcd in place of {node.name}")
 
     def _go(self, standing: Standing) -> None:
         node = standing.node

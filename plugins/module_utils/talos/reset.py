@@ -97,7 +97,7 @@ class Reset:
             self._judge_disks(client)
             member = client.hostname() if quorum.runs_etcd(client) else ""
             if member:
-                self._guard(client, member)
+                self._guard(member)
             return Plan.of([self._change(member, boots.read_id(client))])
 
     def _of_unconfigured(self, client: Client) -> Plan:
@@ -133,12 +133,16 @@ class Reset:
                 known = ", ".join(sorted(paths - own)) or "no other disk"
                 raise InvalidInput(f"{self.node.name} has no disk {disk}", hint=f"It has {known}.")
 
-    def _guard(self, client: Client, member: str) -> None:
+    def _voters(self) -> list[quorum.Voter]:
+        with self.connector.open(self.node) as client:
+            return quorum.voters(self.connector, client)
+
+    def _guard(self, member: str) -> None:
         if self.force:
             return
         asked = f"reset {self.node.name}"
         try:
-            found = quorum.voters(self.connector, client)
+            found = steadily(self._voters, deadline=self.deadline, progress=self.progress)
         except HomelabError as error:
             why = f"etcd does not tell its members: {error.answer or error.message}"
             raise quorum.refusal(asked, why, _HINT) from error

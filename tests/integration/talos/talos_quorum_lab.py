@@ -13,7 +13,7 @@ from test_talos_life import SYSCTL, steps
 
 from simlab.cluster import EtcdError, Member
 
-UNAVAILABLE = 14
+FAILED_PRECONDITION, UNAVAILABLE = 9, 14
 
 
 class Membership:
@@ -25,6 +25,7 @@ class Membership:
         #: Members that run and do not answer.
         self.ill: set[str] = set()
         self.recovered: list[bytes] = []
+        self.leader = ""
 
     @property
     def quorum(self) -> bool:
@@ -67,6 +68,14 @@ class MemberOfEtcd(FakeEtcd):
         self.pid = None
         (self._data / "member").rmdir()
         self._data.rmdir()
+
+    async def forfeit_leadership(self) -> str | None:
+        if len(self.shared.members) < 2:
+            raise EtcdError(FAILED_PRECONDITION, "cannot forfeit leadership, only one member")
+        if self.shared.leader != self._name:
+            return None
+        self.shared.leader = min((self.shared.running & set(self.shared.members)) - {self._name} - self.shared.ill)
+        return self.shared.leader
 
     async def members(self, *, linearizable: bool = True) -> list[Member]:
         if linearizable and not self.shared.quorum:

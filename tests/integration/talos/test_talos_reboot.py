@@ -132,3 +132,31 @@ def test_a_node_that_is_off_stops_all_of_them(lab: PlayedLab) -> None:
     failed = lab.run("reboot", nodes=lab.described("cp1", "cp2"), wait_timeout=2)
     assert failed["failed"] and "the Talos API of cp2" in failed["msg"]
     assert reboots(lab, mark) == []
+
+
+def test_the_leader_of_etcd_hands_over_before_it_goes(lab: PlayedLab) -> None:
+    shared = stand_up(lab, *THREE)
+    shared.leader = "cp2"
+    mark = lab.ledger.mark()
+    made = lab.run("reboot", nodes=lab.described(*THREE), wait_timeout=60)
+    assert not made.get("failed"), made
+    calls = [(e.server, e.verb) for e in lab.ledger.entries(mark) if e.verb in ("Reboot", "EtcdForfeitLeadership")]
+    assert calls == [(name, verb) for name in THREE for verb in ("EtcdForfeitLeadership", "Reboot")]
+    assert "cp1 leads etcd in place of cp2" in lab.said
+    assert shared.leader == "cp1"
+
+
+@pytest.mark.parametrize("status", ["PERMISSION_DENIED", "UNAVAILABLE", "FAILED_PRECONDITION"])
+def test_a_leadership_that_cannot_be_handed_over_is_said_and_no_obstacle(lab: PlayedLab, status: str) -> None:
+    stand_up(lab, *THREE)
+    arguments = {"status": status, "text": "no successor"}
+    lab.faults.add(Fault("answer", api="talos", verb="EtcdForfeitLeadership", times=0, args=arguments))
+    made = lab.run("reboot", nodes=lab.described("cp1"), wait_timeout=60)
+    assert not made.get("failed"), made
+    assert any(said.startswith("cp1 reboots with etcd's leadership, if it has it: ") for said in lab.said)
+
+
+def test_force_hands_nothing_over(lab: PlayedLab) -> None:
+    build(lab, "cp1")
+    lab.run("reboot", nodes=lab.described("cp1"), mode="force")
+    assert not [entry for entry in lab.ledger.entries() if entry.verb == "EtcdForfeitLeadership"]
