@@ -27,7 +27,7 @@ options:
   format:
     description: Format of the files, if their ending does not tell it.
     type: str
-    choices: [yaml, json, dotenv]
+    choices: [yaml, json, dotenv, ini, binary]
   age_key_file:
     description: A file with age identities that only its owner can read. A relative path is that of the playbook.
     type: str

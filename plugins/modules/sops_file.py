@@ -13,9 +13,9 @@ author:
   - groundwork.homelab authors (@groundwork)
 description:
   - Writes files that the program C(sops) reads and reads those that it writes, in process. No program is needed.
-  - Unchanged values keep their encrypted text, and an unchanged file is not written. An edited YAML or dotenv file keeps its comments, order and
+  - Unchanged values keep their encrypted text, and an unchanged file is not written. An edited YAML, INI or dotenv file keeps its comments, order and
     layout wherever nothing changed.
-  - YAML (one document), JSON and dotenv, with age recipients of the kind X25519 (C(age1…)). A file that has other keys as well can be edited when an
+  - YAML (one document), JSON, dotenv, INI and whole files, with age recipients of the kind X25519 (C(age1…)). A file that has other keys as well can be edited when an
     age identity opens it, and their entries stay. Shamir's shares and rules by comments are refused.
   - The MAC over all values is checked whenever a file is read.
   - Where values are wanted in a playbook, the lookup P(groundwork.homelab.sops#lookup) gives them, and the vars plugin
@@ -64,9 +64,14 @@ options:
     description: The configuration with the creation rules. By default the nearest C(.sops.yaml) in the directory of the file or above it.
     type: path
   format:
-    description: Format of the file, if its ending (C(.yaml), C(.yml), C(.json), C(.env)) does not tell it.
+    description:
+      - Format of the file, if its ending does not tell it. C(.yaml), C(.yml), C(.json), C(.env) and C(.ini) do; all others are V(binary), as with C(sops).
+      - V(binary) is any file as a whole, from O(src) or from the text V(data) of O(content).
     type: str
-    choices: [yaml, json, dotenv]
+    choices: [yaml, json, dotenv, ini, binary]
+  src:
+    description: A file in the clear that is encrypted as a whole, for O(format=binary).
+    type: path
   unencrypted_suffix:
     description:
       - In a new file, what is below a key that ends so stays in the clear. V(_unencrypted) if no other rule is given.
@@ -210,12 +215,13 @@ SPEC = Spec(
         "remove": {"type": "list", "elements": "raw", "default": []},
         "recipients": {"type": "list", "elements": "str"},
         "config_file": {"type": "path"},
-        "format": {"type": "str", "choices": ["yaml", "json", "dotenv"]},
+        "format": {"type": "str", "choices": ["yaml", "json", "dotenv", "ini", "binary"]},
         "unencrypted_suffix": {"type": "str"},
         "encrypted_suffix": {"type": "str"},
         "unencrypted_regex": {"type": "str"},
         "encrypted_regex": {"type": "str"},
         "mac_only_encrypted": {"type": "bool"},
+        "src": {"type": "path"},
         "dest": {"type": "path"},
     },
 )

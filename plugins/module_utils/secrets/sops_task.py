@@ -14,7 +14,7 @@ import typing as t
 from .. import private_files
 from ..errors import InvalidInput
 from ..plan import HIDDEN, Change, Plan, carry_out
-from ..sops import age, age_keys, sops, sops_rules, sops_stores, sops_values
+from ..sops import age, age_keys, sops, sops_ini, sops_rules, sops_stores, sops_values
 from ..sops.sops_values import Rules, Tree
 from ..task import Result, Task
 from . import files
@@ -54,8 +54,12 @@ def run(task: Task) -> Result:
 def _content(task: Task, form: str) -> Tree:
     params = task.params
     content: Tree = params["content"] or {}
-    if params["state"] == "decrypted" and (params["content"] is not None or params["remove"]):
-        raise InvalidInput("state decrypted changes nothing in the file", hint="Leave out content and remove.")
+    if params["state"] == "decrypted" and (params["content"] is not None or params["remove"] or params["src"]):
+        raise InvalidInput("state decrypted changes nothing in the file", hint="Leave out content, src and remove.")
+    if form == "binary":
+        return _whole(task, content)
+    if params["src"]:
+        raise InvalidInput(f"src is a whole file, and the format is {form}", hint="Set format to binary.")
     sops_values.check(content, "content")
     if "sops" in content:
         raise InvalidInput("content has the key sops, which is that of sops itself")
@@ -64,7 +68,32 @@ def _content(task: Task, form: str) -> Tree:
     for number, names in enumerate(params["remove"]):
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise InvalidInput(f"remove[{number}] is not a list of keys, such as [database, password]")
-    return sops_stores.as_text(content, "content") if form == "dotenv" else content
+    as_text = {"dotenv": sops_stores.as_text, "ini": sops_ini.as_text}.get(form)
+    return as_text(content, "content") if as_text else content
+
+
+def _whole(task: Task, content: Tree) -> Tree:
+    """The one value of a file that is encrypted as a whole: the bytes of ``src``, or a text."""
+    params = task.params
+    for name in (*sops_values.RULES, "mac_only_encrypted", "remove"):
+        if params[name]:
+            raise InvalidInput(
+                f"{name} is given, and a file of the format binary is a whole", hint=f"Leave out {name}."
+            )
+    if params["src"]:
+        if content:
+            raise InvalidInput("content and src are both given", hint="Leave one of them out.")
+        data = private_files.read_bytes(files.absolute(params["src"]), "file to encrypt")
+        text = data.decode("utf-8", "surrogateescape")
+        task.secret(text if text.isprintable() else None)
+        return {sops.WHOLE: text}
+    if content and (set(content) != {sops.WHOLE} or not isinstance(content[sops.WHOLE], str)):
+        raise InvalidInput(
+            f"A file of the format binary holds one text, {sops.WHOLE}",
+            hint="Give content with it, or src, or another format.",
+        )
+    sops_values.check(content, "content")
+    return content
 
 
 def _wanted(task: Task, path: pathlib.Path, content: Tree, file: sops.File | None) -> Wanted:
@@ -78,7 +107,7 @@ def _wanted(task: Task, path: pathlib.Path, content: Tree, file: sops.File | Non
         tree = sops.ordered(without(tree, params["remove"]), file.tree)
         _check_rules(params, file.metadata.rules, path)
         return Wanted(tree, params["recipients"] or file.metadata.recipients, file.metadata.rules)
-    if params["content"] is None:
+    if params["content"] is None and not params["src"]:
         raise InvalidInput(f"There is no file of sops at {path}, and no content to make one of")
     recipients = params["recipients"]
     if recipients is None:
@@ -169,7 +198,9 @@ def _names(tree: Tree) -> list[str]:
 def _texts(tree: Tree, rules: Rules) -> set[str]:
     """The encrypted values, which must not be shown; those of one or two letters are no secrets, but are everywhere."""
     texts = {
-        sops_values.plain_bytes(value).decode() for path, value in sops_values.leaves(tree) if rules.encrypted(path)
+        sops_values.plain_bytes(value).decode("utf-8", "replace")
+        for path, value in sops_values.leaves(tree)
+        if rules.encrypted(path)
     }
     return {text for text in texts if len(text) > 2 and text not in {"True", "False"}}
 
@@ -188,16 +219,21 @@ def _decrypted(task: Task, path: pathlib.Path, form: str, file: sops.File | None
     dest = files.absolute(task.params["dest"])
     if dest == path:
         raise InvalidInput("dest is the encrypted file itself")
-    text = sops.plain_text(file, form)
-    there = private_files.current(dest, "decrypted file")
+    data = sops.plain_bytes(file, form)
+    there = private_files.read_bytes(dest, "decrypted file") if dest.exists() else None
     open_to_others = there is not None and private_files.mode_of(dest) != "0600"
     changes = []
-    if there != text or open_to_others:
+    if there != data or open_to_others:
         before = {"mode": private_files.mode_of(dest)} if open_to_others else {}
-        after = {"content": HIDDEN} if there != text else {}
+        after = {"content": HIDDEN} if there != data else {}
         action: t.Literal["create", "update"] = "create" if there is None else "update"
         changes.append(Change(f"decrypted/{dest}", action, before, {**after, "mode": "0600"}))
     plan = Plan.of(changes)
     if not task.check_mode:
-        carry_out(plan, lambda _change: private_files.replace(dest, text))
+        carry_out(plan, lambda _change: _write(dest, data))
     return task.result(plan, path=str(path), recipients=file.metadata.recipients)
+
+
+def _write(dest: pathlib.Path, data: bytes) -> None:
+    with private_files.streamed(dest) as file:
+        file.write(data)

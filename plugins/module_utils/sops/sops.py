@@ -12,22 +12,20 @@ import typing as t
 
 from .. import private_files
 from ..errors import InvalidInput
-from . import age, sops_metadata, sops_stores, sops_values, sops_yaml
+from . import age, sops_ini, sops_metadata, sops_stores, sops_values, sops_yaml
 from .sops_metadata import Metadata
 from .sops_values import Comment, Path, Rules, Tree
 
-FORMATS = ("yaml", "json", "dotenv")
-_ENDINGS = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".env": "dotenv"}
+FORMATS = ("yaml", "json", "dotenv", "ini", "binary")
+_ENDINGS = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".env": "dotenv", ".ini": "ini"}
+#: A whole file is the value of this key.
+WHOLE = "data"
 
 
 def format_of(path: pathlib.Path, given: str | None = None) -> str:
-    """By the file's ending, as sops does. Raises InvalidInput."""
+    """By the file's ending, as sops does: what it does not know is a whole."""
     ending = ".env" if path.name.startswith(".env") else path.suffix
-    found = given or _ENDINGS.get(ending)
-    if found is None:
-        hint = "Give format: yaml, json or dotenv. Other files (binary, INI) are not supported."
-        raise InvalidInput(f"The ending of {path} does not tell its format", hint=hint)
-    return found
+    return given or _ENDINGS.get(ending, "binary")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +60,14 @@ def read(path: pathlib.Path, form: str, identities: t.Sequence[age.Identity]) ->
 
     tree = sops_values.replaced(sealed, opened)
     metadata.check_mac(tree, key)
+    if form != "binary":
+        sops_values.check(tree, str(path))
     return File(form, text, metadata, sealed, tree, key)
 
 
 def create(tree: Tree, form: str, recipients: t.Sequence[str], rules: Rules, now: datetime.datetime) -> str:
     """The text of a new file."""
-    metadata, key = sops_metadata.new(rules), sops_metadata.new_key()
+    metadata, key = sops_metadata.new(rules, whole=form == "binary"), sops_metadata.new_key()
     sealed = _sealed(tree, metadata.rules, key, {})
     raw = metadata.renewed(tree, key, recipients, now).raw
     return _emit({**sealed, "sops": raw}, form)
@@ -76,6 +76,8 @@ def create(tree: Tree, form: str, recipients: t.Sequence[str], rules: Rules, now
 def changed(file: File, tree: Tree, recipients: t.Sequence[str], now: datetime.datetime) -> str:
     """The text with other values: what is unchanged keeps its text, and its place in YAML and dotenv."""
     tree = ordered(tree, file.tree)
+    if file.form == "ini":
+        tree = sops_ini.in_order(tree)
     sealed = _sealed(tree, file.metadata.rules, file.key, _texts(file))
     raw = file.metadata.renewed(tree, file.key, recipients, now).raw
     new = {**sealed, "sops": raw}
@@ -125,17 +127,26 @@ def _sealed(tree: Tree, rules: Rules, key: bytes, known: Known) -> Tree:
 
 
 def _load(text: str, form: str, where: str) -> Tree:
-    if form == "yaml":
-        return sops_yaml.load(text, where)[0]
-    return sops_stores.load_json(text, where) if form == "json" else sops_stores.load_dotenv(text, where)
+    return sops_yaml.load(text, where)[0] if form == "yaml" else _LOAD[form](text, where)
 
 
 def _emit(tree: Tree, form: str, like: str = "") -> str:
-    if form == "yaml":
-        return sops_yaml.emit(tree)
-    return sops_stores.emit_json(tree, like) if form == "json" else sops_stores.emit_dotenv(tree, like)
+    return sops_yaml.emit(tree) if form == "yaml" else _EMIT[form](tree, like)
 
 
-def plain_text(file: File, form: str) -> str:
+_LOAD: dict[str, t.Callable[[str, str], Tree]] = {
+    "json": sops_stores.load_json, "dotenv": sops_stores.load_dotenv, "ini": sops_ini.load, "binary": sops_stores.load_json,
+}  # fmt: skip
+_EMIT: dict[str, t.Callable[[Tree, str], str]] = {
+    "json": sops_stores.emit_json, "dotenv": sops_stores.emit_dotenv, "ini": sops_ini.emit, "binary": sops_stores.emit_json,
+}  # fmt: skip
+
+
+def plain_bytes(file: File, form: str) -> bytes:
     """The values in the clear, in the same format."""
-    return _emit(sops_values.visible(file.tree), form)
+    tree = sops_values.visible(file.tree)
+    if form != "binary":
+        return _emit(tree, form).encode()
+    if not isinstance(tree.get(WHOLE), str):
+        raise InvalidInput(f"The file holds no {WHOLE}, so it is no whole file that sops encrypted")
+    return sops_values.plain_bytes(tree[WHOLE])

@@ -87,10 +87,10 @@ class Metadata:
         return Metadata(dict(sorted(raw.items())), self.rules)
 
 
-def new(rules: Rules) -> Metadata:
-    """Of a file that is to be made."""
+def new(rules: Rules, *, whole: bool = False) -> Metadata:
+    """Of a file that is to be made; one that is a single value has no rules."""
     given = {name: getattr(rules, name) for name in sops_values.RULES if getattr(rules, name)}
-    if not given:
+    if not given and not whole:
         rules = dataclasses.replace(rules, unencrypted_suffix=DEFAULT_SUFFIX)
         given = {"unencrypted_suffix": DEFAULT_SUFFIX}
     only = {"mac_only_encrypted": True} if rules.mac_only_encrypted else {}

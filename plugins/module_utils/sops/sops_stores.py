@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the groundwork.homelab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""JSON and dotenv as sops reads and writes them."""
+"""JSON, dotenv, and whole files as one value, as sops reads and writes them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def load_dotenv(text: str, where: str) -> Tree:
             raise InvalidInput(f"{where} has {name} twice, again in line {number}")
         into[short] = value.replace("\\n", "\n")
     if flat:
-        tree["sops"] = _unflattened(flat, where)
+        tree["sops"] = unflattened(flat, where)
     return tree
 
 
@@ -106,7 +106,7 @@ def emit_dotenv(tree: Tree, like: str = "") -> str:
         elif name in left:
             lines.append(left.pop(name))
     lines += left.values()
-    lines += [f"{_PREFIX}{name}={_dotenv(value)}" for name, value in _flattened(tree.get("sops", {}))]
+    lines += [f"{_PREFIX}{name}={_dotenv(value)}" for name, value in flattened(tree.get("sops", {}))]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -124,18 +124,20 @@ def _dotenv(value: t.Any) -> str:
     return str(value).replace("\n", "\\n")
 
 
-def _flattened(value: t.Any, name: str = "") -> t.Iterator[tuple[str, t.Any]]:
+def flattened(value: t.Any, name: str = "") -> t.Iterator[tuple[str, t.Any]]:
+    """The part ``sops`` as names that hold the way, and values."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _flattened(inner, f"{name}__map_{key}" if name else key)
+            yield from flattened(inner, f"{name}__map_{key}" if name else key)
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            yield from _flattened(inner, f"{name}__list_{number}")
+            yield from flattened(inner, f"{name}__list_{number}")
     else:
         yield name, value
 
 
-def _unflattened(flat: dict[str, str], where: str) -> Tree:
+def unflattened(flat: t.Mapping[str, str], where: str) -> Tree:
+    """The part ``sops`` out of lines whose names hold the way."""
     root: Tree = {}
     for name, value in flat.items():
         parts = _STEP.split(name)

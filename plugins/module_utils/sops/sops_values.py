@@ -34,6 +34,8 @@ Path = tuple[str, ...]
 _FORM = re.compile(r"ENC\[AES256_GCM,data:(.+),iv:(.+),tag:(.+),type:(.+)\]")
 _ONLY_ENCRYPTED = hashlib.sha256(b"sops").digest()
 _TAG, _IV = 16, 32
+#: What is no text in a whole file that was encrypted is kept so in Python's text.
+_BYTES = "surrogateescape"
 
 
 class Timestamp(str):
@@ -154,7 +156,7 @@ def plain_bytes(value: t.Any) -> bytes:
         return b"True" if value else b"False"
     if isinstance(value, float):
         return go_float(value).encode()
-    return str(value).encode()
+    return str(value).encode("utf-8", _BYTES)
 
 
 def go_float(value: float) -> str:
@@ -198,7 +200,7 @@ def decrypt(text: t.Any, key: bytes, more: str) -> t.Any:
     try:
         data, iv, tag = (base64.b64decode(part, validate=True) for part in found.groups()[:3])
         plain = AESGCM(key).decrypt(iv, data + tag, more.encode())
-        return _READ[found[4]](plain.decode())
+        return _READ[found[4]](plain.decode("utf-8", _BYTES if found[4] in ("str", "bytes") else "strict"))
     except (binascii.Error, ValueError, KeyError, exceptions.InvalidTag):
         raise Damaged(f"{place} does not decrypt: it was changed, moved, or its type is unknown") from None
 

@@ -30,13 +30,14 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import 
     sealing,
     yaml_text,
 )
-from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age, sops, sops_values
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age, sops, sops_ini, sops_values
 from simlab.binaries import KUBESEAL, Program
 
 pytestmark = pytest.mark.skipif(judgement.VARIABLE not in os.environ, reason="part of make conformance")
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
 CASES = 20
+#: Files that hold names and values at the top, so that ``sops set`` can add one.
 ENDINGS = {"yaml": "yaml", "json": "json", "dotenv": "env"}
 
 
@@ -120,6 +121,24 @@ def test_what_is_not_touched_keeps_its_bytes_in_either_hand(tmp_path: pathlib.Pa
     assert [line for line in theirs if line.strip().startswith(("- ENC", "d:", "e:"))] == [
         line for line in ours if line.strip().startswith(("- ENC", "d:", "e:"))
     ]
+
+
+@pytest.mark.parametrize("form", ["ini", "binary"])
+def test_sections_and_whole_files_are_the_programs_too(tmp_path: pathlib.Path, form: str) -> None:
+    chance, wrong, program = random.Random(29), [], Sops(tmp_path)
+    path, clear = tmp_path / f"file.{form}", tmp_path / f"clear.{form}"
+    for number in range(CASES):
+        given = content(chance, form)
+        path.write_text(sops.create(given, form, [program.key.recipient], sops_values.Rules(), NOW))
+        if not equal(load(program("decrypt", str(path)).decode(), form), given):
+            wrong.append(f"{number}: sops reads another {given!r}")
+        clear.write_text(given["data"] if form == "binary" else sops_ini.emit(given))
+        theirs = program("encrypt", "--age", program.key.recipient, str(clear))
+        path.write_bytes(theirs)
+        file = sops.read(path, form, [program.key])
+        if not equal(file.tree, given):
+            wrong.append(f"{number}: we read {file.tree!r}, not {given!r}")
+    judged(f"sops-{form}", "sops (program)", judges.SOPS_VERSION, "files both ways", wrong)
 
 
 # -- age ---------------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.errors import H
 from ansible_collections.groundwork.homelab.plugins.module_utils.sops import (
     age,
     sops,
+    sops_ini,
     sops_rules,
     sops_stores,
     sops_values,
@@ -96,11 +97,34 @@ def flat(chance: random.Random) -> dict[str, t.Any]:
     return {name: chance.choice(texts) for name in chance.sample(["A", "B_C", "PASSWORD", "x.y", "D_unencrypted"], 3)}
 
 
+def keepable(text: str) -> bool:
+    """Whether it can stand in an INI file in the clear, which is what sops makes of one."""
+    try:
+        return bool(sops_ini._quoted("", text)) or not text
+    except HomelabError:
+        return False
+
+
+def sections(chance: random.Random) -> dict[str, t.Any]:
+    texts = [text for text in TEXTS if keepable(text) and "\r" not in text and "\\n" not in text]
+    names = ["A", "b_c", "PASSWORD", "x.y", "D_unencrypted", "data", "secret_enc"]
+    return {
+        section: {name: chance.choice(texts) for name in chance.sample(names, chance.randint(1, 4))}
+        for section in chance.sample(["one", "two words", "a"], chance.randint(1, 3))
+    }
+
+
 def content(chance: random.Random, form: str) -> dict[str, t.Any]:
-    return flat(chance) if form == "dotenv" else tree(chance)
+    if form == "binary":
+        return {"data": chance.choice(TEXTS) * chance.choice([1, 3])}
+    return {"dotenv": flat, "ini": sections}.get(form, tree)(chance)
 
 
 def load(text: str, form: str) -> dict[str, t.Any]:
+    if form == "binary":
+        return {"data": text}
+    if form == "ini":
+        return sops_ini.load(text, "sops")
     if form == "yaml":
         return sops_yaml.load(text, "sops")[0]
     return sops_stores.load_json(text, "sops") if form == "json" else sops_stores.load_dotenv(text, "sops")
@@ -108,6 +132,8 @@ def load(text: str, form: str) -> dict[str, t.Any]:
 
 def plain(given: dict[str, t.Any], form: str) -> str:
     """As a person would have written it, for sops to encrypt."""
+    if form in ("ini", "binary"):
+        return sops_ini.emit(given) if form == "ini" else str(given["data"])
     if form == "yaml":
         return "# at the top\n\n" + sops_yaml.emit(given).replace("\n", "\n", 1)
     return json.dumps(given) if form == "json" else sops_stores.emit_dotenv(given, "# at the top\n")
@@ -174,7 +200,7 @@ def test_what_sops_writes_we_read_and_edit_and_sops_reads_it_again(
         found, error = decrypted(sops_oracle, edited, form)
         if error or not equal(found, new):
             wrong.append(f"{number} edited {rules}: {error or f'{found!r}, not {new!r}'}")
-        if form != "json" and text.count("#ENC[") != edited.count("#ENC["):
+        if form not in ("json", "binary") and text.count("#ENC[") != edited.count("#ENC["):
             wrong.append(f"{number}: a comment is lost")
     _judged(f"reads-{form}", wrong)
 

@@ -205,7 +205,7 @@ WRONG: dict[str, tuple[dict[str, t.Any], str]] = {
     "recipient": ({"recipients": ["nobody"]}, "is not an age recipient"),
     "nobody": ({"recipients": []}, "recipients is empty"),
     "no rule": ({"recipients": None}, "there is no .sops.yaml above it"),
-    "ending": ({"path": "file.txt"}, "does not tell its format"),
+    "ending": ({"path": "file.txt"}, "A file of the format binary holds one text, data"),
     "two rules": ({"encrypted_regex": "a", "encrypted_suffix": "b"}, "cannot be used together"),
     "regex": ({"encrypted_regex": "("}, "is not a regular expression"),
     "the key sops": ({"content": {"sops": 1}}, "has the key sops"),
