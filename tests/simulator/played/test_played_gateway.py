@@ -96,8 +96,12 @@ def programmed(found: Object) -> bool:
     return told(found, "Programmed")[0] == "True"
 
 
+def attached(found: Object) -> list[int]:
+    return [one["attachedRoutes"] for one in (found.get("status") or {}).get("listeners") or ()]
+
+
 def of_listener(found: Object, name: str, kind: str) -> tuple[str, str, str]:
-    listeners = {one["name"]: one for one in found["status"].get("listeners", [])}
+    listeners = {one["name"]: one for one in (found.get("status") or {}).get("listeners", [])}
     return of_list(listeners.get(name, {}).get("conditions"), kind)
 
 
@@ -162,6 +166,23 @@ def test_an_address_that_is_a_name_is_not_supported(lab: PlayedCluster, place: s
     lab.apply(wanted)
     text = "Unsupported Gateway address, address type is not supported"
     lab.until(wanted, lambda one: told(one, "Accepted") == ("False", "UnsupportedAddress", text), "refused")
+
+
+def test_a_service_that_cannot_be_made_keeps_no_other_gateway_from_its_own(lab: PlayedCluster, place: str) -> None:
+    other = lab.namespace()
+    hard = {"services.loadbalancers": "0"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": other}}
+    lab.apply(quota | {"spec": {"hard": hard}})
+    lab.until(quota, lambda one: (one.get("status") or {}).get("hard") == hard, "the quota known")
+    poor, rich = gateway(other, listener()), gateway(place, listener())
+    lab.apply(poor)
+    text = "Unable to create Service resource"
+    lab.until(poor, lambda one: told(one, "Programmed") == ("False", "NoResources", text), "told")
+    lab.apply(rich)
+    lab.until(rich, programmed, "programmed")
+    lab.delete(quota)
+    lab.until(poor, programmed, "programmed without the quota", 40.0)
+    lab.delete(poor)
 
 
 def test_a_gateway_of_another_class_is_left_alone(lab: PlayedCluster, place: str) -> None:
@@ -271,7 +292,7 @@ def test_a_route_is_attached(lab: PlayedCluster, place: str, kind: str) -> None:
     assert of_parent(found, "Accepted") == ("True", "Accepted", f"Accepted {kind}")
     assert of_parent(found, "ResolvedRefs") == ("True", "ResolvedRefs", "Service reference is valid")
     assert found["status"]["parents"][0]["parentRef"]["name"] == "gw"
-    lab.until(wanted, lambda one: one["status"]["listeners"][0]["attachedRoutes"] == 1, "counted")
+    lab.until(wanted, lambda one: attached(one) == [1], "counted")
 
 
 def _refused(lab: PlayedCluster, wanted: Object) -> tuple[str, str, str]:
@@ -310,7 +331,7 @@ def test_a_hostname_that_no_listener_has(lab: PlayedCluster, place: str) -> None
     lab.apply(wanted, mine)
     assert _refused(lab, mine) == ("False", "NoMatchingListenerHostname", "No matching listener hostname")
     lab.apply(route(place, hostnames=["a.example"]))
-    lab.until(wanted, lambda one: one["status"]["listeners"][0]["attachedRoutes"] == 1, "attached")
+    lab.until(wanted, lambda one: attached(one) == [1], "attached")
 
 
 def test_a_section_that_the_gateway_does_not_have(lab: PlayedCluster, place: str) -> None:
@@ -385,7 +406,7 @@ def test_an_unknown_parent_gets_no_status_and_others_keep_theirs(lab: PlayedClus
 def test_nothing_is_written_while_nothing_changes(lab: PlayedCluster, place: str) -> None:
     wanted, mine = gateway(place, listener()), route(place)
     lab.apply(wanted, mine)
-    lab.until(wanted, lambda one: programmed(one) and one["status"]["listeners"][0]["attachedRoutes"] == 1, "settled")
+    lab.until(wanted, lambda one: programmed(one) and attached(one) == [1], "settled")
     lab.loop.run(asyncio.sleep(1.0))
     mark = lab.mark()
     lab.patch(service(place), {"metadata": {"labels": {"touched": "yes"}}})

@@ -118,8 +118,9 @@ class Allocation:
             if asked and pool is not None and self._may_have(request, address) == "":
                 self._grant(request, address)
 
-    def _pool_of(self, address: Address, request: Request) -> Pool | None:
-        return next((p for p in self.pools if p.range_of(address) and p.selects(request.labels)), None)
+    def _pool_of(self, address: Address, request: Request, *, giving: bool = False) -> Pool | None:
+        fitting = (p for p in self.pools if p.range_of(address) and p.selects(request.labels))
+        return next((pool for pool in fitting if pool.gives or not giving), None)
 
     def _grant(self, request: Request, address: Address) -> None:
         request.granted.append(address)
@@ -155,7 +156,7 @@ class Allocation:
     def _grant_any(self, request: Request, family: int) -> None:
         for address, owners in self.owners.items():
             shared = request.sharing_key and any(owner.sharing_key == request.sharing_key for owner in owners)
-            usable = address.version == family and self._pool_of(address, request) is not None
+            usable = address.version == family and self._pool_of(address, request, giving=True) is not None
             if shared and usable and self._may_have(request, address) == "":
                 self._grant(request, address)
                 return

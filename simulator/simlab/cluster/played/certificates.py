@@ -7,6 +7,7 @@ import asyncio
 import base64
 import contextlib
 import datetime
+import functools
 import secrets as random
 import typing as t
 
@@ -71,13 +72,12 @@ class CertManager(Controller):
     async def reconcile(self) -> None:
         self._due = []
         for plural in ("issuers", "clusterissuers"):
-            for issuer in self[plural]:
-                await self._issuer(plural, issuer)
-        for request in self["certificaterequests"]:
-            await self._requests.look_at(request)
-        for certificate in self["certificates"]:
-            if not certificate["metadata"].get("deletionTimestamp"):
-                await self._certificate(certificate)
+            await self.each(self[plural], functools.partial(self._issuer, plural))
+        try:
+            await self.each(self["certificaterequests"], self._requests.look_at)
+        finally:
+            staying = [one for one in self["certificates"] if not one["metadata"].get("deletionTimestamp")]
+            await self.each(staying, self._certificate)
         if self._timer is not None:
             self._timer.cancel()
         later = asyncio.get_running_loop().call_later

@@ -11,14 +11,14 @@ import hashlib
 import ipaddress
 import typing as t
 
-from ..client import APPLY, KubeClient
+from ..client import APPLY, KubeClient, KubeError
 from .address_requests import IPS
 from .conditions import Condition, condition, find, generation, merged, same, write_status
 from .gateway_listeners import Judged, Surroundings, judge
 from .gateway_refs import GROUP, is_gateway
 from .gateway_routes import attached, judged
 from .seat import Object
-from .watching import Controller, Kind, served
+from .watching import Controller, Kind, key_of, served
 
 CONTROLLER = "io.cilium/gateway-controller"
 MANAGER = "cilium-operator-generic"
@@ -57,9 +57,8 @@ class GatewayController(Controller):
         )
         ours = {key: gw for key, gw in self["gateways"].objects.items() if gw["spec"]["gatewayClassName"] in classes}
         counts = await self._routes(ours, around)
-        for key, gateway in ours.items():
-            if not gateway["metadata"].get("deletionTimestamp"):
-                await self._gateway(gateway, counts.get(key, {}), around)
+        staying = [gateway for gateway in ours.values() if not gateway["metadata"].get("deletionTimestamp")]
+        await self.each(staying, lambda one: self._gateway(one, counts.get(key_of(one), {}), around))
 
     async def _class(self, found: Object) -> bool:
         """Whether a GatewayClass is ours and usable; says so in its status."""
@@ -79,13 +78,15 @@ class GatewayController(Controller):
     ) -> dict[tuple[str, str], dict[str, int]]:
         """Write all routes' status; how many are attached to which listener of which Gateway."""
         counts: dict[tuple[str, str], dict[str, int]] = {}
-        for plural, kind in ROUTES.items():
-            for found in self[plural]:
-                route = found | {"kind": kind}
-                taken = await self._route(plural, found, route, ours, around)
-                for key, name in taken:
-                    listeners = counts.setdefault(key, {})
-                    listeners[name] = listeners.get(name, 0) + 1
+
+        async def look_at(found: Object) -> None:
+            kind = next(kind for plural, kind in ROUTES.items() if self[plural].objects.get(key_of(found)) is found)
+            plural = f"{kind.lower()}s"
+            for key, name in await self._route(plural, found, found | {"kind": kind}, ours, around):
+                listeners = counts.setdefault(key, {})
+                listeners[name] = listeners.get(name, 0) + 1
+
+        await self.each([found for plural in ROUTES for found in self[plural]], look_at)
         return counts
 
     async def _route(
@@ -129,7 +130,15 @@ class GatewayController(Controller):
         reason = ("Accepted", "Gateway successfully scheduled")
         if any(listener.reason == "UnsupportedProtocol" for listener in listeners):
             reason = ("ListenersNotValid", "Gateway has unsupported listeners")
-        service = await self._service(gateway, listeners)
+        try:
+            service = await self._service(gateway, listeners)
+        except KubeError as error:
+            if error.code in (0, 409):
+                raise
+            reason = ("NoResources", "Unable to create Service resource")
+            told = [condition("Accepted", False, *reason, seen), condition("Programmed", False, *reason, seen)]
+            await self._tell(gateway, told, self._listeners(gateway, listeners, counts, programmed=False), None)
+            raise
         addresses = _addresses(service)
         told = [condition("Accepted", True, *reason, seen), condition(*_programmed(gateway, addresses), seen)]
         shown = self._listeners(gateway, listeners, counts, programmed=bool(addresses))

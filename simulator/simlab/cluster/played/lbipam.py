@@ -10,7 +10,7 @@ from .address_requests import Allocation, Request, is_ours, request_of
 from .cilium_config import Settings
 from .conditions import condition, find, generation, holds, merged, write_status
 from .seat import Object, Seat
-from .watching import Collection, Controller, Kind
+from .watching import Collection, Controller, Kind, key_of
 
 MANAGER = "cilium-operator-lb-ipam"
 SATISFIED = "cilium.io/IPAMRequestSatisfied"
@@ -32,16 +32,14 @@ class LBIPAM(Controller):
 
     async def reconcile(self) -> None:
         pools = await self._pools()
-        for service in self["services"]:
-            if not self._ours(service):
-                await self._leave(service)
+        await self.each([service for service in self["services"] if not self._ours(service)], self._leave)
         mine = [service for service in self["services"] if self._ours(service) and (pools or _granted(service))]
         mine.sort(key=lambda one: (not _granted(one), one["metadata"]["creationTimestamp"], one["metadata"]["name"]))
         requests = [request_of(service) for service in mine]
         allocation = Allocation(pools)
         allocation.serve(requests)
-        for service, request in zip(mine, requests, strict=True):
-            await self._write(service, request)
+        answers = {key_of(service): request for service, request in zip(mine, requests, strict=True)}
+        await self.each(mine, lambda service: self._write(service, answers[key_of(service)]))
         for pool in pools:
             await self._count(pool, allocation)
 

@@ -53,23 +53,21 @@ class Volumes(Controller):
     async def reconcile(self) -> None:
         if CAPACITY in self.sidecars:
             await self._publish()
-        for claim in self["persistentvolumeclaims"]:
-            notes = claim["metadata"].get("annotations") or {}
-            if claim["metadata"].get("deletionTimestamp") or self.driver.name not in [
-                notes.get(k) for k in PROVISIONER
-            ]:
-                continue
-            if not claim["spec"].get("volumeName"):
-                await self._provision(claim, notes.get(SELECTED))
-            elif RESIZER in self.sidecars:
-                await self._expand(claim)
-        for volume in self["persistentvolumes"]:
-            await self._reclaim(volume)
-        for attachment in self._attachments():
-            await self._attach(attachment)
+        mine = [
+            claim
+            for claim in self["persistentvolumeclaims"]
+            if not claim["metadata"].get("deletionTimestamp")
+            and self.driver.name in [(claim["metadata"].get("annotations") or {}).get(key) for key in PROVISIONER]
+        ]
+        await self.each([claim for claim in mine if not claim["spec"].get("volumeName")], self._provision)
+        if RESIZER in self.sidecars:
+            await self.each([claim for claim in mine if claim["spec"].get("volumeName")], self._expand)
+        await self.each(self["persistentvolumes"], self._reclaim)
+        await self.each(self._attachments(), self._attach)
 
     # --- a new volume
-    async def _provision(self, claim: Object, node: str | None) -> None:
+    async def _provision(self, claim: Object) -> None:
+        node = (claim["metadata"].get("annotations") or {}).get(SELECTED)
         name = f"pvc-{claim['metadata']['uid']}"
         found = self["storageclasses"].get("", str(claim["spec"].get("storageClassName")))
         if found is None or self["persistentvolumes"].get("", name) is not None:

@@ -17,7 +17,7 @@ Key = tuple[str, str]
 #: goes on without), until work that failed is tried again (shortest, longest), how long changes are gathered before the
 #: work begins, and after how long it is told what the work waits for.
 ABSENT, ABSENT_LIMIT, OPTIONAL_LIMIT = 0.2, 3.0, 30.0
-RETRY, RETRY_LIMIT = 0.2, 5.0
+RETRY, RETRY_LIMIT = 0.2, 15.0
 GATHER = 0.03
 PATIENCE = 5.0
 
@@ -187,16 +187,29 @@ class Controller:
             try:
                 await self.reconcile()
                 self.problem, delay = "", RETRY
+                continue
             except KubeError as error:
                 await self._stumbled(error)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, RETRY_LIMIT)
-                self._news.set()
             except Exception as error:
-                self.problem = repr(error)
+                self.problem, delay = repr(error), RETRY_LIMIT
                 logging.getLogger("simlab.cluster").exception("the played %s stumbled", self.name)
-                await asyncio.sleep(RETRY_LIMIT)
-                self._news.set()
+            # it is tried again then, or when there is news: what fails for one object keeps no other waiting
+            asyncio.get_running_loop().call_later(delay, self._news.set)
+            delay = min(delay * 2, RETRY_LIMIT)
+
+    async def each(self, objects: t.Iterable[Object], work: t.Callable[[Object], t.Awaitable[None]]) -> None:
+        """Do the work for all objects: what the API server refuses for one does not keep the others from it. Raises the
+        first KubeError at the end."""
+        first: KubeError | None = None
+        for one in objects:
+            try:
+                await work(one)
+            except KubeError as error:
+                if error.code == 0:  # no API server answers
+                    raise
+                first = first or error
+        if first is not None:
+            raise first
 
     async def _complain(self) -> None:
         """What the work waits for (a definition that is missing, a right) is told on the pod."""
@@ -208,8 +221,8 @@ class Controller:
                 await self.seat.tell("Warning", "Waiting", f"{self.name}: {self._told}")
 
     async def _stumbled(self, error: KubeError) -> None:
-        """A conflict or an API server that is away is daily life; rights that are missing are told on the pod."""
+        """A conflict or an API server that is away is daily life; what is refused for good is told on the pod."""
         self.problem = str(error)
-        if error.code == 403 and self._told != self.problem:
+        if error.code in (400, 403, 422) and self._told != self.problem:
             self._told = self.problem
-            await self.seat.tell("Warning", "Forbidden", f"{self.name}: {error}")
+            await self.seat.tell("Warning", error.reason or "Refused", f"{self.name}: {error}")
