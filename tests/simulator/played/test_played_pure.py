@@ -7,12 +7,15 @@ import ipaddress
 import typing as t
 
 import pytest
+from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simlab.cluster.played import PROGRAMS, program_of
 from simlab.cluster.played.address_pools import pool_of, settle
 from simlab.cluster.played.address_requests import Allocation, request_of
+from simlab.cluster.played.beside import CONTROLLERS
+from simlab.cluster.played.certificates import CertManager
 from simlab.cluster.played.conditions import condition, merged
 from simlab.cluster.played.gateway_controller import shortened
 from simlab.cluster.played.l2_policies import BadPolicy, addresses_of, devices_of
@@ -169,3 +172,19 @@ def test_flags_of_a_container() -> None:
     container = {"args": ["--a=1", "--b", "2", "-c", "--d"], "command": ["/bin/x"]}
     seat = Seat(t.cast("t.Any", None), {}, container)
     assert [seat.flag(name) for name in ("a", "b", "c", "d", "e")] == ["1", "2", "true", "true", ""]
+
+
+@pytest.mark.parametrize("name", sorted(CONTROLLERS))
+def test_what_is_played_beside_a_cluster(name: str) -> None:
+    pod = {"metadata": {"namespace": "kube-system", "name": "played", "uid": ""}}
+    made = CONTROLLERS[name](Seat(t.cast("t.Any", None), pod, {}))
+    assert made and all(one.kinds and not one.ready for one in made)
+
+
+def test_beside_a_cluster_acme_has_an_authority_of_its_own() -> None:
+    pod = {"metadata": {"namespace": "kube-system", "name": "played", "uid": ""}}
+    (manager,) = CONTROLLERS["certificates"](Seat(t.cast("t.Any", None), pod, {}))
+    pair = t.cast("CertManager", manager).authority
+    assert pair is not None
+    certificate = x509.load_pem_x509_certificate(pair.certificate.encode())
+    certificate.verify_directly_issued_by(certificate)
