@@ -352,6 +352,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes impo
     client,
     collecting,
     documents,
+    fetching,
     inventory,
     kinds,
     kubeconfig,
@@ -433,6 +434,7 @@ def _options(task: Task, namespace: str) -> Options:
 def _objects(task: Task) -> list[dict[str, t.Any]]:
     """The objects; what their Secrets hold is kept out of everything that is said, also if they are wrong."""
     params = task.params
+    task.secret(*fetching.passwords(params["urls"]))
     try:
         objects = collecting.collect(params["definitions"], params["src"], params["kustomize"], params["urls"])
     except InvalidInput:

@@ -35,7 +35,7 @@ def collect(
     for path in kustomizations:
         found += [Source(f"{path}, {one.get('kind')} {_name(one)}", one) for one in build.build(path)]
     for one, raw in zip(wanted, together(fetching.fetched, wanted), strict=True):
-        found += documents.sources(one.url, raw)
+        found += documents.sources(one.label, raw)
     return documents.checked(found)
 
 

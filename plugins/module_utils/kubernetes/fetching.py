@@ -11,6 +11,7 @@ import pathlib
 import re
 import tempfile
 import typing as t
+import urllib.parse
 
 from .. import web
 from ..errors import AccessDenied, HomelabError, InvalidInput, MissingDependency, NotFound, Refused, ServerFault
@@ -31,18 +32,37 @@ class Wanted(t.NamedTuple):
     url: str
     sha256: str
 
+    @property
+    def label(self) -> str:
+        return shown(self.url)
+
+
+def shown(url: str) -> str:
+    """The URL without what may be secret in it: a password, a query."""
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def passwords(urls: t.Sequence[t.Mapping[str, t.Any]]) -> set[str]:
+    """What of the URLs must not be said."""
+    found = {urllib.parse.urlsplit(str(entry.get("url"))).netloc.rpartition("@")[0].partition(":")[2] for entry in urls}
+    return {urllib.parse.unquote(text) for text in found if text} | {text for text in found if text}
+
 
 def wanted(entry: t.Mapping[str, t.Any]) -> Wanted:
     """One entry of the option, if it is one. Raises :class:`InvalidInput`."""
     url, sha256 = str(entry["url"]), str(entry.get("sha256") or "").lower().removeprefix("sha256:")
     if not url.startswith(("https://", "http://")):
-        raise InvalidInput(f"The url {url!r} does not begin with https:// or http://", hint="Files are for src.")
+        raise InvalidInput(
+            f"The url {url.partition('?')[0]!r} does not begin with https:// or http://", hint="Files are for src."
+        )
     if sha256 and not re.fullmatch("[0-9a-f]{64}", sha256):
-        raise InvalidInput(f"The sha256 of {url} is not a number of 64 hexadecimal digits")
+        raise InvalidInput(f"The sha256 of {shown(url)} is not a number of 64 hexadecimal digits")
     if bool(sha256) == bool(entry.get("unverified")):
         problem = "has a sha256 and is unverified" if sha256 else "has no sha256"
         hint = "Give the file's sha256, or unverified: true to trust whatever comes from there, each time anew."
-        raise InvalidInput(f"The url {url} {problem}", hint=hint)
+        raise InvalidInput(f"The url {shown(url)} {problem}", hint=hint)
     return Wanted(url, sha256)
 
 
@@ -62,7 +82,7 @@ def fetched(one: Wanted) -> bytes:
     found = hashlib.sha256(raw).hexdigest()
     if one.sha256 and found != one.sha256:
         raise Refused(
-            f"use {one.url}",
+            f"use {one.label}",
             answer=f"its SHA-256 is {found}, not {one.sha256}",
             hint="It has been changed since the checksum was taken. Look at what changed before you take the new checksum.",
         )
@@ -95,7 +115,7 @@ def _download(url: str) -> bytes:
         import requests
     except ImportError as error:
         raise MissingDependency("requests", reason=str(error)) from None
-    asked, of = "download the manifest", url.partition("?")[0]
+    asked, of = "download the manifest", shown(url)
     try:
         with requests.get(url, timeout=TIMEOUT, stream=True, verify=web.verification(True, "")) as answer:
             if answer.status_code != 200:

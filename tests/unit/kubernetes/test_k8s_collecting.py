@@ -107,6 +107,15 @@ def test_a_failing_server_is_told_and_asked_again_where_that_may_help(case: str,
         assert names(urls=[{"url": passing.url, "sha256": SHA256}]) == ["fetched"]
 
 
+def test_a_password_in_a_url_is_not_shown(serve: t.Callable[..., t.Any]) -> None:
+    url = serve((404, b"no")).url.replace("http://", "http://me:s3cret@") + "?token=s3cret"
+    for entry in ({"url": url, "sha256": SHA256}, {"url": url}, {"url": url, "sha256": "x"}):
+        with pytest.raises(errors.HomelabError) as caught:
+            names(urls=[entry])
+        assert fetching.passwords([entry]) == {"s3cret"}
+        assert "s3cret" not in str(caught.value.as_result()) + caught.value.message
+
+
 def test_nobody_there_is_told(serve: t.Callable[..., t.Any]) -> None:
     url = serve((200, BODY)).url.rpartition(":")[0] + ":9/x.yaml"
     with pytest.raises(errors.Unreachable, match=r"download the manifest \(http://127\.0\.0\.1:9/x\.yaml\)"):
