@@ -47,20 +47,21 @@ def announcer(leases: Leases) -> L2Announcer:
 
 
 @pytest.mark.parametrize(
-    ("leases", "leads", "written"),
+    ("given", "leads", "written"),
     [
-        (Leases(), True, [("POST", "a")]),
-        (Leases("a", age=1), True, []),
-        (Leases("a", age=6), True, [("PUT", "a")]),
-        (Leases("b", age=6), False, []),
-        (Leases("b", age=LEASE + 1), True, [("PUT", "a")]),
-        (Leases("b", age=LEASE + 1, refusal=409), False, []),
-        (Leases(refusal=409), False, []),
-        (Leases("b", refusal=0), False, []),
+        ({}, True, [("POST", "a")]),
+        ({"holder": "a", "age": 1}, True, []),
+        ({"holder": "a", "age": 6}, True, [("PUT", "a")]),
+        ({"holder": "b", "age": 6}, False, []),
+        ({"holder": "b", "age": LEASE + 1}, True, [("PUT", "a")]),
+        ({"holder": "b", "age": LEASE + 1, "refusal": 409}, False, []),
+        ({"refusal": 409}, False, []),
+        ({"holder": "b", "refusal": 0}, False, []),
     ],
     ids=["free", "mine", "mine, to renew", "another's", "another's, over", "lost a race", "lost the first", "no API"],
 )
-def test_one_node_leads(leases: Leases, leads: bool, written: list[tuple[str, str]]) -> None:
+def test_one_node_leads(given: dict[str, t.Any], leads: bool, written: list[tuple[str, str]]) -> None:
+    leases = Leases(**given)
     assert asyncio.run(announcer(leases)._lead(KEY)) is leads
     assert leases.written == written
 
