@@ -32,9 +32,13 @@ _PLAYED = "needs the played Proxmox VE: "
 
 
 class _NotThere:
-    """What only the played server has: asking for it skips the test."""
+    """What only the played server has: asking for it, or for a copy with changes, skips the test."""
 
-    def __init__(self, what: str) -> None:
+    __dataclass_fields__: t.ClassVar[dict[str, t.Any]] = {}
+
+    def __init__(self, what: str = "its state", **changes: t.Any) -> None:
+        if changes:
+            pytest.skip(f"{_PLAYED}{what} is not to be had of a real one")
         object.__setattr__(self, "_what", what)
 
     def __getattr__(self, name: str) -> t.Any:
@@ -187,7 +191,7 @@ class ExternalPve(PveLab):
         return super().fault(kind, **more)
 
     def has_storage(self, name: str) -> bool:
-        return name in self.stand_ins
+        return name in self.stand_ins or name not in self.more_storages
 
     def needs_storage(self, name: str) -> None:
         if not self.has_storage(name):

@@ -36,7 +36,7 @@ class Names:
     taken: frozenset[int] = frozenset()
     #: Storages that tests name and for which nothing stands over there -> the variable that would say what does.
     missing: dict[str, str] = dataclasses.field(default_factory=dict)
-    #: A container template over there (volume id): it stands for every one that the tests name.
+    #: A container template over there (volume id): it stands for the one that a test has put there.
     template: str = ""
     template_here: str = ""
     ids: dict[int, int] = dataclasses.field(default_factory=dict)
@@ -100,7 +100,7 @@ class Names:
         for here, there in self.urls.items():
             value = value.replace(here, there)
         named = re.search(r"local:vztmpl/[^\s,/]+", value) if self.template else None
-        if named:
+        if named and named[0] == (self.template_here or named[0]):
             self.template_here = named[0]
             return value.replace(named[0], self.template)
         for here in self.missing:

@@ -282,6 +282,13 @@ def test_a_container_is_made_in_a_pool(lab: PveLab) -> None:
     missing = cts(lab, with_(pool="lba"))
     assert "is to be in the pool 'lba', which does not exist. There are: lab" in missing.result["msg"]
     assert truthful(lab, with_(pool="lab")).changes[0]["after"]["pool"] == "lab"
+
+
+def test_a_pool_that_may_not_be_seen_is_said(lab: PveLab) -> None:
+    lab.needs_least_rights()
+    with lab.session() as session:
+        for pool in ("lab", "other"):
+            session.post("/pools", {"poolid": pool}, asked="make a pool")
     refused = cts(lab, with_(pool="other"))
     assert "is to be in the pool 'other', which does not exist. There are: lab." in refused.result["msg"]
     assert refused.writes == []
