@@ -9,7 +9,7 @@ import concurrent.futures
 import dataclasses
 import typing as t
 
-from ..errors import AccessDenied
+from ..errors import AccessDenied, ServerFault, Unreachable
 from ..waiting import Deadline
 from . import pods
 from .client import Client
@@ -57,8 +57,8 @@ class Board:
     def __init__(self, client: Client, wants: t.Sequence[Want], deadline: Deadline) -> None:
         self.client, self.deadline = client, deadline
         self.states = [State(want) for want in wants]
-        #: Why the server tells nothing for now.
-        self.trouble = ""
+        #: Why the server tells nothing of a scope for now, or (no scope) does not answer.
+        self._silent: dict[Scope | None, str] = {}
         self._watches = Watches(client, deadline)
         self._causes = Causes(client, deadline)
         self._scopes: dict[State, Scope] = {}
@@ -75,6 +75,11 @@ class Board:
 
     def __exit__(self, *_error: object) -> None:
         self._watches.close()
+
+    @property
+    def trouble(self) -> str:
+        """Why the server tells nothing for now."""
+        return next(iter(self._silent.values()), "")
 
     @property
     def pending(self) -> list[State]:
@@ -168,28 +173,40 @@ class Board:
                 self._take(news)
         else:
             self.deadline.clock.sleep(seconds)
+        try:
+            self._ask_again()
+        except (ServerFault, Unreachable) as error:
+            # It may be back before the deadline, as a watch may.
+            self._silent[None] = error.answer or error.message
+
+    def _ask_again(self) -> None:
+        """What cannot be watched, and kinds that are not served yet."""
         if self._asked and self._ask.due():
             for scope, by_list in self._asked.items():
                 self._stores[scope] = scope.listed(self.client)[0] if by_list else self._by_name(scope)
+            self._silent.pop(None, None)
         unserved = [state for state in self.pending if state not in self._scopes]
         if unserved and self._kinds.due():
             self.client.forget()
             self._follow(self._settle(unserved))
+            self._silent.pop(None, None)
 
     def _take(self, news: News) -> None:
         if news.broken is not None:
             raise news.broken
-        if news.trouble is not None:
-            self.trouble = news.trouble
-        elif news.denied is not None:
+        if news.trouble:
+            self._silent[news.scope] = news.trouble
+            return
+        self._silent.pop(news.scope, None)
+        if news.denied is not None:
             self._watches.leave(news.scope)
             self._asked[news.scope] = True
         elif news.whole is not None:
             self._stores[news.scope] = news.whole
-        elif news.changed is None:
-            self._stores[news.scope].pop(news.key, None)
-        else:
+        elif news.changed is not None:
             self._stores[news.scope][news.key] = news.changed
+        elif news.trouble is None:
+            self._stores[news.scope].pop(news.key, None)
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
@@ -198,7 +215,8 @@ class Board:
         before = self.pending
         for state in before:
             self._judge(state)
-        if self._near.due():
+        # Nobody answers questions now: each would take its time.
+        if not self.trouble and self._near.due():
             self._look_near()
         if self._far.due():
             self.look_far()
@@ -206,6 +224,7 @@ class Board:
             if not self._in(scope):
                 self._watches.leave(scope)
                 self._asked.pop(scope, None)
+                self._silent.pop(scope, None)
         return [state for state in before if state.done]
 
     def _judge(self, state: State, look: t.Callable[[Object, str], str] | None = None) -> None:
@@ -228,6 +247,8 @@ class Board:
 
     def look_far(self) -> None:
         """Add what others know about those that are not ready."""
+        if self.trouble:
+            return
         for state in [state for state in self.pending if state.unready][:FAR_MOST]:
             state.add(self._causes.far(state.unready[0], state.reason))
 

@@ -17,7 +17,8 @@ ROOT = "/api/v1/namespaces/lab/configmaps"
 
 
 class Api:
-    """``faults``: what the next watches do instead, by name. ``forbidden``: verbs that are refused."""
+    """``faults``: what the next watches do instead, by name. ``forbidden``: verbs that are refused. ``broken``: it answers nothing else than that
+    it is."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Object] = {}
@@ -26,6 +27,7 @@ class Api:
         self.oldest = 0
         self.faults: list[str] = []
         self.forbidden: set[str] = set()
+        self.broken = False
         self.asked: list[str] = []
         self.changed = threading.Condition()
         self.closed = False
@@ -93,6 +95,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.api.asked.append(verb)
         if not path.startswith(ROOT):
             return self._status(200, {"kind": "List", "items": []})
+        if self.api.broken:
+            return self._refuse(503, "the server is not ready")
         if verb in self.api.forbidden:
             return self._refuse(403, f'User "x" cannot {verb} resource "configmaps"')
         if verb == "watch":

@@ -117,6 +117,18 @@ def test_a_server_that_goes_away_is_told_with_the_reason() -> None:
             waited(api, wants("a"), 2.5)
 
 
+def test_a_server_that_comes_back_is_asked_on_where_there_are_no_watches(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.client.PATIENCE", 0.1)
+    api.put("a", False)
+    api.forbidden = {"watch"}
+    later(0.6, lambda: setattr(api, "broken", True))
+    later(1.8, lambda: api.put("a", True))
+    later(2.0, lambda: setattr(api, "broken", False))
+    waited(api, wants("a"))
+
+
 def test_a_failure_ends_the_wait_and_the_others_are_told(api: Api) -> None:
     api.put("a", False)
     api.put("b", False)
