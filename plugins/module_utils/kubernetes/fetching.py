@@ -23,6 +23,8 @@ PATIENCE = 10.0
 #: Release manifests have some megabytes.
 LARGEST = 64 << 20
 
+#: How a URL begins; a host may be an IPv6 address.
+HOST = r"https?://([^/?#\s\[\]]|\[[0-9a-fA-F:.]+\])"
 ERRORS: dict[int, type[HomelabError]] = {401: AccessDenied, 403: AccessDenied, 404: NotFound, 410: NotFound}
 
 
@@ -45,18 +47,18 @@ def shown(url: str) -> str:
 
 
 def passwords(urls: t.Sequence[t.Mapping[str, t.Any]]) -> set[str]:
-    """What of the URLs must not be said."""
-    found = {urllib.parse.urlsplit(str(entry.get("url"))).netloc.rpartition("@")[0].partition(":")[2] for entry in urls}
-    return {urllib.parse.unquote(text) for text in found if text} | {text for text in found if text}
+    """What of the URLs must not be said, as it is written and as it is meant."""
+    hosts = [str(entry.get("url")).partition("://")[2].partition("/")[0] for entry in urls]
+    found = {host.rpartition("@")[0].partition(":")[2] for host in hosts} - {""}
+    return found | {urllib.parse.unquote(text) for text in found}
 
 
 def wanted(entry: t.Mapping[str, t.Any]) -> Wanted:
     """One entry of the option, if it is one. Raises :class:`InvalidInput`."""
     url, sha256 = str(entry["url"]), str(entry.get("sha256") or "").lower().removeprefix("sha256:")
-    if not url.startswith(("https://", "http://")):
-        raise InvalidInput(
-            f"The url {url.partition('?')[0]!r} does not begin with https:// or http://", hint="Files are for src."
-        )
+    if not re.match(HOST, url):
+        problem = f"The url {url.partition('?')[0]!r} does not begin with https:// or http:// and a host"
+        raise InvalidInput(problem, hint="Files are for src.")
     if sha256 and not re.fullmatch("[0-9a-f]{64}", sha256):
         raise InvalidInput(f"The sha256 of {shown(url)} is not a number of 64 hexadecimal digits")
     if bool(sha256) == bool(entry.get("unverified")):

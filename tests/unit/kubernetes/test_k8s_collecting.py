@@ -116,6 +116,15 @@ def test_a_password_in_a_url_is_not_shown(serve: t.Callable[..., t.Any]) -> None
         assert "s3cret" not in str(caught.value.as_result()) + caught.value.message
 
 
+def test_what_is_no_address_is_told(serve: t.Callable[..., t.Any]) -> None:
+    del serve
+    for url in ("https://[", "https://", "ftp://x.example/a"):
+        entry = {"url": url, "sha256": SHA256}
+        assert fetching.passwords([entry]) == set()
+        with pytest.raises(errors.InvalidInput):
+            names(urls=[entry])
+
+
 def test_nobody_there_is_told(serve: t.Callable[..., t.Any]) -> None:
     url = serve((200, BODY)).url.rpartition(":")[0] + ":9/x.yaml"
     with pytest.raises(errors.Unreachable, match=r"download the manifest \(http://127\.0\.0\.1:9/x\.yaml\)"):
