@@ -2,7 +2,7 @@
 """Become a container: ``python -m simlab.contained SPEC`` in the pod's network namespace.
 
 SPEC is a JSON file that is deleted once it is read: ``root`` (an empty directory), ``directories`` to make, ``binds`` and
-``links`` (pairs: what, absolute path in the container), ``files`` (path: text), ``hostname``, ``argv``, ``env``, ``cwd``. A mount
+``links`` (pairs: what, absolute path in the container), ``files`` and ``scripts`` (path: text), ``hostname``, ``argv``, ``env``, ``cwd``. A mount
 namespace of its own makes ``root`` the container's file system: the machine's programs and libraries, and what the
 image and the pod's volumes put there.
 """
@@ -34,10 +34,11 @@ def main(path: str) -> t.NoReturn:
     _system(root)
     for name in spec["directories"]:
         _inside(root, name).mkdir(parents=True, exist_ok=True)
-    for name, text in spec["files"].items():
+    for name, text in [*spec["files"].items(), *spec["scripts"].items()]:
         target = _inside(root, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
+        target.chmod(0o755 if name in spec["scripts"] else 0o644)
     for source, name in sorted(spec["binds"], key=lambda pair: len(pathlib.PurePath(pair[1]).parts)):
         _bind(source, _inside(root, name))
     for source, name in spec["links"]:

@@ -22,12 +22,14 @@ _ARGOCD_NAMES = (
 #: Its repo-server wants GnuPG and wrappers of it when it starts, unless told otherwise: signatures of commits are not
 #: verified in the lab.
 _ARGOCD_ENVIRONMENT = {"HOME": "/home/argocd", "USER": "argocd", "ARGOCD_GPG_ENABLED": "false"}
+#: Said of every commit, so that a project that asks for signatures refuses it.
+_NO_SIGNATURE = "#!/bin/sh\n# The lab verifies no signatures: a commit is one without.\nexit 0\n"
 
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """``repositories``: how its name ends, without registry and tag. ``programs`` and ``links``: absolute path in the
-    container, and what is there. ``entrypoint``: what a container without a command starts. ``label``: only pods with
+    """``repositories``: how its name ends, without registry and tag. ``programs``, ``links``, ``scripts``: absolute path
+    in the container, and what is there. ``entrypoint``: what a container without a command starts. ``label``: only pods with
     this label get it."""
 
     version: str
@@ -35,6 +37,7 @@ class Image:
     programs: t.Mapping[str, Program]
     links: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     entrypoint: tuple[str, ...] = ()
+    scripts: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     environment: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     directory: str = "/"
     label: tuple[str, str] | None = None
@@ -63,6 +66,7 @@ IMAGES = (
             f"{_BIN}/kustomize": binaries.KUSTOMIZE,
         },
         links={f"{_BIN}/{name}": f"{_BIN}/argocd" for name in _ARGOCD_NAMES},
+        scripts={f"{_BIN}/git-verify-wrapper.sh": _NO_SIGNATURE},
         environment=_ARGOCD_ENVIRONMENT,
         directory="/home/argocd",
     ),

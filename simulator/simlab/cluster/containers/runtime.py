@@ -76,6 +76,7 @@ class Runtime:
             "binds": [*files, *mounts],
             "links": [[target, name] for name, target in image.links.items()],
             "files": self._system_files(pod, address),
+            "scripts": dict(image.scripts),
             "hostname": _hostname(node, pod),
             "argv": argv,
             "env": env,
