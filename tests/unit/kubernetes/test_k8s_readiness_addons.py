@@ -82,10 +82,15 @@ GATEWAYS: list[tuple[Object, str]] = [
     (gateway(*UP), ""),
     (gateway(*UP, addresses=[]), "it has no address yet"),
     (gateway(), "the Gateway: no condition Accepted yet"),
-    (gateway(("Accepted", "Unknown", "Pending", "Waiting for controller")), "the Gateway: Pending: Waiting for controller"),
+    (
+        gateway(("Accepted", "Unknown", "Pending", "Waiting for controller")),
+        "the Gateway: Pending: Waiting for controller",
+    ),
     (gateway(*UP, listeners=[]), "listener http: its controller has not answered yet"),
     (
-        gateway(*UP, listeners=part(("Accepted", "True"), ("ResolvedRefs", "False", "InvalidCertificateRef", "no Secret"))),
+        gateway(
+            *UP, listeners=part(("Accepted", "True"), ("ResolvedRefs", "False", "InvalidCertificateRef", "no Secret"))
+        ),
         "listener http: InvalidCertificateRef: no Secret",
     ),
     (
@@ -189,7 +194,10 @@ OTHERS: list[tuple[Object, str]] = [
     ),
     # Others have kinds of the same names.
     (live("networking.istio.io/v1", "Gateway"), ""),
-    (live("serving.knative.dev/v1", "Service", {"conditions": told(("Ready", "False", "RevisionMissing"))}), "RevisionMissing"),
+    (
+        live("serving.knative.dev/v1", "Service", {"conditions": told(("Ready", "False", "RevisionMissing"))}),
+        "RevisionMissing",
+    ),
     (live("app.k8s.io/v1beta1", "Application"), ""),
     (live("example.com/v1", "Thing", {"conditions": told(("Reconciling", "True", "Busy"))}), "Busy"),
 ]
@@ -212,7 +220,11 @@ FAILURES: dict[str, tuple[Object, str, float]] = {
         10,
     ),
     "not supported": (route(answer(("Accepted", "False", "UnsupportedValue", "regex"))), "UnsupportedValue: regex", 3),
-    "a part": (route(answer(*GOOD, ("PartiallyInvalid", "True", "UnsupportedValue", "rule 2"))), "only a part of it", 3),
+    "a part": (
+        route(answer(*GOOD, ("PartiallyInvalid", "True", "UnsupportedValue", "rule 2"))),
+        "only a part of it",
+        3,
+    ),
     "conflict": (
         gateway(*UP, listeners=part(("Conflicted", "True", "HostnameConflict", "two"))),
         "listener http: HostnameConflict: two",
@@ -255,7 +267,11 @@ FAILURES: dict[str, tuple[Object, str, float]] = {
         10,
     ),
     "pools": (
-        live("cilium.io/v2", "CiliumLoadBalancerIPPool", {"conditions": told(("cilium.io/PoolConflict", "True", "x", "m"))}),
+        live(
+            "cilium.io/v2",
+            "CiliumLoadBalancerIPPool",
+            {"conditions": told(("cilium.io/PoolConflict", "True", "x", "m"))},
+        ),
         "x: m",
         10,
     ),
