@@ -14,7 +14,7 @@ from .. import private_files
 from ..errors import InvalidInput
 from . import age, sops_ini, sops_metadata, sops_stores, sops_values, sops_yaml
 from .sops_metadata import Metadata
-from .sops_values import Comment, Path, Rules, Tree
+from .sops_values import Comment, Damaged, Path, Rules, Tree
 
 FORMATS = ("yaml", "json", "dotenv", "ini", "binary")
 _ENDINGS = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".env": "dotenv", ".ini": "ini"}
@@ -60,8 +60,8 @@ def read(path: pathlib.Path, form: str, identities: t.Sequence[age.Identity]) ->
 
     tree = sops_values.replaced(sealed, opened)
     metadata.check_mac(tree, key)
-    if form != "binary":
-        sops_values.check(tree, str(path))
+    if form != "binary" and any(not sops_values.is_text(value) for _place, value in sops_values.leaves(tree)):
+        raise Damaged("a value of it is no text in Unicode")
     return File(form, text, metadata, sealed, tree, key)
 
 

@@ -236,8 +236,10 @@ def check(tree: t.Any, where: str, path: Path = ()) -> None:
         raise InvalidInput(f"{place} is a number of more than 64 bits", hint="Write it in quotes.")
     elif tree is not None and not isinstance(tree, (str, int, float)):
         raise InvalidInput(f"{place} is {type(tree).__name__}, which sops cannot keep")
-    elif isinstance(tree, str):
-        try:
-            tree.encode()
-        except UnicodeEncodeError:
-            raise InvalidInput(f"{place} is not text in Unicode") from None
+    elif not is_text(tree):
+        raise InvalidInput(f"{place} is not text in Unicode")
+
+
+def is_text(value: t.Any) -> bool:
+    """False for bytes that are no text, which Python's text can hold as surrogates."""
+    return not isinstance(value, str) or not any("\ud800" <= sign <= "\udfff" for sign in value)

@@ -83,13 +83,4 @@ def _sops_sources() -> pathlib.Path:
 
 def _downloaded() -> pathlib.Path:
     """The module as it is published, of the sum that it must have."""
-    command = [str(find_go()), "mod", "download", "-json", f"{_SOPS_MODULE}@{SOPS_VERSION}"]
-    environment = os.environ | {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    with tempfile.TemporaryDirectory() as nowhere:
-        done = subprocess.run(
-            command, cwd=nowhere, env=environment, capture_output=True, text=True, timeout=600, check=False
-        )
-    told = json.loads(done.stdout or "{}")
-    if told.get("Error") or told.get("Sum") != _SOPS_SUM:
-        raise RuntimeError(f"{_SOPS_MODULE}@{SOPS_VERSION}: {told.get('Error') or told.get('Sum') or done.stderr}")
-    return pathlib.Path(told["Zip"])
+    return pathlib.Path(downloaded(f"{_SOPS_MODULE}@{SOPS_VERSION}", _SOPS_SUM)["Zip"])

@@ -73,12 +73,20 @@ def test_files_go_back_and_forth_between_sops_and_us(tmp_path: pathlib.Path, for
     chance, wrong, program = random.Random(17), [], Sops(tmp_path)
     path = tmp_path / f"file.{ENDINGS[form]}"
     for number in range(CASES):
-        given, rules = content(chance, form), with_default(RULES[number % len(RULES)])
+        given, rules = _exact(content(chance, form)), with_default(RULES[number % len(RULES)])
         try:
             wrong += _back_and_forth(program, path, form, given, rules)
         except subprocess.CalledProcessError as error:
             wrong.append(f"{number} {given!r}: {error.stderr.decode()}")
     judged(f"sops-{form}", "sops (program)", judges.SOPS_VERSION, "files edited in turn", wrong)
+
+
+def _exact(tree: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Without the numbers that sops itself loses: it has those of JSON as floats when it edits."""
+    found: dict[str, t.Any] = sops_values.replaced(
+        tree, lambda _p, one: 7 if isinstance(one, (int, float)) and abs(one) > 2**53 else one
+    )
+    return found
 
 
 def _back_and_forth(
