@@ -81,9 +81,14 @@ def gitops(argocd: ControllerLab) -> ControllerLab:
 
 def test_a_tree_with_waves_and_a_hook_is_synced_in_order(gitops: ControllerLab) -> None:
     gitops.apply(application("waves", "waves"))
-    found = healthy(gitops, "waves")
+    healthy(gitops, "waves")
+
+    def ended() -> bool:
+        return (status(gitops, "waves").get("operationState") or {}).get("phase") == "Succeeded"
+
+    gitops.until(ended, "the hook after the sync has ended", 60)
+    found = status(gitops, "waves")
     results = {one["name"]: one for one in found["operationState"]["syncResult"]["resources"]}
-    assert found["operationState"]["phase"] == "Succeeded"
     assert results["last"]["hookPhase"] == "Succeeded"
     assert results["last"]["hookType"] == "PostSync"
     core = f"/api/v1/namespaces/{SPACE}/configmaps"
