@@ -296,7 +296,9 @@ def test_a_failed_task_comes_with_the_last_lines_of_its_log(pve: PveLab) -> None
         """Of its id, what does not change when a guest's number on a real server is first used."""
         return ":".join(task["upid"].split(":")[:5])
 
-    known = {process(one) for one in pve.run(proxmox_task_info).result["tasks"]}
+    known = {
+        process(one) for more in ({}, {"state": "failed"}) for one in pve.run(proxmox_task_info, **more).result["tasks"]
+    }
     with pve.session() as session:
         session.post("/nodes/pve1/qemu/999/status/start", {}, asked="fail")
     made(pve, "/nodes/pve1/qemu", vmid=200, memory=256)
