@@ -144,16 +144,24 @@ def find_go() -> pathlib.Path:
 def module_folder(module: str) -> pathlib.Path:
     """Where a Go module lies (``sigs.k8s.io/gateway-api@v1.6.1``; without a version, that of the controllers), fetched
     when it is not there, with the checksums that the controllers' go.sum or the Go project knows. Raises BuildError."""
+    return pathlib.Path(downloaded(module)["Dir"])
+
+
+def downloaded(module: str, checksum: str = "") -> dict[str, str]:
+    """What ``go mod download`` tells of a module: ``Dir``, ``Zip``, ``Sum``. Raises BuildError, also when the sum is not
+    the ``checksum`` (``h1:…``) that was asked for."""
     command = [str(find_go()), "mod", "download", "-json", module]
     env = os.environ | {"GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     done = subprocess.run(command, cwd=_CONTROLLERS, env=env, capture_output=True, text=True, timeout=600, check=False)
     try:
-        answer = json.loads(done.stdout)
+        answer: dict[str, str] = json.loads(done.stdout)
     except ValueError:
         answer = {"Error": done.stderr.strip()}
     if "Dir" not in answer:
         raise BuildError(f"the module {module} cannot be had: {answer.get('Error', 'no answer')}")
-    return pathlib.Path(answer["Dir"])
+    if checksum and answer["Sum"] != checksum:
+        raise BuildError(f"the module {module} is not what it was: its sum is {answer['Sum']}, not {checksum}")
+    return answer
 
 
 def _version(go: str) -> tuple[int, ...]:

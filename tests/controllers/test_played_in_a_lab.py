@@ -91,7 +91,7 @@ def test_a_load_balancers_address_answers_in_the_lab(lab: SimulatedLab, tmp_path
 
 
 def test_cert_manager_with_its_webhook(lab: SimulatedLab, tmp_path: pathlib.Path) -> None:
-    _apply(lab, tmp_path, gomodules.definitions(gomodules.folder(gomodules.CERT_MANAGER, tmp_path) / "deploy/crds"))
+    _apply(lab, tmp_path, gomodules.definitions(gomodules.folder(gomodules.CERT_MANAGER) / "deploy/crds"))
     _apply(lab, tmp_path, yaml.safe_load_all((HERE / "manifests/cert-manager.yaml").read_text()))
     _apply(lab, tmp_path, yaml.safe_load_all(ISSUED))
     _kubectl(lab, "wait", "--for=condition=Ready", "certificate/web", "--timeout=60s")

@@ -5,25 +5,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-import os
 import pathlib
 import shutil
-import subprocess
 
 from simlab import binaries
 
 
 @functools.cache
 def module(path: str, version: str) -> pathlib.Path:
-    """The folder of a Go module, downloaded and checked by go when it is not there. Raises RuntimeError."""
-    command = [str(binaries.find_go()), "mod", "download", "-json", f"{path}@{version}"]
-    environment = {**os.environ, "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False, cwd="/")
-    found = json.loads(done.stdout or "{}")
-    if done.returncode or "Dir" not in found:
-        raise RuntimeError(f"{path}@{version}: {found.get('Error') or done.stderr}")
-    return pathlib.Path(found["Dir"])
+    """The folder of a Go module, downloaded and checked by go when it is not there."""
+    return binaries.module_folder(f"{path}@{version}")
 
 
 def kubectl() -> pathlib.Path:

@@ -7,11 +7,8 @@ Small programs that answer questions (``Oracle``) for thousands of cases, and th
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -21,7 +18,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from oracle import version
 
-from simlab.binaries import Program, cache_directory, find_go
+from simlab.binaries import Program, cache_directory, downloaded
 
 AGE_ORACLE = Program("age-oracle", HERE / "age_oracle", packages=145)
 AGE = Program("age", HERE / "age_oracle", "filippo.io/age/cmd/age", packages=170)

@@ -265,8 +265,8 @@ def gateway_api(api_server: ApiServer, tmp_path_factory: pytest.TempPathFactory)
     """The Gateway API as published, with Cilium's controllers as the lab plays them."""
     import gateway_lab
 
-    folder = tmp_path_factory.mktemp("gateways")
-    with gateway_lab.gateway_api(api_server, Lab(api_server, "default").run, folder):
+    log = tmp_path_factory.mktemp("gateways") / "played.log"
+    with gateway_lab.gateway_api(api_server, Lab(api_server, "default").run, log):
         yield
 
 
@@ -282,11 +282,11 @@ def second_server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[ApiSer
 
 
 @pytest.fixture(scope="session")
-def published(second_server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> None:
+def published(second_server: ApiServer) -> None:
     """The definitions of Argo CD and Flux, as their projects publish them."""
     from k8s_played_gitops import define
 
-    define(second_server, tmp_path_factory.mktemp("modules"))
+    define(second_server)
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ GROUP = "gateway.networking.k8s.io"
 OWNER = "io.cilium.gateway/owning-gateway"
 
 
-def definitions(directory: pathlib.Path, channel: str = "standard") -> list[Object]:
+def definitions(channel: str = "standard") -> list[Object]:
     """Without the policy that keeps one channel from taking the place of the other."""
-    folder = gomodules.folder(gomodules.GATEWAY_API, directory) / "config/crd" / channel
+    folder = gomodules.folder(gomodules.GATEWAY_API) / "config/crd" / channel
     found = gomodules.definitions(folder)
     return [one for one in found if one["kind"] == "CustomResourceDefinition"]
 
@@ -89,13 +89,13 @@ def controllers(kubeconfig: pathlib.Path, log: pathlib.Path) -> t.Iterator[None]
 
 
 @contextlib.contextmanager
-def gateway_api(server: t.Any, apply: t.Callable[[list[Object]], Object], folder: pathlib.Path) -> t.Iterator[None]:
-    """All of it, with ``apply`` for what is to be there."""
-    for objects in (definitions(folder), [CLASS]):
+def gateway_api(server: t.Any, apply: t.Callable[[list[Object]], Object], log: pathlib.Path) -> t.Iterator[None]:
+    """All of it, with ``apply`` for what is to be there; the controllers' words go to ``log``."""
+    for objects in (definitions(), [CLASS]):
         done = apply(objects)
         if done.get("failed"):
             raise RuntimeError(done["msg"])
-    with controllers(server.kubeconfig, folder / "played.log"):
+    with controllers(server.kubeconfig, log):
         yield
 
 

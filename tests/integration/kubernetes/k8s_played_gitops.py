@@ -47,18 +47,18 @@ FILES = (
 )
 
 
-def definitions(directory: pathlib.Path) -> list[Object]:
+def definitions() -> list[Object]:
     """As published."""
-    files = [one for module, names in FILES for one in sorted(gomodules.folder(module, directory).glob(names))]
+    files = [one for module, names in FILES for one in sorted(gomodules.folder(module).glob(names))]
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return [yaml.load(one.read_text(), Loader=loader) for one in files]
 
 
-def define(server: t.Any, directory: pathlib.Path) -> None:
+def define(server: t.Any) -> None:
     """Bring the definitions to the server, and wait until it has the kinds."""
     act = Somebody(server.kubeconfig).act
     root = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    for one in definitions(directory):
+    for one in definitions():
         act("POST", root, one, JSON)
 
     def established() -> bool:

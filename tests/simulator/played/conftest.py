@@ -36,10 +36,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> c.Iterator[PlayedCluster
     loop.run(cluster.start())
     try:
         loop.until(cluster.kubernetes.control_plane.ready, "API server ready", 60.0)  # type: ignore[union-attr]
-        directory = tmp_path_factory.mktemp("modules")
-        gateway_api = gomodules.folder(gomodules.GATEWAY_API, directory) / "config/crd"
+        gateway_api = gomodules.folder(gomodules.GATEWAY_API) / "config/crd"
         cluster.apply(*_of_gateway_api(gateway_api))
-        cluster.apply(*gomodules.definitions(gomodules.folder(gomodules.CERT_MANAGER, directory) / "deploy/crds"))
+        cluster.apply(*gomodules.definitions(gomodules.folder(gomodules.CERT_MANAGER) / "deploy/crds"))
         loop.run(install_cilium(cluster.client, ["--set", CILIUM, "--version", "1.20.2"]))
         loop.until(cluster.ready, "node Ready", 60.0)
         yield cluster

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
-import subprocess
 import typing as t
 
 import yaml
@@ -29,15 +27,10 @@ KUSTOMIZE_CONTROLLER = (
 HELM_CONTROLLER = ("github.com/fluxcd/helm-controller", "v1.6.1", "h1:b0XKTQCGlQy4nOGfEFMbn/e+/j9IMEHSDlKecbZkG9M=")
 
 
-def folder(module: tuple[str, str, str], directory: pathlib.Path) -> pathlib.Path:
+def folder(module: tuple[str, str, str]) -> pathlib.Path:
     """Where the module's files are; downloaded when they are not there yet."""
     path, version, checksum = module
-    argv = [str(binaries.find_go()), "mod", "download", "-json", f"{path}@{version}"]
-    done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, f"{path}@{version} cannot be downloaded: {done.stdout}{done.stderr}"
-    found = json.loads(done.stdout)
-    assert found["Sum"] == checksum, f"{path}@{version} is not what it was: {found['Sum']}"
-    return pathlib.Path(found["Dir"])
+    return pathlib.Path(binaries.downloaded(f"{path}@{version}", checksum)["Dir"])
 
 
 def definitions(directory: pathlib.Path) -> list[dict[str, t.Any]]:
