@@ -13,7 +13,8 @@ author:
   - groundwork.homelab authors (@groundwork)
 description:
   - Seals the values of Kubernetes Secrets with the certificate of a sealed-secrets controller, as C(kubeseal) does, in process and
-    without asking the cluster, unless O(fetch_certificate) says so. Writes the files that a GitOps repository wants, or returns objects for M(groundwork.homelab.manifests).
+    without asking the cluster, unless O(fetch_certificate) says so. Writes the files that a GitOps repository wants, or returns objects for
+    M(groundwork.homelab.manifests).
   - An unchanged value is not sealed anew. How this is known is up to O(sealing_key_file) or O(private_keys), one of which is needed.
     Nothing about it is kept in the SealedSecret or anywhere else.
   - Also seals existing files for a new certificate, and checks offline that files open.

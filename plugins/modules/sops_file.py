@@ -15,8 +15,8 @@ description:
   - Writes files that the program C(sops) reads and reads those that it writes, in process. No program is needed.
   - Unchanged values keep their encrypted text, and an unchanged file is not written. An edited YAML, INI or dotenv file keeps its comments, order and
     layout wherever nothing changed.
-  - YAML (one document), JSON, dotenv, INI and whole files, with age recipients of the kind X25519 (C(age1…)). A file that has other keys as well can be edited when an
-    age identity opens it, and their entries stay. Shamir's shares and rules by comments are refused.
+  - YAML (one document), JSON, dotenv, INI and whole files, with age recipients of the kind X25519 (C(age1…)). A file that has other keys
+    as well can be edited when an age identity opens it, and their entries stay. Shamir's shares and rules by comments are refused.
   - The MAC over all values is checked whenever a file is read.
   - Where values are wanted in a playbook, the lookup P(groundwork.homelab.sops#lookup) gives them, and the vars plugin
     P(groundwork.homelab.sops#vars) those of hosts and groups.

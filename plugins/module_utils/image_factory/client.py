@@ -117,7 +117,7 @@ class Client:
         import urllib3
 
         try:
-            answer = self._pool.urlopen(
+            answer = self._pool.request(
                 method,
                 urllib.parse.urlsplit(self.factory.url).path + path,
                 body=data,

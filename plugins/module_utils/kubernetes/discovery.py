@@ -65,7 +65,7 @@ def _known() -> dict[tuple[str, str], Resource]:
     found = {}
     for api_version, text in EVERYWHERE.items():
         for word in text.split():
-            kind, _, plural = word.lstrip(".").partition("=")
+            kind, _eq, plural = word.lstrip(".").partition("=")
             found[api_version, kind] = Resource(api_version, kind, plural, not word.startswith("."))
     return found
 

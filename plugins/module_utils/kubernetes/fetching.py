@@ -41,7 +41,7 @@ class Wanted(t.NamedTuple):
 
 def shown(url: str) -> str:
     """The URL without what may be secret in it: a password, a query."""
-    scheme, _, rest = url.partition("?")[0].partition("://")
+    scheme, _sep, rest = url.partition("?")[0].partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 

@@ -66,7 +66,7 @@ def sources_of(live: Object) -> list[tuple[str, str, str]]:
         return [_reference(spec["chartRef"], own)]
     reference = _reference(((spec.get("chart") or {}).get("spec") or {}).get("sourceRef") or {}, own)
     made = str((live.get("status") or {}).get("helmChart") or f"{reference[1]}/{own}-{live['metadata']['name']}")
-    namespace, _, name = made.partition("/")
+    namespace, _slash, name = made.partition("/")
     return [reference, ("HelmChart", namespace, name)]
 
 
@@ -90,7 +90,7 @@ def revision_of(live: Object) -> str:
 
 def is_at(have: str, wanted: str) -> bool:
     """Whether ``main@sha1:2b3c…`` is the wanted ``main``, ``main@sha1:2b3c…``, ``sha1:2b3c…`` or (a part of) a commit."""
-    name, _, digest = have.rpartition("@")
+    name, _at, digest = have.rpartition("@")
     commit = digest.rpartition(":")[2]
     if have == wanted or wanted in (name, digest, commit) or name.removeprefix("refs/heads/") == wanted:
         return True

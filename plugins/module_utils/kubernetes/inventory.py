@@ -63,7 +63,7 @@ class Entry:
 
 def place(text: str) -> tuple[str, str]:
     """Namespace and name of an inventory: ``media`` or ``namespace/media``. Raises :class:`InvalidInput`."""
-    namespace, _, name = text.rpartition("/")
+    namespace, _slash, name = text.rpartition("/")
     for part in (name, namespace or HOME):
         if not LABEL.match(part) or len(part) > 63:
             raise InvalidInput(

@@ -41,7 +41,7 @@ def _by_namespace(client: Client, left: list[Item], missing: list[tuple[Item, Un
     groups: dict[tuple[Resource, str], list[Item]] = {}
     for item in left:
         groups.setdefault((item.served, item.namespace), []).append(item)
-    several = {resource for resource, _space in groups if sum(one == resource for one, _ in groups) > 1}
+    several = {resource for resource, _space in groups if sum(one == resource for one, _other in groups) > 1}
     jobs: list[t.Callable[[], list[Item]]] = []
     rest: list[Item] = []
     for (resource, _namespace), members in groups.items():

@@ -47,7 +47,7 @@ def demand(client: Client, rights: t.Iterable[Right], asked: str) -> None:
 
 
 def _has(client: Client, right: Right) -> bool:
-    resource, _, subresource = right.resource.partition("/")
+    resource, _slash, subresource = right.resource.partition("/")
     attributes = {
         "verb": right.verb,
         "group": right.group,

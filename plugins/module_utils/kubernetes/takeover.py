@@ -113,7 +113,7 @@ def _remove(value: t.Any, path: Path) -> None:
 
 def _selected(value: t.Any, step: str) -> t.Any:
     """The key or index that a step of a path means here; nothing if it is not there."""
-    kind, _, text = step.partition(":")
+    kind, _colon, text = step.partition(":")
     if kind == "f":
         return text if isinstance(value, dict) and text in value else None
     if not isinstance(value, list):

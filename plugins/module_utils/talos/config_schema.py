@@ -358,9 +358,19 @@ _NAMES = {
 SIZE = re.compile(r"\s*(\d[\d,]*\.?\d*|\.\d+)\s*(b?|[kmgtpe]i?b?)\s*", re.IGNORECASE)
 _INTEGER = re.compile(r"0o[0-7]+|\d+")
 _DURATION = re.compile(r"[-+]?((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+|0")
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
+
+
 #: What a text must look like to be of its kind.
 _FORMS: dict[str, t.Callable[[str], bool]] = {
-    "base64": lambda text: _is_base64(text),
+    "base64": _is_base64,
     "int": lambda text: bool(_INTEGER.fullmatch(text)),
     "duration": lambda text: bool(_DURATION.fullmatch(text)),
     "size": lambda text: bool(SIZE.fullmatch(text)),
@@ -428,14 +438,6 @@ def _check_mapping(value: t.Any, table: dict[str, t.Any], path: str) -> t.Iterat
         else:
             near = difflib.get_close_matches(str(key), table, 1)
             yield f"{below} is not known{f' (did you mean {near[0]}?)' if near else ''}"
-
-
-def _is_base64(text: str) -> bool:
-    try:
-        base64.b64decode(text, validate=True)
-    except ValueError:
-        return False
-    return True
 
 
 def _shown(value: t.Any) -> str:

@@ -83,7 +83,7 @@ class Transport:
         pool, timeout, failures = self._open()
         headers = {**self._headers, **more, **(self.ticket.headers(method) if self.ticket else {})}
         try:
-            answer = pool.urlopen(
+            answer = pool.request(
                 method, path, body=body, headers=headers, retries=False, redirect=False, timeout=timeout
             )
         except failures as error:
