@@ -22,6 +22,7 @@ PASSWORD ?=
 # What `make conformance` is given: a person's own Proxmox VE and Talos nodes.
 PVE ?=
 TALOS ?=
+QUICK ?=
 # What `make test` gives pytest, such as TESTS=tests/unit; without it all tests but SKIP and those of the real controllers,
 # on so many workers.
 TESTS ?=
@@ -86,8 +87,8 @@ molecule: setup ## The molecule scenario solo, verified by testinfra
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule test -s solo
 
 .PHONY: conformance
-conformance: setup ## Let real things judge: [PVE=https://HOST:8006] [TALOS=…] [REPORT=docs/conformance.md]
-	@PVE="$(PVE)" TALOS="$(TALOS)" $(BIN)/python tests/conformance/run.py --report "$(or $(REPORT),docs/conformance.md)"
+conformance: setup ## Let real things judge: [PVE=https://HOST:8006] [TALOS=…] [QUICK=1: what builds in a minute] [REPORT=docs/conformance.md]
+	@PVE="$(PVE)" TALOS="$(TALOS)" QUICK="$(QUICK)" $(BIN)/python tests/conformance/run.py --report "$(or $(REPORT),docs/conformance.md)"
 
 .PHONY: test-controllers
 test-controllers: setup ## Test with the real Argo CD, Flux and sealed-secrets (built first: half an hour once) [TESTS=tests/controllers/…]

@@ -11,11 +11,20 @@ import json
 import os
 import pathlib
 
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 #: Names the folder; without it nothing is written: other runs of the same tests would mix in.
 VARIABLE = "GROUNDWORK_CONFORMANCE"
+#: Of ``make conformance QUICK=1``, too: without the judges that take minutes to build or to fetch.
+QUICK = "QUICK"
+#: Marks the tests of such judges; ``make test`` leaves them out as well.
+takes_minutes = pytest.mark.skipif(
+    VARIABLE not in os.environ or bool(os.environ.get(QUICK)),
+    reason="this judge takes minutes to build or to fetch: only in a whole make conformance",
+)
 
 
 def folder() -> pathlib.Path:

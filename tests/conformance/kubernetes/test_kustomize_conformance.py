@@ -11,12 +11,14 @@ import kustomize_trees
 import pytest
 import upstream
 import yaml
-from judgement import Judgement
+from judgement import Judgement, takes_minutes
 from oracle import version
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
 from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.kustomize.build import NAMES, build
 from simlab.binaries import KUSTOMIZE
+
+pytestmark = takes_minutes
 
 Object = dict[str, t.Any]
 #: Trees of upstream that ask for what we refuse, by what we say.

@@ -10,8 +10,10 @@ import typing as t
 
 import pytest
 import upstream
-from judgement import Judgement
+from judgement import Judgement, takes_minutes
 from upstream import RELEASES, Release
+
+pytestmark = takes_minutes
 
 Object = dict[str, t.Any]
 EVERYTHING = ["CustomResourceDefinition", "Namespace"]

@@ -33,7 +33,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import 
 from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age, sops, sops_ini, sops_values
 from simlab.binaries import KUBESEAL, Program
 
-pytestmark = pytest.mark.skipif(judgement.VARIABLE not in os.environ, reason="part of make conformance")
+pytestmark = judgement.takes_minutes
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
 CASES = 20
