@@ -162,6 +162,7 @@ class Call:
         self.secrets: set[str] = set()
         self.warnings: list[str] = []
         self.said = ""
+        self.playbook = os.getppid()
 
     def result(self) -> dict[str, t.Any]:
         problem = self._validate()
@@ -211,6 +212,9 @@ class Call:
         return result
 
     def _progress(self, text: str) -> None:
+        if os.getppid() != self.playbook:
+            # ansible-playbook was killed: nobody reads the result, and the queue of its display would block for ever.
+            os._exit(1)
         if self.action._task.no_log or text == self.said:
             return
         self.said = text
