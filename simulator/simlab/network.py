@@ -93,6 +93,13 @@ class Segment:
         name = f"{self.bridge}v{self.vlan or 0}"
         return name if len(name) <= 15 else f"v{self.vlan or 0}-{hashlib.sha256(self.bridge.encode()).hexdigest()[:6]}"
 
+    @property
+    def mac(self) -> str:
+        """The router's, on this segment. Without one of its own, a Linux bridge takes that of its ports whose is the
+        lowest, and when that cable is pulled everybody else's ARP entry of the gateway is wrong for half a minute."""
+        digest = hashlib.sha256(f"{self.bridge}/{self.vlan}".encode()).hexdigest()
+        return ":".join(["02", "fe", *(digest[at : at + 2] for at in range(0, 8, 2))])
+
 
 @dataclasses.dataclass
 class Plug:
@@ -172,7 +179,10 @@ class Network:
         async with self._segments.setdefault(segment, asyncio.Lock()):
             if segment not in self._ready:
                 device = segment.device
-                await ip([f"link add {device} type bridge forward_delay 0", f"link set {device} up"])
+                await ip([
+                    f"link add {device} address {segment.mac} type bridge forward_delay 0",
+                    f"link set {device} up",
+                ])  # fmt: skip
                 self._ready.add(segment)
 
     async def create_namespace(self, name: str) -> NetNamespace:

@@ -75,6 +75,26 @@ def test_a_cable_that_is_out_is_a_time_out(in_sandbox: t.Callable[..., t.Any]) -
     assert in_sandbox(_TWO_GUESTS + source)[0] == "TimeoutError"
 
 
+def test_the_gateway_keeps_its_mac_whoever_comes_and_goes(in_sandbox: t.Callable[..., t.Any]) -> None:
+    """A bridge without an address of its own takes the lowest of its cables', and whoever knew the old one is lost."""
+    source = """
+    import subprocess
+    from simlab.iproute import ip
+    def mac():
+        shown = subprocess.run(["ip", "-o", "link", "show", "vmbr0v30"], capture_output=True, text=True, check=True)
+        return shown.stdout.partition("link/ether ")[2].split()[0]
+    found = [mac()]
+    await ip(["link set vm200n0 address 02:00:00:00:00:01"])
+    found.append(mac())
+    await network.move(plug, Nic("net0", nic.mac, "vmbr0", 40))
+    found.append(mac())
+    await network.pull_out([plug])
+    return [*found, mac()]
+"""
+    found = in_sandbox(_TWO_GUESTS + source)
+    assert len(found) == 4 and len(set(found)) == 1
+
+
 def test_vlans_are_joined_by_the_router(in_sandbox: t.Callable[..., t.Any]) -> None:
     source = """
     other = await network.create_namespace("vm300")
