@@ -35,9 +35,11 @@ class Internet:
         ledger: Ledger,
         faults: Faults,
         releases: Releases | None = None,
+        scratch: pathlib.Path | None = None,
     ) -> None:
+        """``scratch``: where the mirror keeps what it makes; a folder that ends with the lab, however that ends."""
         namespace = await self._network.connect_outside("internet", f"{_ROUTER}/{_PREFIX}", f"{_MIRROR}/{_PREFIX}")
-        self.mirror = MirrorServer(factories, files, ledger, faults, releases)
+        self.mirror = MirrorServer(factories, files, ledger, faults, releases, scratch)
         for name in self.mirror.names:
             self._names.records[name] = [_MIRROR]
         context = self._authority.server_context(*self.mirror.names)

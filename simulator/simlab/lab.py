@@ -85,7 +85,9 @@ class Lab:
         await self._start_names()
         builder = self.options.builder
         releases = Releases(builder.module if builder else binaries.module_folder)
-        await self.internet.start(self.inventory.factories, self.options.files, self.ledger, self.faults, releases)
+        await self.internet.start(
+            self.inventory.factories, self.options.files, self.ledger, self.faults, releases, sandbox.RUN
+        )
         self._overlay()
         self._settings = self._talos_settings()
         leases = guests.Leases(self.inventory)

@@ -32,10 +32,11 @@ class MirrorServer:
         ledger: Ledger,
         faults: Faults,
         releases: Releases | None = None,
+        scratch: pathlib.Path | None = None,
     ) -> None:
         self.factory = factory.ImageFactory()
         self._sites: dict[str, Handler] = dict.fromkeys(factories, self.factory.handle)
-        self._scratch = tempfile.TemporaryDirectory(prefix="simlab-mirror-")
+        self._scratch = tempfile.TemporaryDirectory(prefix="simlab-mirror-", dir=scratch)
         place = pathlib.Path(self._scratch.name)
         self._sites.update({name: _Files(folder, place).handle for name, folder in files.items()})
         self._releases = releases

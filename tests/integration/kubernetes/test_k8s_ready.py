@@ -104,8 +104,9 @@ def test_thirty_objects_are_noticed_at_once_with_one_list_and_one_watch_a_kind(l
     heard: dict[str, float] = {}
     lab.progress = Heard(heard, begun)
     before = lab.server.mark()
-    later(1.0, play)
+    player = later(1.0, play)
     done = run(lab, waited)
+    player.join(10)
     assert "msg" not in done, done
     assert [one["ready"] for one in done["objects"]] == [True] * len(objects)
     lags = [heard[name] - changed[name] for name in changed]

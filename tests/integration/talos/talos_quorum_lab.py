@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import time
 import typing as t
 
 from talos_lab import PlayedLab, WellKubernetes
@@ -121,3 +122,12 @@ def stand_up(lab: PlayedLab, *names: str) -> Membership:
 
 
 __all__ = ["SYSCTL", "Membership", "share", "stand_up"]
+
+
+def fall_ill(lab: PlayedLab, shared: Membership, *names: str) -> None:
+    """These members no longer answer, and Talos, which looks from time to time, has noticed."""
+    shared.ill.update(names)
+    deadline = time.monotonic() + 20
+    while any(lab.nodes[name].runtime.services.healthy("etcd") for name in names):
+        assert time.monotonic() < deadline, f"nobody notices that {names} are ill"
+        time.sleep(0.02)

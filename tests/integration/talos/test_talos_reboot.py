@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from talos_lab import PlayedLab
-from talos_quorum_lab import stand_up
+from talos_quorum_lab import fall_ill, stand_up
 from test_talos_life import build
 
 from simlab.faults import Fault
@@ -48,7 +48,7 @@ def test_together_only_as_many_as_the_quorum_can_miss(lab: PlayedLab) -> None:
         refused = lab.run("reboot", check=check, nodes=lab.described("cp2", "cp3"), serial=False)
         assert refused["failed"] and "without cp2, cp3 1 would be left, and its quorum is 2 of 3" in refused["msg"]
         assert refused["changes"] == []
-    shared.ill.add("cp3")
+    fall_ill(lab, shared, "cp3")
     refused = lab.run("reboot", nodes=lab.described("cp1"))
     assert "etcd has 3 voting members, not healthy: cp3; without cp1 1 would be left" in refused["msg"]
     assert "Wait until etcd is healthy (talos_health)" in refused["msg"]
@@ -61,7 +61,7 @@ def test_together_only_as_many_as_the_quorum_can_miss(lab: PlayedLab) -> None:
 
 def test_a_lost_quorum_is_no_time_to_reboot_but_for_who_means_it(lab: PlayedLab) -> None:
     shared = stand_up(lab, *THREE)
-    shared.ill.update(("cp2", "cp3"))
+    fall_ill(lab, shared, "cp2", "cp3")
     mark = lab.ledger.mark()
     refused = lab.run("reboot", nodes=lab.described("cp1"))
     assert refused["failed"] and "etcd does not tell its members" in refused["msg"], refused
@@ -74,7 +74,7 @@ def test_the_turn_of_a_node_comes_only_when_the_one_before_is_healthy(lab: Playe
     shared = stand_up(lab, *THREE)
     mark = lab.ledger.mark()
     lab.faults.add(Fault("delay", api="talos", verb="Reboot", args={"seconds": 0.01}))
-    shared.ill.add("cp1")  # it does not come back well
+    fall_ill(lab, shared, "cp1")  # it does not come back well
     made = lab.run("reboot", nodes=lab.described("cp1", "cp2"), wait_timeout=4)
     assert made["failed"] and "etcd" in made["msg"]
     assert reboots(lab, mark) == [], "cp2 may not go while cp1 is ill, so none goes"

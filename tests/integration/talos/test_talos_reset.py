@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 from talos_lab import PlayedLab
-from talos_quorum_lab import stand_up
+from talos_quorum_lab import fall_ill, stand_up
 from test_talos_life import build, steps
 
 from simlab.contracts import Disk
@@ -77,7 +77,7 @@ def test_etcd_does_not_lose_its_quorum_or_its_last_data(lab: PlayedLab) -> None:
         assert "not healthy: cp3; without cp2 1 would be left, and its quorum is 2 of 3" in refused["msg"], refused
         refused = reset(lab, "cp2", check=check)
         assert "without cp2 1 would be left, and its quorum is 2 of 2" in refused["msg"]
-    shared.ill.update(("cp2",))
+    fall_ill(lab, shared, "cp2")
     refused = reset(lab, "cp1")
     assert "etcd does not tell its members" in refused["msg"] and "Nothing was wiped." in refused["msg"]
     assert wiped(lab, mark) == []
