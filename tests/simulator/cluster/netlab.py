@@ -37,7 +37,8 @@ _NEWNET = 0x40000000
 
 
 class NetNamespace:
-    """A network namespace, kept by a sleeping process; as :class:`simlab.contracts.Namespace`."""
+    """A network namespace, begun by a sleeping process and kept by a descriptor, which a whole run of tests may need
+    for longer; as :class:`simlab.contracts.Namespace`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -54,7 +55,7 @@ class NetNamespace:
         self.ip("link", "set", "lo", "up")
 
     def ip(self, *words: str) -> None:
-        subprocess.run(["nsenter", f"--net=/proc/{self.pid}/ns/net", "ip", *words], check=True)
+        subprocess.run(["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.fd}", "ip", *words], check=True)
 
     def close(self) -> None:
         os.close(self.fd)
