@@ -74,7 +74,8 @@ class Transport:
             with values.open() as body:
                 more = {"Content-Type": values.content_type, "Content-Length": str(len(body))}
                 return self._send(method, path, body, more, asked, of)
-        text = urllib.parse.urlencode([(name, value) for name, value in values.items() if value is not None])
+        given = [(name, value) for name, value in values.items() if value is not None]
+        text = urllib.parse.urlencode(given, doseq=True)  # of a list, each member is a field of the same name
         if method in ("GET", "DELETE"):
             return self._send(method, f"{path}?{text}" if text else path, None, {}, asked, of)
         return self._send(method, path, text, {"Content-Type": _FORM}, asked, of)
