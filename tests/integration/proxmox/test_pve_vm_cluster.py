@@ -11,6 +11,9 @@ import pytest
 from pve_lab import PATHS, ROLE, PveLab
 from test_pve_vm import made, truthful, vms
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.session import Session
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.tasks import Tasks
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms import vm_state
 from simlab.proxmox.config import NodeConfig, StorageConfig
 
 SHARED: dict[str, t.Any] = {
@@ -131,6 +134,29 @@ def test_a_move_whose_answer_was_lost_is_looked_after(cluster: TwoNodes) -> None
     made(cluster, SHARED)
     cluster.fault("drop-after", verb="POST", path="*/migrate")
     made(cluster, on_pve2(SHARED))
+    assert node_of(cluster, 400) == "pve2"
+
+
+def test_a_vm_that_arrives_between_two_looks_is_looked_for_again(
+    cluster: TwoNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(cluster, SHARED)
+    ask, asked = vm_state._migration, []
+
+    def moved_meanwhile(session: Session, vmid: int, node: str, target: str) -> dict[str, t.Any]:
+        if not asked:
+            with cluster.session() as root:
+                form = {"target": "pve2", "online": 1}
+                Tasks(root, pytest.fail).do(
+                    lambda: root.post("/nodes/pve1/qemu/400/migrate", form, asked="move"), asked="move"
+                )
+        asked.append(node)
+        return ask(session, vmid, node, target)
+
+    monkeypatch.setattr(vm_state, "_migration", moved_meanwhile)
+    outcome = made(cluster, on_pve2(SHARED))
+    assert outcome.changes == []
+    assert asked == ["pve1"]
     assert node_of(cluster, 400) == "pve2"
 
 

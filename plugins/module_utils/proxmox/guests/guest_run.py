@@ -79,6 +79,15 @@ class Planner(t.Generic[S, P]):
         return set(vmids)
 
     def look_and_plan(self) -> P:
+        """Looks again when a guest went elsewhere between two reads."""
+        for _attempt in range(1, ATTEMPTS):
+            try:
+                return self._look_and_plan()
+            except Conflict as error:
+                self.session.progress(f"{error.message} Looking again.")
+        return self._look_and_plan()
+
+    def _look_and_plan(self) -> P:
         """Before anything is changed, what is to be changed is looked at once more: a task may have ended between the
         first look and the list of tasks. When one was waited for, everything is.
         """

@@ -10,7 +10,7 @@ import functools
 import re
 import typing as t
 
-from ...errors import AccessDenied, NotFound, Refused
+from ...errors import AccessDenied, Conflict, NotFound, Refused
 from ..api import propertystring as ps
 from ..api import rights
 from ..api.lanes import together
@@ -253,10 +253,15 @@ def _mappings(session: Session, kind: str) -> frozenset[str] | None:
 
 
 def _migration(session: Session, vmid: int, node: str, target: str) -> dict[str, t.Any]:
-    """Empty when the rights do not suffice to ask: the check of rights says so."""
+    """Empty when the rights do not suffice to ask: the check of rights says so. Raises :class:`Conflict` when the VM has
+    gone from the node since it was read, as a move does that an earlier run began."""
     path = f"/nodes/{segment(node)}/qemu/{vmid}/migrate"
+    asked = f"ask whether VM {vmid} can move to node {target}"
     try:
-        found = session.get(path, {"target": target}, asked=f"ask whether VM {vmid} can move to node {target}")
+        found = session.get(path, {"target": target}, asked=asked)
     except AccessDenied:
         return {}
+    except NotFound as error:
+        hint = f"It was there a moment ago: somebody moves it or has deleted it. Look for VM {vmid}, then run again."
+        raise Conflict(asked, of=error.of, answer=error.answer, hint=hint) from error
     return dict(found or {})
