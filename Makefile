@@ -87,7 +87,7 @@ molecule: setup ## The molecule scenario solo, verified by testinfra
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule test -s solo
 
 .PHONY: conformance
-conformance: setup ## Let real things judge: [PVE=https://HOST:8006] [TALOS=…] [QUICK=1: what builds in a minute] [REPORT=docs/conformance.md]
+conformance: setup ## Let real things judge: [PVE=https://HOST:8006] [TALOS="ADDRESS …"] [QUICK=1: what builds in a minute] [REPORT=docs/conformance.md]
 	@PVE="$(PVE)" TALOS="$(TALOS)" QUICK="$(QUICK)" $(BIN)/python tests/conformance/run.py --report "$(or $(REPORT),docs/conformance.md)"
 
 .PHONY: test-controllers

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import typing as t
 
 import pytest
 
@@ -54,6 +55,26 @@ class Judgement:
         where.mkdir(parents=True, exist_ok=True)
         text = json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
         where.joinpath(f"{self.name}.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def of_a_real_one(room: str, judge: str, outcomes: t.Mapping[str, tuple[str, str]]) -> Judgement:
+    """What became of a room's tests on a person's own servers: ``outcomes`` are ``passed``, ``failed``, ``skipped``, and the
+    text."""
+    skipped = {
+        name: text.rpartition("Skipped: ")[2].strip("')")
+        for name, (outcome, text) in outcomes.items()
+        if outcome == "skipped"
+    }
+    return Judgement(
+        name=f"{room}-real",
+        judge=judge,
+        version="as it is there",
+        judged="the integration tests, on the real thing",
+        cases=sum(outcome != "skipped" for outcome, _ in outcomes.values()),
+        explained=sorted((name.rpartition("/")[2], why) for name, why in skipped.items()),
+        unexplained=sorted(name.rpartition("/")[2] for name, (outcome, _) in outcomes.items() if outcome == "failed"),
+        notes=["Explained are the tests that only what is played can run."],
+    )
 
 
 def read() -> list[Judgement]:

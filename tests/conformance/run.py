@@ -2,8 +2,9 @@
 """``make conformance``: all judges, then the report. Exit status 1 when something differs that nobody explained.
 
 With ``QUICK`` the judges that take minutes to build or to fetch are left out: talosctl, kubectl with upstream's release
-manifests, kustomize, sops, age and kubeseal as programs. With ``PVE`` in the environment the integration tests of the Proxmox room run a second time, on that server
-(``tests/integration/proxmox/README.md`` says what it needs and what is not touched).
+manifests, kustomize, sops, age and kubeseal as programs. With ``PVE`` in the environment the integration tests of the
+Proxmox room run a second time, on that server, and with ``TALOS`` those of a Talos cluster on those nodes: the README.md in
+``tests/integration/proxmox`` and ``tests/integration/talos`` says what they need and what is not touched.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ def main() -> int:
     ]
     if os.environ.get("PVE"):
         fine.append(_pytest(f"Proxmox VE at {os.environ['PVE']}", ["tests/integration/proxmox"], os.environ))
+    if os.environ.get("TALOS"):
+        fine.append(
+            _pytest(f"Talos nodes {os.environ['TALOS']}", ["tests/integration/talos/test_talos_nodes.py"], os.environ)
+        )
     found = report.write(given.report)
     if os.environ.get(judgement.QUICK):
         print("quick: talosctl, kubectl, kustomize, sops, age and kubeseal have not judged")

@@ -115,19 +115,4 @@ class RequestsJudge:
 
 
 def of_a_real_one(address: str, outcomes: t.Mapping[str, tuple[str, str]]) -> judgement.Judgement:
-    """What became of the tests on a person's own Proxmox VE: ``outcomes`` are ``passed``, ``failed``, ``skipped`` and the text."""
-    skipped = {
-        name: text.rpartition("Skipped: ")[2].strip("')")
-        for name, (outcome, text) in outcomes.items()
-        if outcome == "skipped"
-    }
-    return judgement.Judgement(
-        name="proxmox-real",
-        judge=f"Proxmox VE at {address}",
-        version="as it is there",
-        judged="the integration tests, on a real server",
-        cases=sum(outcome != "skipped" for outcome, _ in outcomes.values()),
-        explained=sorted((name.rpartition("/")[2], why) for name, why in skipped.items()),
-        unexplained=sorted(name.rpartition("/")[2] for name, (outcome, _) in outcomes.items() if outcome == "failed"),
-        notes=["Explained are the tests that only the played server can run."],
-    )
+    return judgement.of_a_real_one("proxmox", f"Proxmox VE at {address}", outcomes)

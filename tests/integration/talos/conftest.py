@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import collections.abc as c
+import contextlib
 import os
 import pathlib
 import sys
@@ -14,22 +15,50 @@ import typing as t
 import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(_ROOT / "simulator"), str(_ROOT / "tests" / "simulator" / "talos")]
+sys.path[:0] = [str(_ROOT / part) for part in ("simulator", "tests/simulator/talos", "tests/conformance")]
 
+import judgement
 from talos_lab import PlayedLab
+from talos_nodes import Nodes, of_a_lab, of_ones_own
 
 from ansible_collections.groundwork.homelab.plugins.module_utils import private_files
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos import secrets_bundle
 
+_OUTCOMES = pytest.StashKey[dict[str, tuple[str, str]]]()
 
-@pytest.fixture
-def loop() -> c.Iterator[asyncio.AbstractEventLoop]:
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_OUTCOMES] = {}
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> t.Generator[None, t.Any, None]:
+    report = (yield).get_result()
+    if call.when == "call" or report.outcome != "passed":
+        item.config.stash[_OUTCOMES][item.nodeid] = (report.outcome, report.longreprtext)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if os.environ.get("TALOS"):
+        judge = f"Talos nodes {os.environ['TALOS']}"
+        judgement.of_a_real_one("talos", judge, session.config.stash[_OUTCOMES]).write()
+
+
+@contextlib.contextmanager
+def running_loop() -> c.Iterator[asyncio.AbstractEventLoop]:
+    """In a thread of its own, which plays the nodes."""
     made = asyncio.new_event_loop()
     thread = threading.Thread(target=made.run_forever, daemon=True)
     thread.start()
     yield made
     made.call_soon_threadsafe(made.stop)
     thread.join(5)
+
+
+@pytest.fixture
+def loop() -> c.Iterator[asyncio.AbstractEventLoop]:
+    with running_loop() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +77,17 @@ def lab(
     private_files.replace(made.secrets_path, secrets_text)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory, secrets_text: str) -> c.Iterator[Nodes]:
+    """A cluster for a whole file: that of ``TALOS``, or a played one."""
+    path = tmp_path_factory.mktemp("nodes")
+    if os.environ.get("TALOS"):
+        yield of_ones_own(os.environ, path)
+        return
+    with running_loop() as loop:
+        lab = PlayedLab(path, loop, f"127.{64 + os.getpid() % 128}.251")
+        private_files.replace(lab.secrets_path, secrets_text)
+        yield of_a_lab(lab)
+        lab.close()

@@ -55,6 +55,25 @@ class Loopback:
         return await asyncio.create_subprocess_exec(*argv, **keywords)
 
 
+def run_module(
+    module: str,
+    given: dict[str, t.Any],
+    check: bool,
+    diff: bool,
+    progress: t.Callable[[str], None],
+    warn: t.Callable[[str], None],
+) -> tuple[dict[str, t.Any], t.Any]:
+    """Validate its parameters, then run its core. The result, and the secrets that it must not tell."""
+    found = importlib.import_module(f"{MODULES}.talos_{module}")
+    if "wait_timeout" in found.SPEC.argument_spec:
+        given.setdefault("wait_timeout", 30)
+    validated = ArgumentSpecValidator(**found.SPEC.keywords()).validate(given)
+    if validated.error_messages:
+        return {"failed": True, "changed": False, "msg": "; ".join(validated.error_messages)}, ()
+    task = Task(validated.validated_parameters, check_mode=check, diff_mode=diff, progress=progress, warn=warn)
+    return execute(found.run, task), task.secrets
+
+
 @dataclasses.dataclass(frozen=True)
 class StaticPod:
     name: str
@@ -168,23 +187,10 @@ class PlayedLab:
     # -- modules
 
     def run(self, module: str, *, check: bool = False, diff: bool = True, **params: t.Any) -> dict[str, t.Any]:
-        """Run a module as the action plugin does: validate its parameters, then its core."""
-        found = importlib.import_module(f"{MODULES}.talos_{module}")
+        """Run a module as the action plugin does, with this lab's secrets."""
         given = {"secrets_path": str(self.secrets_path), **params}
-        if "wait_timeout" in found.SPEC.argument_spec:
-            given.setdefault("wait_timeout", 30)
-        validated = ArgumentSpecValidator(**found.SPEC.keywords()).validate(given)
-        if validated.error_messages:
-            return {"failed": True, "changed": False, "msg": "; ".join(validated.error_messages)}
-        task = Task(
-            validated.validated_parameters,
-            check_mode=check,
-            diff_mode=diff,
-            progress=self.said.append,
-            warn=self.warned.append,
-        )
-        self.secrets = task.secrets
-        return execute(found.run, task)
+        result, self.secrets = run_module(module, given, check, diff, self.said.append, self.warned.append)
+        return result
 
     def cluster(self, *names: str, **more: t.Any) -> dict[str, t.Any]:
         """The options that describe a cluster of these nodes."""
