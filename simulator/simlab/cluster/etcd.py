@@ -25,6 +25,7 @@ DATA = "/var/lib/etcd"
 CLIENT_PORT, PEER_PORT = 2379, 2380
 #: gRPC status codes of EtcdError.
 NOT_FOUND, FAILED_PRECONDITION, UNKNOWN, UNAVAILABLE = 5, 9, 2, 14
+_UNHEALTHY = "etcdserver: unhealthy cluster"
 _CIPHERS = ",".join(
     f"TLS_ECDHE_{kind}_WITH_{cipher}"
     for cipher in ("AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305")
@@ -183,9 +184,18 @@ class EtcdMember:
         await self._disconnect()
 
     async def leave(self) -> None:
-        """EtcdLeaveCluster: remove this member from the cluster, stop, wipe the data directory."""
+        """EtcdLeaveCluster: remove this member from the cluster, stop, wipe the data directory. While the others have no
+        connection to it that is some seconds old, etcd does not remove it; Talos tries for five minutes."""
         status = await self.status()
-        await self.remove_member(status.member_id)
+        end = asyncio.get_running_loop().time() + max(10.0, 300.0 * self.node.time_scale)
+        while True:
+            try:
+                await self.remove_member(status.member_id)
+                break
+            except EtcdError as error:
+                if _UNHEALTHY not in str(error) or asyncio.get_running_loop().time() > end:
+                    raise
+            await asyncio.sleep(max(0.3, 10.0 * self.node.time_scale))
         await self.stop(kill=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 

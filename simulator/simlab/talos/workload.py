@@ -18,6 +18,8 @@ if t.TYPE_CHECKING:
     from .runtime import Runtime
 
 _FAST, _SLOW = 0.2, 1.0
+#: Seconds from etcd's start.
+_FIRST_ETCD_CHECK = 5.0
 _NO_SNAPSHOT = "error verifying snapshot: stat /var/lib/etcd.snapshot: no such file or directory"
 
 
@@ -157,7 +159,9 @@ class Workload:
         return True
 
     async def _follow_etcd(self) -> None:
-        services = self._runtime.services
+        """Health is unknown until Talos asks for the first time."""
+        services, clock = self._runtime.services, asyncio.get_running_loop().time
+        asked_from = clock() + _FIRST_ETCD_CHECK * self._runtime.node.machine.time_scale
         while not self._left:
             failure = self.etcd.failure
             if failure is not None and services.get("etcd").state == "Running":  # type: ignore[union-attr]
@@ -166,8 +170,9 @@ class Workload:
             elif failure is None and self.etcd.pid is not None:
                 if services.get("etcd").state == "Waiting":  # type: ignore[union-attr]
                     services.running("etcd")
-                healthy = await self.etcd.healthy()
-                services.health("etcd", healthy, "" if healthy else "context deadline exceeded")
+                if clock() >= asked_from:
+                    healthy = await self.etcd.healthy()
+                    services.health("etcd", healthy, "" if healthy else "context deadline exceeded")
             await self._publish_member()
             await self._virtual_addresses(services.healthy("etcd"))
             await asyncio.sleep(_SLOW if services.healthy("etcd") else _FAST)
