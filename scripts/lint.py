@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026, the groundwork.homelab authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All linters, one after the other; every one runs, and what it found is shown at its end. ``lint.py ruff mypy`` runs some.
+"""All linters, two at a time; every one runs, and what it found is shown at its end. ``lint.py ruff mypy`` runs some.
 
 ansible-test sanity runs all of its tests but those that need what is not on this machine; which and why is said.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import os
 import pathlib
@@ -130,7 +131,12 @@ def main() -> int:
             f"lint: no linter {', '.join(unknown)}; there are {', '.join(one.name for one in known)}", file=sys.stderr
         )
         return 2
-    failed = [linter.name for linter in known if (not chosen or linter.name in chosen) and not passes(linter)]
+    running = [linter for linter in known if not chosen or linter.name in chosen]
+    print(f"lint: {', '.join(linter.name for linter in running)} …", flush=True)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        # ansible-test takes longer than all others together, so it begins first.
+        passed = dict(zip([one.name for one in running[::-1]], pool.map(passes, running[::-1]), strict=True))
+    failed = [linter.name for linter in running if not passed[linter.name]]
     if not chosen or "ansible-test-sanity" in chosen:
         for name, reason in NOT_RUN.items():
             print(f"lint: ansible-test sanity does not run {name}: {reason}")
@@ -139,7 +145,6 @@ def main() -> int:
 
 
 def passes(linter: Linter) -> bool:
-    print(f"lint: {linter.name} … ", end="", flush=True)
     started = time.monotonic()
     if linter.prepare is not None:
         linter.prepare()
@@ -153,9 +158,8 @@ def passes(linter: Linter) -> bool:
         text=True,
         check=False,
     )
-    print(f"{'ok' if result.returncode == 0 else 'failed'} ({time.monotonic() - started:.0f} s)", flush=True)
-    if result.returncode:
-        print(result.stdout)
+    said = f"lint: {linter.name} {'ok' if result.returncode == 0 else 'failed'} ({time.monotonic() - started:.0f} s)"
+    print(said if result.returncode == 0 else f"{said}\n{result.stdout}", flush=True)
     return result.returncode == 0
 
 
