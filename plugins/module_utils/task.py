@@ -89,7 +89,14 @@ def run_as_module(spec: Spec, run: Run) -> None:
     from ansible.module_utils.basic import AnsibleModule
     from ansible.module_utils.common.parameters import remove_values
 
-    module = AnsibleModule(supports_check_mode=True, **spec.keywords())
+    class Module(AnsibleModule):
+        """Before a core has run, nobody knows what in its options is secret: a manifest may be a Secret's."""
+
+        def _log_invocation(self) -> None:
+            given = sorted(name for name, value in self.params.items() if value is not None)
+            self.log(f"Invoked with {', '.join(given)}")
+
+    module = Module(supports_check_mode=True, **spec.keywords())
     warnings: list[str] = []
     task = Task(
         params=module.params,
