@@ -15,7 +15,7 @@ import typing as t
 from ..errors import InvalidInput
 from .conditions import Check, Failure, Object, conditions
 from .gitops_inputs import Asked
-from .readiness_gitops import REFRESH, compared
+from .readiness_gitops import REFRESH, changed_part, compared
 
 #: How the operation says who asked for it, and with which of their requests.
 US = "groundwork.homelab"
@@ -76,7 +76,7 @@ def needs_sync(live: Object, asked: Asked) -> str:
     if not sync:
         return "it was never compared with its source"
     if not compared(live):
-        return "its source is another one now"
+        return f"its {changed_part(live)} is another one now"
     if sync.get("status") != "Synced":
         return f"it is {sync.get('status') or 'Unknown'}"
     if operation.get("phase") in FAILED and _same_revision(operation, sync):

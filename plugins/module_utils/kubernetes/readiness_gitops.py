@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 from .conditions import UNSEEN, Check, Failure, Object, behind, condition, conditions, must_be_true, said
@@ -48,20 +49,52 @@ def application(live: Object) -> str:
 
 
 def compared(live: Object) -> bool:
-    """Whether the status is about the source that the spec has now."""
+    """Whether the status is about what the spec says now."""
+    return not changed_part(live)
+
+
+def changed_part(live: Object) -> str:
+    """What the spec says otherwise than what was compared; nothing if the status is about it.
+
+    Argo CD itself looks at these to decide whether a comparison is out of date (``status.sync.comparedTo``).
+    """
     spec = live.get("spec") or {}
     seen = ((live.get("status") or {}).get("sync") or {}).get("comparedTo") or {}
-    for field in ("source", "sources"):
-        if spec.get(field) and seen.get(field) is not None and not _holds(spec[field], seen[field]):
-            return False
-    return True
+    if not seen:
+        return ""
+    # Several sources take precedence over one, of which an empty one is told then.
+    source = "sources" if spec.get("sources") else "source"
+    # What a hydrator makes is compared instead, and does not stand in the spec.
+    if not spec.get("sourceHydrator") and _told(spec.get(source)) != _told(seen.get(source)):
+        return "source"
+    if "destination" in seen and _told(spec.get("destination")) != _told(seen["destination"]):
+        return "destination"
+    # Older releases do not tell it. What was Synced without them is Synced with them, so nothing is lost.
+    if "ignoreDifferences" in seen and _told(spec.get("ignoreDifferences")) != _told(seen["ignoreDifferences"]):
+        return "ignoreDifferences"
+    return ""
 
 
-def _holds(wanted: t.Any, found: t.Any) -> bool:
-    if isinstance(wanted, list):
-        return isinstance(found, list) and len(wanted) == len(found) and all(map(_holds, wanted, found))
-    names = ("repoURL", "path", "targetRevision", "chart")
-    return all((wanted.get(name) or "") == (found.get(name) or "") for name in names)
+def _told(value: t.Any) -> str:
+    """A value as a text that can be compared: true is not 1, and what is empty is not there."""
+    return json.dumps(_without_empty(value) or None, sort_keys=True)
+
+
+def _without_empty(value: t.Any) -> t.Any:
+    """Argo CD leaves out of the status what is empty, and a chart's values are kept as they are, but for nulls: those
+    are lost, as it writes its status by merge patches."""
+    if isinstance(value, list):
+        return [_without_empty(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _without_null(item) if key == "valuesObject" else _without_empty(item) for key, item in value.items()}
+    return {key: item for key, item in found.items() if item}
+
+
+def _without_null(value: t.Any) -> t.Any:
+    if isinstance(value, dict):
+        return {key: _without_null(item) for key, item in value.items() if item is not None}
+    return [_without_null(item) for item in value] if isinstance(value, list) else value
 
 
 def _of_this_revision(operation: Object, sync: Object) -> bool:

@@ -73,6 +73,19 @@ def synced(phase: str = "Succeeded", status: str = "Synced", health: str = "Heal
             "",
             "its source is",
         ),
+        (
+            {
+                **synced(),
+                "sync": {"status": "Synced", "comparedTo": {"source": {**SOURCE, "helm": {"values": "a: 1"}}}},
+            },
+            "",
+            "its source is another one now",
+        ),
+        (
+            {**synced(), "sync": {"status": "Synced", "comparedTo": {"source": SOURCE, "destination": {"name": "b"}}}},
+            "",
+            "its destination is another one now",
+        ),
     ],
 )
 def test_whether_an_application_must_be_synced(status: Object, revision: str, why: str) -> None:

@@ -117,7 +117,56 @@ def application(spec: Object | None = None, annotations: Object | None = None, *
 
 OUT = {"status": "OutOfSync", "revision": "abc", "comparedTo": SOURCE}
 OLD = {**SYNCED, "comparedTo": {"source": {**SOURCE["source"], "targetRevision": "v1"}}}
+NOT_COMPARED = "Argo CD has not compared it with its source yet"
+CLUSTER = {"server": "https://kubernetes.default.svc", "namespace": "media"}
+#: As Argo CD writes it: what is empty is left out, but for these.
+NOTHING = {"source": {"repoURL": ""}, "destination": {}}
+
+
+def helm(**values: t.Any) -> Object:
+    return {"source": {**SOURCE["source"], "helm": values}}
+
+
+def compared(spec: Object, seen: Object) -> Object:
+    """An Application that is synced and healthy by a comparison with ``seen``."""
+    return application({**AUTOMATED, **spec}, sync={**SYNCED, "comparedTo": {**SOURCE, "destination": {}, **seen}})
+
+
+SEVERAL = {"source": None, "sources": [{"repoURL": "r", "ref": "values"}, {"repoURL": "c", "chart": "jellyfin"}]}
+RESCALED = {"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]}
+COMPARISONS: list[tuple[Object, str]] = [
+    (compared(helm(values="a: 1"), helm(values="a: 1")), ""),
+    (compared(helm(values="a: 2"), helm(values="a: 1")), NOT_COMPARED),
+    (compared(helm(values="a: 2"), {}), NOT_COMPARED),
+    (compared({}, helm(values="a: 1")), NOT_COMPARED),
+    (compared(helm(valuesObject={"a": True}), helm(valuesObject={"a": False})), NOT_COMPARED),
+    (compared(helm(valuesObject={"a": False}), helm(valuesObject={})), NOT_COMPARED),
+    (compared(helm(valuesObject={"a": True}), helm(valuesObject={"a": 1})), NOT_COMPARED),
+    (compared(helm(valuesObject={"a": None, "b": 1}), helm(valuesObject={"b": 1})), ""),
+    (compared(helm(passCredentials=False, parameters=[], values=""), {}), ""),
+    (compared(helm(parameters=[{"name": "a", "value": ""}]), helm(parameters=[{"name": "a"}])), ""),
+    (
+        compared(
+            {"source": {**SOURCE["source"], "kustomize": {"images": ["app:2"]}}},
+            {"source": {**SOURCE["source"], "kustomize": {"images": ["app:1"]}}},
+        ),
+        NOT_COMPARED,
+    ),
+    (compared({"destination": CLUSTER}, {"destination": CLUSTER}), ""),
+    (compared({"destination": {**CLUSTER, "name": ""}}, {"destination": CLUSTER}), ""),
+    (compared({"destination": CLUSTER}, {"destination": {**CLUSTER, "namespace": "old"}}), NOT_COMPARED),
+    (compared(SEVERAL, {**NOTHING, "sources": SEVERAL["sources"]}), ""),
+    (compared({**SEVERAL, **SOURCE}, {**NOTHING, "sources": SEVERAL["sources"]}), ""),
+    (compared(SEVERAL, {**NOTHING, "sources": SEVERAL["sources"][:1]}), NOT_COMPARED),
+    (compared(SEVERAL, {}), NOT_COMPARED),
+    (compared({}, {**NOTHING, "sources": SEVERAL["sources"]}), NOT_COMPARED),
+    (compared({"sourceHydrator": {"syncSource": {"targetBranch": "hydrated"}}}, helm(values="a: 1")), ""),
+    (compared({"ignoreDifferences": [RESCALED]}, {"ignoreDifferences": [RESCALED]}), ""),
+    (compared({}, {"ignoreDifferences": [RESCALED]}), NOT_COMPARED),
+    (compared({"ignoreDifferences": [RESCALED]}, {}), ""),
+]
 APPLICATIONS: list[tuple[Object, str]] = [
+    *COMPARISONS,
     (application(), ""),
     (application({**AUTOMATED, "source": {"repoURL": "r", "path": "p", "targetRevision": "v2", "helm": {}}}), ""),
     (live("argoproj.io/v1alpha1", "Application", {}), "Argo CD has not compared it with its source yet"),
