@@ -169,6 +169,10 @@ def read_archive(path: pathlib.Path) -> dict[str, str]:
         return dict(json.load(file)["options"]) if file else {}
 
 
+#: Python 3.11 knows the check of what an archive holds since 3.11.4; Debian 12 has an older one. The archive is our own.
+_CHECKED: t.Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+
+
 def restore_data(path: pathlib.Path, slot: str, target: pathlib.Path) -> None:
     """Put back what lay on a disk."""
     with tarfile.open(path) as archive:
@@ -176,7 +180,7 @@ def restore_data(path: pathlib.Path, slot: str, target: pathlib.Path) -> None:
         for member in archive.getmembers():
             if member.name.startswith(prefix):
                 member.name = member.name[len(prefix) :]
-                archive.extract(member, target, filter="data")
+                archive.extract(member, target, **_CHECKED)
 
 
 @handles("GET", "/nodes/{node}/storage/{storage}/prunebackups")

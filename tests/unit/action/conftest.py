@@ -97,6 +97,8 @@ def environment(collections: pathlib.Path, home: pathlib.Path) -> dict[str, str]
         "ANSIBLE_COLLECTIONS_PATH": str(collections),
         "ANSIBLE_CONFIG": str(collections / "ansible.cfg"),
         "ANSIBLE_HOME": str(home / "home"),
+        # Ansible writes to $HOME and looks in the home directory of the user, which may differ.
+        "ANSIBLE_ASYNC_DIR": str(home / "async"),
         "ANSIBLE_LOCALHOST_WARNING": "false",
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
         "ANSIBLE_INJECT_INVOCATION": "true",

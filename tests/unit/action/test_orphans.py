@@ -34,7 +34,9 @@ said.write_text("still here")
 def test_a_worker_ends_when_its_playbook_was_killed(tmp_path: pathlib.Path) -> None:
     said = tmp_path / "said"
     code = f"import sys; sys.path[:0] = {sys.path!r}\n{SCRIPT}"
-    done = subprocess.run([sys.executable, "-c", code, said], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-u", "-c", code, said], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0 and "here" in done.stdout, done.stderr
     deadline = time.monotonic() + 20
     while said.read_text() == "begun" and time.monotonic() < deadline:
