@@ -46,16 +46,16 @@ CLUSTER_WIDE = INTERCEPTORS | frozenset({
     "Tenant", "IPPool", "BGPPeer", "BGPConfiguration", "FelixConfiguration", "Installation", "GlobalNetworkPolicy",
 })  # fmt: skip
 
-#: API groups that Kubernetes itself serves (besides the core group and those ending in ``.k8s.io``).
-OWN_GROUPS = frozenset({"", "apps", "batch", "autoscaling", "policy", "extensions"})
-#: Groups ending in ``.k8s.io`` that are nevertheless CustomResourceDefinitions.
-ADD_ON_GROUPS = (
-    "gateway.networking.k8s.io",
-    "snapshot.storage.k8s.io",
-    "metrics.k8s.io",
-    "x-k8s.io",
-    "policy.networking.k8s.io",
-)
+#: API groups that Kubernetes itself serves. Projects have groups that end in ``.k8s.io`` too, with definitions of their own:
+#: ``gateway.networking.k8s.io``, ``snapshot.storage.k8s.io``, ``externaldns.k8s.io``, ``autoscaling.k8s.io``.
+OWN_GROUPS = frozenset({
+    "", "apps", "batch", "autoscaling", "policy", "extensions",
+    *(f"{name}.k8s.io" for name in (
+        "admissionregistration", "apiextensions", "apiregistration", "authentication", "authorization", "certificates",
+        "coordination", "discovery", "events", "flowcontrol.apiserver", "internal.apiserver", "networking", "node",
+        "rbac.authorization", "resource", "scheduling", "storage", "storagemigration",
+    )),
+})  # fmt: skip
 
 
 def group_of(api_version: str) -> str:
@@ -64,8 +64,7 @@ def group_of(api_version: str) -> str:
 
 def is_built_in(api_version: str) -> bool:
     """Whether Kubernetes itself serves this group, with no CustomResourceDefinition."""
-    group = group_of(api_version)
-    return group in OWN_GROUPS or (group.endswith(".k8s.io") and not group.endswith(ADD_ON_GROUPS))
+    return group_of(api_version) in OWN_GROUPS
 
 
 def phase_of(wanted: t.Mapping[str, t.Any]) -> int:

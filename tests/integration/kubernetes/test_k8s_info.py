@@ -10,6 +10,7 @@ import typing as t
 import pytest
 from k8s_played_nodes import run
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes import kinds
 from ansible_collections.groundwork.homelab.plugins.module_utils.plan import HIDDEN
 from ansible_collections.groundwork.homelab.plugins.modules import kubernetes_info
 
@@ -128,3 +129,11 @@ def test_a_missing_right_names_user_verb_and_resource(lab: t.Any, tmp_path: path
     failed = run(lab, kubernetes_info, kind="Secret", kubeconfig=stranger)
     assert failed["error"]["kind"] == "Unauthenticated"
     assert "stranger-token" not in str(failed)
+
+
+def test_every_group_that_no_definition_brings_is_kubernetes_own(lab: t.Any) -> None:
+    groups = {group["name"] for group in lab.client.read("/apis", "look")["groups"]}
+    definitions = lab.client.read("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "look")["items"]
+    custom = {one["spec"]["group"] for one in definitions}
+    assert {name for name in groups if kinds.is_built_in(f"{name}/v1")} == groups - custom
+    assert "storage.k8s.io" in groups

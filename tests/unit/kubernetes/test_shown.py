@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import typing as t
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,3 +77,28 @@ def test_phases_put_first_what_others_need() -> None:
     assert phases == sorted(phases)
     assert len(set(phases)) == len(phases)
     assert kinds.phase_of({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway"}) == kinds.CUSTOM
+
+
+@pytest.mark.parametrize(
+    ("api_version", "built_in"),
+    [
+        ("v1", True),
+        ("apps/v1", True),
+        ("autoscaling/v2", True),
+        ("networking.k8s.io/v1", True),
+        ("rbac.authorization.k8s.io/v1", True),
+        ("flowcontrol.apiserver.k8s.io/v1", True),
+        ("resource.k8s.io/v1", True),
+        ("gateway.networking.k8s.io/v1", False),
+        ("policy.networking.k8s.io/v1alpha1", False),
+        ("snapshot.storage.k8s.io/v1", False),
+        ("metrics.k8s.io/v1beta1", False),
+        ("cluster.x-k8s.io/v1beta1", False),
+        ("externaldns.k8s.io/v1alpha1", False),
+        ("autoscaling.k8s.io/v1", False),
+        ("cert-manager.io/v1", False),
+    ],
+)
+def test_which_groups_are_kubernetes_own(api_version: str, built_in: bool) -> None:
+    assert kinds.is_built_in(api_version) is built_in
+    assert (kinds.phase_of({"apiVersion": api_version, "kind": "Thing"}) != kinds.CUSTOM) is built_in
