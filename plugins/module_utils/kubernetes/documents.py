@@ -14,6 +14,7 @@ import re
 import typing as t
 
 from ..errors import InvalidInput
+from .kinds import is_built_in
 
 Object = dict[str, t.Any]
 
@@ -173,7 +174,7 @@ def _check_names(where: str, kind: str, meta: Object) -> None:
 
 
 def _cleaned(where: str, given: Object) -> Object:
-    wanted: Object = _without_nothing(copy.deepcopy(given))
+    wanted = _without_nulls(given)
     wanted.pop("status", None)
     for field in SERVERS_OWN:
         wanted["metadata"].pop(field, None)
@@ -282,8 +283,15 @@ def _once(wanted: Object, where: str, seen: dict[tuple[str, ...], str]) -> None:
     seen[key] = where
 
 
+def _without_nulls(given: Object) -> Object:
+    """A copy without the nulls that say no more than a field that is left out: in the metadata, and in built-in kinds.
+    In others they may mean something, such as a chart's value that its release takes away."""
+    if is_built_in(given["apiVersion"]):
+        return t.cast(Object, _without_nothing(copy.deepcopy(given)))
+    return {**copy.deepcopy(given), "metadata": _without_nothing(copy.deepcopy(given["metadata"]))}
+
+
 def _without_nothing(value: t.Any) -> t.Any:
-    """Without nulls, which say no more than a field that is left out."""
     if isinstance(value, dict):
         return {key: _without_nothing(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):

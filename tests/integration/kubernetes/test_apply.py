@@ -332,6 +332,44 @@ def test_a_definition_and_its_objects_can_change_together(lab: t.Any) -> None:
     assert lab.run([newer, taller])["changes"] == []
 
 
+@pytest.mark.usefixtures("addons")
+def test_nulls_of_a_release_reach_it_and_need_no_second_write(lab: t.Any) -> None:
+    values = {"resources": {"limits": None}, "list": [{"a": None}, None], "kept": 1}
+    release = {
+        "apiVersion": "helm.toolkit.fluxcd.io/v2",
+        "kind": "HelmRelease",
+        "metadata": {"name": "jellyfin", "annotations": {"gone": None}},
+        "spec": {"interval": "1h", "values": values},
+    }
+    predicted = lab.run([copy.deepcopy(release)], check=True)
+    done = lab.run([copy.deepcopy(release)])
+    assert "msg" not in done
+    assert predicted["changes"] == done["changes"]
+    live = lab.live("helm.toolkit.fluxcd.io/v2", "HelmRelease", "jellyfin")
+    assert live["spec"]["values"] == values
+    before = lab.server.mark()
+    assert lab.run([copy.deepcopy(release)])["changes"] == []
+    assert [verb for verb, _uri in lab.server.requests(before) if verb not in ("get", "list")] == []
+    release["spec"]["values"]["resources"]["limits"] = {"cpu": 1}
+    (change,) = lab.run([copy.deepcopy(release)])["changes"]
+    assert change["before"] == {"spec.values.resources.limits": None}
+    assert lab.run([release])["changes"] == []
+
+
+def test_the_server_judges_nulls_that_a_definition_does_not_allow(lab: t.Any) -> None:
+    group = f"{lab.namespace}.example.com"
+    thing = {"apiVersion": f"{group}/v1", "kind": "Thing", "metadata": {"name": "t"}}
+    definition = thing_definition(group)
+    assert "msg" not in lab.run([definition, {**copy.deepcopy(thing), "spec": {"size": None}}])
+    assert lab.live(f"{group}/v1", "Thing", "t")["spec"] == {"size": 3}, "null is the default"
+    before = lab.server.mark()
+    assert lab.run([{**copy.deepcopy(thing), "spec": {"size": None}}])["changes"] == []
+    refused = lab.run([{**copy.deepcopy(thing), "spec": {"colour": None}}])
+    assert "spec.colour" in refused["msg"]
+    assert "must be of type string" in refused["msg"]
+    assert lab.writes(before) == []
+
+
 def test_many_of_a_kind_are_read_by_one_list(lab: t.Any) -> None:
     many = [config(f"c{n}", a=str(n)) for n in range(30)]
     lab.run(copy.deepcopy(many))

@@ -111,6 +111,20 @@ def test_what_only_a_server_sets_and_nulls_are_left_out() -> None:
     assert collecting.collect([exported], []) == [{**CONFIG, "metadata": {"name": "a"}, "data": {"kept": "1"}}]
 
 
+def test_nulls_of_custom_resources_mean_something_but_in_metadata() -> None:
+    release = {
+        "apiVersion": "helm.toolkit.fluxcd.io/v2",
+        "kind": "HelmRelease",
+        "metadata": {"name": "a", "creationTimestamp": None, "labels": {"kept": "1", "gone": None}},
+        "spec": {"values": {"resources": {"limits": None}, "list": [{"a": None}]}},
+        "status": None,
+    }
+    (found,) = collecting.collect([release], [])
+    assert found["spec"] == {"values": {"resources": {"limits": None}, "list": [{"a": None}]}}
+    assert found["metadata"] == {"name": "a", "labels": {"kept": "1"}}
+    assert "status" not in found
+
+
 def test_plain_text_of_a_secret_is_encoded_and_wins() -> None:
     secret = {
         "apiVersion": "v1",
