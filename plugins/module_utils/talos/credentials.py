@@ -5,17 +5,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import pathlib
 import typing as t
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, Unauthenticated
 from ..sops import age_keys
 from ..task import Task
 from . import options, pki, secrets_bundle, talosconfig
 from .tls import Identity
 
 ADMIN_ROLE = "os:admin"
+_NEW = (
+    "The module groundwork.homelab.talos_secrets makes a new one from the secrets bundle, with talosconfig_dest; "
+    "with secrets_path in place of talosconfig none is needed."
+)
 
 
 def option(params: t.Mapping[str, t.Any], name: str) -> str | None:
@@ -69,6 +74,31 @@ def from_params(task: Task) -> Identity:
     config = option(task.params, "talosconfig")
     if config is None:
         raise InvalidInput("Neither secrets_path nor talosconfig is set", hint="One of them says who asks the nodes.")
-    context = talosconfig.load(pathlib.Path(config).expanduser(), task.params.get("context"))
+    return from_talosconfig(task, pathlib.Path(config).expanduser())
+
+
+def from_talosconfig(task: Task, path: pathlib.Path) -> Identity:
+    """The task's context of a talosconfig. Raises when its certificate is of no use any more: a node answers that with
+    an alert as it does to a stranger, so it would look like another cluster's node.
+    """
+    context = talosconfig.load(path, task.params.get("context"))
     task.secret(context.client.key.decode())
+    _judge_time(context.client.crt, f"use the context {context.name} of {path}")
     return Identity(context.ca, context.client)
+
+
+def _judge_time(crt: bytes, asked: str) -> None:
+    now = dt.datetime.now(dt.UTC)
+    try:
+        begins, ends = pki.begins(crt), pki.expires(crt)
+    except ValueError as error:
+        raise Unauthenticated(asked, answer="its client certificate cannot be read", hint=_NEW) from error
+    if now >= ends:
+        raise Unauthenticated(asked, answer=f"its client certificate ended on {_moment(ends)}", hint=_NEW)
+    if now < begins:
+        hint = "Compare this machine's clock with that of the one where it was made."
+        raise Unauthenticated(asked, answer=f"its client certificate is not valid before {_moment(begins)}", hint=hint)
+
+
+def _moment(moment: dt.datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")

@@ -19,11 +19,11 @@ import stat
 import typing as t
 
 from .. import private_files
-from ..errors import AccessDenied, HomelabError, InvalidInput, ServerFault
+from ..errors import HomelabError, InvalidInput, ServerFault
 from ..plan import COMPUTED, Change, Plan, carry_out
 from ..task import Task
 from ..waiting import Deadline, no_progress
-from . import asking, etcd, inputs, pki, snapshot_file
+from . import asking, etcd, inputs, rights, snapshot_file
 from .inputs import Node
 from .node import Connector
 
@@ -31,9 +31,6 @@ TIME = "{time}"
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 T = t.TypeVar("T")
-
-#: One of these lets a client take a snapshot.
-ROLES = ("os:admin", "os:etcd:backup", "os:operator")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,13 +284,7 @@ class Snapshots:
 
     def foresee(self) -> Node:
         """The node that can give a snapshot. Raises when none can, or we may not ask for one."""
-        roles = pki.roles(self.connector.identity.client.crt)
-        if not set(roles) & set(ROLES):
-            raise AccessDenied(
-                "take a snapshot of etcd",
-                answer=f"the client certificate has the roles {', '.join(roles) or '(none)'}",
-                hint=f"It needs one of {', '.join(ROLES)}.",
-            )
+        rights.require(self.connector.identity, "EtcdSnapshot")
         return self._first(self._promise)
 
     def carry_out(self, changes: Plan, source: Node) -> None:

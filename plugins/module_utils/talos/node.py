@@ -10,9 +10,9 @@ import enum
 import ssl
 import typing as t
 
-from ..errors import HomelabError, Unauthenticated, Unreachable
+from ..errors import AccessDenied, HomelabError, Unauthenticated, Unreachable
 from ..waiting import Backoff, Deadline, Pending, no_progress, retry, wait_for
-from . import tls
+from . import rights, tls
 from .channel import PORT, Channel, Target, UntrustedNode
 from .client import Client
 from .inputs import Node
@@ -69,7 +69,7 @@ class Connector:
     port: int = PORT
 
     def look(self, node: Node) -> Sight:
-        """One attempt; raises nothing that waiting may change."""
+        """One attempt; raises nothing that waiting may change, but a missing right."""
         try:
             client = self.open(node, self.identity.context())
         except UntrustedNode as error:
@@ -78,7 +78,7 @@ class Connector:
             return Sight(State.FOREIGN, reason=error)
         except Unreachable as error:
             return Sight(State.SILENT, reason=error)
-        return _asked(client, State.OURS)
+        return self._asked(client, State.OURS)
 
     def open(self, node: Node, context: ssl.SSLContext | None = None) -> Client:
         """A connection with our certificate."""
@@ -98,12 +98,35 @@ class Connector:
         except Unauthenticated:
             return Sight(_distrusted(distrust), reason=distrust)
         _require_fingerprint(node, client)
-        sight = _asked(client, State.MAINTENANCE)
+        sight = self._asked(client, State.MAINTENANCE)
         if sight.state is State.MAINTENANCE:
             return sight
         sight.close()
         # A node that wants a client certificate says so with an alert, or just closes the connection.
         return Sight(_distrusted(distrust), reason=distrust)
+
+    def _asked(self, client: Client, state: State) -> Sight:
+        """The stage is what both modes tell; the first call also shows a refusal of our certificate. A right that is
+        missing stays missing, so it is raised and not waited for.
+        """
+        try:
+            status = client.machine_status()
+            stage = str(status.get("stage", ""))
+        except AccessDenied as error:
+            client.channel.close()
+            if state is State.OURS:
+                raise rights.too_little(self.identity, "Get", of=client.of, answer=error.answer) from error
+            return Sight(State.SILENT, reason=error)
+        except Unauthenticated as error:
+            client.channel.close()
+            return Sight(State.FOREIGN, reason=error)
+        except HomelabError as error:
+            client.channel.close()
+            return Sight(State.SILENT, reason=error)
+        if state is State.MAINTENANCE and stage != "maintenance":
+            client.channel.close()
+            return Sight(State.SILENT, stage=stage)
+        return Sight(state, client, stage, status=status)
 
     def wait(
         self,
@@ -213,20 +236,3 @@ def foreign_error(node: Node, sight: Sight) -> HomelabError:
         hint="It was configured with another secrets bundle. Use that bundle, or reset the machine if it is to join "
         "this cluster.",
     )
-
-
-def _asked(client: Client, state: State) -> Sight:
-    """The stage is what both modes tell; the first call also shows a refusal of our certificate."""
-    try:
-        status = client.machine_status()
-        stage = str(status.get("stage", ""))
-    except Unauthenticated as error:
-        client.channel.close()
-        return Sight(State.FOREIGN, reason=error)
-    except HomelabError as error:
-        client.channel.close()
-        return Sight(State.SILENT, reason=error)
-    if state is State.MAINTENANCE and stage != "maintenance":
-        client.channel.close()
-        return Sight(State.SILENT, stage=stage)
-    return Sight(state, client, stage, status=status)

@@ -11,7 +11,7 @@ import typing as t
 from ..errors import InvalidInput
 from ..task import Task
 from ..waiting import Deadline
-from . import compare, credentials, inputs, recovery, secrets_bundle, snapshot_file, tls
+from . import compare, credentials, inputs, recovery, rights, secrets_bundle, snapshot_file, tls
 from . import kubeconfig as kubeconfig_room
 from .bootstrap import Bootstrap
 from .health import Health
@@ -25,7 +25,7 @@ def bootstrap(task: Task) -> Bootstrap:
     given = enumerate(task.params["control_planes"])
     addresses = [inputs.address(text, f"control_planes[{index}]") for index, text in given]
     return Bootstrap(
-        _connector(task),
+        _connector(task, "Bootstrap"),
         node,
         task.params["cluster_name"],
         _deadline(task),
@@ -47,7 +47,7 @@ def _recovery(params: t.Mapping[str, t.Any]) -> recovery.Recovery | None:
 def reboot(task: Task) -> Reboot:
     params = task.params
     return Reboot(
-        _connector(task),
+        _connector(task, "Reboot"),
         inputs.nodes_from(params["nodes"], need_control_plane=False),
         _deadline(task),
         mode=params["mode"],
@@ -67,7 +67,8 @@ def reset(task: Task) -> Reset:
         "worker",
     )
     wanted = wanted_from(task.params)
-    return Reset(_connector(task), node, wanted, _deadline(task), force=task.params["force"], progress=task.progress)
+    connector = _connector(task, "Reset")
+    return Reset(connector, node, wanted, _deadline(task), force=task.params["force"], progress=task.progress)
 
 
 def kubeconfig(task: Task) -> kubeconfig_room.Kubeconfig:
@@ -76,7 +77,7 @@ def kubeconfig(task: Task) -> kubeconfig_room.Kubeconfig:
     if path:
         known = credentials.load_bundle(path, task).authority("k8s").crt if path.exists() else b""
     return kubeconfig_room.Kubeconfig(
-        _connector(task),
+        _connector(task, "Kubeconfig"),
         _control_plane_node(task),
         pathlib.Path(task.params["dest"]).expanduser().absolute(),
         _deadline(task),
@@ -112,9 +113,13 @@ def planned_nodes(task: Task) -> list[dict[str, t.Any]]:
     ]
 
 
-def _connector(task: Task) -> Connector:
+def _connector(task: Task, call: str = "") -> Connector:
+    """For a task that makes this call, which needs a right of its own."""
     timeout = inputs.positive(task.params["timeout"], "timeout")
-    return Connector(_identity(task), timeout)
+    identity = _identity(task)
+    if call:
+        rights.require(identity, call)
+    return Connector(identity, timeout)
 
 
 def _identity(task: Task) -> tls.Identity:

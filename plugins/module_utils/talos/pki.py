@@ -99,6 +99,15 @@ def expires(crt: bytes) -> dt.datetime:
         return certificate.not_valid_after.replace(tzinfo=dt.UTC)
 
 
+def begins(crt: bytes) -> dt.datetime:
+    """From when on a certificate (PEM) is valid, in UTC."""
+    certificate = load_certificate(crt)
+    try:
+        return certificate.not_valid_before_utc
+    except AttributeError:  # cryptography before 42
+        return certificate.not_valid_before.replace(tzinfo=dt.UTC)
+
+
 def roles(crt: bytes) -> list[str]:
     """The Talos roles of a client certificate: its organizations."""
     found = load_certificate(crt).subject.get_attributes_for_oid(x509.oid.NameOID.ORGANIZATION_NAME)

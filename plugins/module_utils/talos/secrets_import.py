@@ -13,10 +13,9 @@ from .. import private_files
 from ..errors import InvalidInput
 from ..sops import age_keys
 from ..task import Task
-from . import credentials, documents, inputs, secrets_bundle, talosconfig
+from . import credentials, documents, inputs, secrets_bundle
 from .node import Connector
 from .secrets_bundle import Bundle
-from .tls import Identity
 
 #: Where each value of a bundle stands in a machine config. Source: NewBundleFromConfig of Talos's machinery.
 PLACES: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -64,11 +63,10 @@ class Source:
         given = credentials.option(task.params, "talosconfig")
         if given is None:
             raise InvalidInput("import_node needs talosconfig", hint="It says who asks the node.")
-        context = talosconfig.load(pathlib.Path(given).expanduser(), task.params.get("context"))
-        task.secret(context.client.key.decode())
+        identity = credentials.from_talosconfig(task, pathlib.Path(given).expanduser())
         timeout = inputs.positive(task.params["timeout"], "timeout")
         node = inputs.Node(self.node, self.node, "controlplane")
-        with Connector(Identity(context.ca, context.client), timeout).open(node) as client:
+        with Connector(identity, timeout).open(node) as client:
             text = client.machine_config("v1alpha1")
         if text is None:
             raise InvalidInput(f"{self} has no machine config", hint="Is it in maintenance mode?")
