@@ -12,9 +12,12 @@ version_added: 0.1.0
 author: groundwork.homelab authors (@groundwork)
 description:
   - Makes a host of every member of a cluster, and groups them.
-  - One request to one endpoint is enough, however many members there are. An endpoint that does not answer is passed over for the next one.
-    When none answers, that is an error. More facts are asked for only when O(facts) names them, of eight members at a time.
+  - One request to each endpoint, eight at a time, however many members there are. All are asked because a node that does not reach its
+    discovery service lists only itself. What any endpoint knows is a host; an endpoint that does not know all of them is warned of, and so
+    is one that does not answer. When none answers, that is an error.
+  - More facts are asked for only when O(facts) names them, of eight members at a time.
   - Members are those that Talos's own discovery knows, so C(cluster.discovery) must be on in the machine config, as it is by default.
+    Where it reaches no other node, give all nodes as O(endpoints).
   - The file's name must end in C(talos.yml), C(talos.yaml), C(groundwork.yml) or C(groundwork.yaml), for example C(lab.talos.yml).
   - Host variables have the prefix of O(variable_prefix). Always there are C(talos_name), C(talos_addresses), C(talos_type)
     (V(controlplane) or V(worker)), C(talos_version), C(talos_operating_system), C(talos_node_id) and C(talos_control_plane_port).
@@ -31,7 +34,7 @@ options:
     choices: [groundwork.homelab.talos]
   endpoints:
     description:
-      - Addresses of nodes to ask, in this order. The endpoints of the O(talosconfig) by default.
+      - Addresses of nodes to ask, each with one request. The endpoints of the O(talosconfig) by default.
       - Needed with O(secrets_path), which knows no addresses.
     type: list
     elements: str
@@ -86,7 +89,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-# lab.talos.yml: all members, with one request. The talosconfig is in TALOSCONFIG.
+# lab.talos.yml: all members, with one request to each endpoint. The talosconfig is in TALOSCONFIG.
 plugin: groundwork.homelab.talos
 
 ---
@@ -180,7 +183,7 @@ class InventoryModule(LoudInventory):
         for kind in ("controlplane", "worker") if "type" in group_by else ():
             self.inventory.add_group(f"{prefix}type_{kind}")
         for name, member in zip(names, members, strict=True):
-            self._add_host(name, members_of.variables(member, facts.get(member["name"], {}), self._preferred))
+            self._add_host(name, members_of.variables(member, facts.get(members_of.key(member), {}), self._preferred))
 
     def _add_host(self, name: str, found: dict[str, t.Any]) -> None:
         self.inventory.add_host(name)

@@ -1,12 +1,13 @@
 # Copyright (c) 2026, the groundwork.homelab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The members of a cluster as hosts: one call to one endpoint that answers, and facts of each member when they are wanted."""
+"""The members of a cluster as hosts: one call to each endpoint, and facts of each member when they are wanted."""
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
+import itertools
 import re
 import typing as t
 
@@ -14,12 +15,13 @@ from ..errors import HomelabError, InvalidInput, NotFound, Unreachable
 from . import asking, info
 from .inputs import Node
 from .node import Connector
+from .pool import in_pool
 
 Json = dict[str, t.Any]
 Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 #: Entries of a cache of another form are not read.
-FORM = 1
+FORM = 2
 #: Facts that each member can be asked for. The stage comes with any of them.
 FACTS = ("stage", "hostname", "services", "disks", "links", "addresses", "extensions")
 #: Variables that are known only with facts, and the fact that gives each.
@@ -43,47 +45,80 @@ def networks(given: t.Sequence[str]) -> list[Network]:
 
 
 def read(connector: Connector, endpoints: t.Sequence[Node], heard: t.Callable[[str], None]) -> list[Json]:
-    """The members as the first endpoint knows them that answers. ``heard`` is told of those that do not.
+    """The members that any endpoint knows. ``heard`` is told of endpoints that do not answer, or do not know all.
 
-    Raises what the only endpoint says, or :class:`errors.Unreachable` with what all of them say.
+    All are asked, at the same time: a node that does not reach the discovery service lists only itself, and an answer
+    of it alone looks like that of a cluster of one. Raises what the only endpoint says, or :class:`errors.Unreachable`
+    with what all of them say.
     """
-    failures: list[HomelabError] = []
-    for node in endpoints:
-        try:
-            with connector.open(node) as client:
-                members = info.members(client)
-        except HomelabError as error:
-            failures.append(error)
-            heard(error.message)
-            continue
-        if members:
-            return members
-        failures.append(
-            NotFound(
-                "read the members of the cluster",
-                of=client.of,
-                answer="it knows none",
-                hint="Is cluster.discovery off in the machine config?",
+    answers = in_pool(lambda node: _members_by(connector, node), endpoints)
+    told = {node: answer for node, answer in zip(endpoints, answers, strict=True) if isinstance(answer, list)}
+    failures = [answer for answer in answers if isinstance(answer, HomelabError)]
+    if not told:
+        raise failures[0] if len(failures) == 1 else _nobody(failures)
+    for failure in failures:
+        heard(failure.message)
+    members = _merged(told.values())
+    for node, answer in told.items():
+        missing = _without(members, answer)
+        if missing:
+            heard(
+                f"Discovery on {node.name} sees only {_names(answer)}, and not {_names(missing)}, which other endpoints "
+                "know. Members that no endpoint sees are missing here. Does it reach its discovery service?"
             )
-        )
-    if len(failures) == 1:
-        raise failures[0]
-    raise Unreachable(
+    return members
+
+
+def _members_by(connector: Connector, node: Node) -> list[Json] | HomelabError:
+    try:
+        with connector.open(node) as client:
+            found, of = info.members(client), client.of
+    except HomelabError as error:
+        return error
+    hint = "Is cluster.discovery off in the machine config?"
+    return found or NotFound("read the members of the cluster", of=of, answer="it knows none", hint=hint)
+
+
+def _nobody(failures: t.Sequence[HomelabError]) -> Unreachable:
+    return Unreachable(
         "read the members of the cluster",
         of=f"{len(failures)} endpoints",
         answer=" ".join(error.message for error in failures),
     )
 
 
+def _merged(lists: t.Iterable[t.Sequence[Json]]) -> list[Json]:
+    """Each member once, as the first list tells it."""
+    found: dict[str, Json] = {}
+    for one in itertools.chain.from_iterable(lists):
+        found.setdefault(key(one), one)
+    return list(found.values())
+
+
+def _without(members: t.Sequence[Json], known: t.Sequence[Json]) -> list[Json]:
+    """Those members that are not among the known ones."""
+    keys = {key(one) for one in known}
+    return [one for one in members if key(one) not in keys]
+
+
+def _names(members: t.Sequence[Json]) -> str:
+    return ", ".join(sorted(one["name"] for one in members))
+
+
+def key(member: Json) -> str:
+    """What tells a member from all others: two may have the same host name."""
+    return str(member["node_id"] or " ".join([member["name"], *member["addresses"]]))
+
+
 def facts_of(
     connector: Connector, members: t.Sequence[Json], facts: t.Sequence[str], preferred: t.Sequence[Network]
 ) -> dict[str, Json]:
-    """What each member tells of itself, by its name; a member that does not answer has ``reachable`` false."""
-    nodes = [
-        Node(one["name"], sorted_addresses(one, preferred)[0], "controlplane") for one in members if one["addresses"]
-    ]
+    """What each member tells of itself, by its :func:`key`; one that does not answer has ``reachable`` false."""
+    asked = [one for one in members if one["addresses"]]
+    nodes = [Node(one["name"], sorted_addresses(one, preferred)[0], "controlplane") for one in asked]
     question = info.Question(connector, [fact for fact in facts if fact in info.FACTS])
-    return {answer["name"]: answer for answer in asking.each(nodes, question.ask)}
+    answers = asking.each(nodes, question.ask)
+    return {key(one): answer for one, answer in zip(asked, answers, strict=True)}
 
 
 def sorted_addresses(member: Json, preferred: t.Sequence[Network]) -> list[str]:

@@ -110,6 +110,43 @@ def test_all_members_with_one_request(two: PlayedLab) -> None:
     assert not [name for name in host if name.startswith("talos_stage")]
 
 
+MEMBERS = ("cluster", "Members.cluster.talos.dev")
+
+
+def test_every_endpoint_is_asked_once_and_what_any_knows_is_a_host(two: PlayedLab) -> None:
+    """As recorded: a node that does not reach its discovery service lists only itself."""
+    assert sorted(listed(two, by_bundle(two, "w1", "cp1")).calls) == [LIST, LIST]
+    for name, node in two.nodes.items():
+        node.runtime.resources.keep_only(*MEMBERS, [name])
+    alone = listed(two, by_bundle(two, "cp1"))
+    assert alone.exit == 0 and sorted(alone.hosts) == ["cp1"]
+    seen = listed(two, by_bundle(two, "cp1", "w1"))
+    assert seen.exit == 0 and seen.calls == [LIST, LIST] and sorted(seen.hosts) == ["cp1", "w1"], seen.text
+    for here, there in (("cp1", "w1"), ("w1", "cp1")):
+        assert f"Discovery on {two.address(here)} sees only {here}, and not {there}, which other" in seen.text
+
+
+def test_endpoints_that_all_know_all_are_warned_of_nothing(two: PlayedLab) -> None:
+    seen = listed(two, by_bundle(two, "cp1", "w1"))
+    assert seen.exit == 0 and "WARNING" not in seen.text and sorted(seen.hosts) == ["cp1", "w1"]
+
+
+def test_an_endpoint_that_knows_nobody_is_warned_of(two: PlayedLab) -> None:
+    two.nodes["cp1"].runtime.resources.keep_only(*MEMBERS, [])
+    seen = listed(two, by_bundle(two, "cp1", "w1"))
+    assert sorted(seen.hosts) == ["cp1", "w1"] and "it knows none. Is cluster.discovery off" in seen.text
+
+
+def test_two_members_of_one_host_name_keep_their_own_facts(two: PlayedLab) -> None:
+    worker = next(one for one in two.nodes["cp1"].runtime.resources.list(*MEMBERS) if one.id == "w1")
+    two.nodes["cp1"].runtime.resources.put(*MEMBERS, "w1", {**worker.spec, "hostname": "cp1"}, owner=worker.owner)
+    seen = listed(two, by_bundle(two, "cp1", facts=["hostname"]))
+    assert {name: host["talos_hostname"] for name, host in seen.hosts.items()} == {
+        f"cp1-{two.address('cp1')}": "cp1",
+        f"cp1-{two.address('w1')}": "w1",
+    }
+
+
 def test_a_silent_endpoint_is_passed_over_and_none_at_all_is_loud(two: PlayedLab) -> None:
     seen = listed(two, by_bundle(two, "cp3", "w1"))
     assert seen.exit == 0 and sorted(seen.hosts) == ["cp1", "w1"] and seen.calls == [LIST]
@@ -128,7 +165,8 @@ def test_an_endpoint_that_fails_is_passed_over(two: PlayedLab, kind: str) -> Non
     arguments: Json = {"answer": {"status": "INTERNAL", "text": "no"}, "delay": {"seconds": 5}}.get(kind, {})
     two.faults.add(Fault(kind, api="talos", path=LIST, args=arguments))
     seen = listed(two, by_bundle(two, "cp1", "w1", timeout=1))
-    assert sorted(seen.hosts) == ["cp1", "w1"] and two.address("cp1") in seen.text
+    assert sorted(seen.hosts) == ["cp1", "w1"]
+    assert (two.address("cp1") in seen.text) != (two.address("w1") in seen.text), "the one that failed is named"
 
 
 def test_facts_are_asked_of_each_member_and_a_dead_one_stays(two: PlayedLab) -> None:

@@ -155,7 +155,7 @@ def test_bad_paths_are_refused_and_show_nothing(
 
 
 def member(name: str, *addresses: str) -> dict[str, t.Any]:
-    return {"name": name, "addresses": list(addresses), "type": "worker", "version": "v1.13.9"}
+    return {"name": name, "addresses": list(addresses), "type": "worker", "version": "v1.13.9", "node_id": ""}
 
 
 def test_addresses_are_sorted_by_preference() -> None:
