@@ -356,6 +356,9 @@ options:
         description:
           - Whether a running container may be restarted when an option needs that. Otherwise a warning names the options that wait,
             and so does RV(containers[].pending).
+          - A restart whose answers are lost on the way is finished in the same run. When Ansible itself is killed between the
+            shutdown and the start, the container stays off, and with O(containers[].state=present) the next run leaves it so, as
+            nothing tells it from a container that somebody has shut down. With O(containers[].state=started) the next run starts it.
         type: bool
         default: false
 extends_documentation_fragment:

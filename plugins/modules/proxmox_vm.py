@@ -509,6 +509,9 @@ options:
         description:
           - Whether a running VM may be restarted when an option needs that. Otherwise a warning names the options that wait, and so
             does RV(vms[].pending).
+          - A restart whose answers are lost on the way is finished in the same run. When Ansible itself is killed between the
+            shutdown and the start, the VM stays off, and with O(vms[].state=present) the next run leaves it so, as nothing tells it
+            from a VM that somebody has shut down. With O(vms[].state=started) the next run starts it.
         type: bool
         default: false
 extends_documentation_fragment:

@@ -37,7 +37,8 @@ def converge(task: Task) -> Result:
         for warning in planned.warnings:
             task.warn(warning)
         if not task.check_mode:
-            applier = Applier(session, tasks, shutdown_timeout=task.params.get("shutdown_timeout") or 180)
+            shutdown_timeout = task.params.get("shutdown_timeout") or 180
+            applier = Applier(session, tasks, shutdown_timeout=shutdown_timeout, restarts=planner.restarts)
             guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
         return task.result(planned.plan, containers=report)
 
@@ -79,13 +80,16 @@ class Planner(GuestPlanner[Planned]):
         return dataclasses.replace(source, config=self.session.get(path, {"snapshot": clone.snapshot}, asked=asked))
 
     def plan(self) -> Planned:
-        need = needs(self.containers, self.current)
+        wishes = [self._left(ct) for ct in self.containers]
+        need = needs(wishes, self.current)
         if need.rights:
             self.current, self.sources = self.completed(self.current), self.completed(self.sources)
         who = self.session.connection.who
-        return plan(
-            self.containers, self.current, self.around(need), self.planned_images, sources=self.sources, who=who
-        )
+        return plan(wishes, self.current, self.around(need), self.planned_images, sources=self.sources, who=who)
+
+    def _left(self, ct: Container) -> Container:
+        """The wish without what this run has done of it already."""
+        return dataclasses.replace(ct, state="started") if self.restarts.only_to_run(ct, self.current) else ct
 
     def about(self, operation: t.Any) -> int:
         return int(operation.ct.vmid)

@@ -15,6 +15,7 @@ from ...plan import Change, Plan
 from ...waiting import Pending, wait_for
 from ..api.session import Session, segment
 from ..api.tasks import Tasks, Upid
+from .restarts import Restarts
 
 #: Guests that are worked on at a time: more only queue at the node's storage and locks.
 WORKERS = 4
@@ -82,15 +83,19 @@ def apply_by_guest(
 
 
 class GuestApplier:
-    """``shutdown_timeout`` is how many seconds a guest has to shut down before its plug is pulled."""
+    """``shutdown_timeout`` is how many seconds a guest has to shut down before its plug is pulled. ``restarts`` hears of
+    every restart, for plans after a lost answer."""
 
     #: As in the API's paths: ``qemu``, ``lxc``.
     kind = "qemu"
 
-    def __init__(self, session: Session, tasks: Tasks, *, shutdown_timeout: int) -> None:
+    def __init__(
+        self, session: Session, tasks: Tasks, *, shutdown_timeout: int, restarts: Restarts | None = None
+    ) -> None:
         self.session = session
         self.tasks = tasks
         self.shutdown_timeout = shutdown_timeout
+        self.restarts = restarts or Restarts()
 
     def apply(self, plan: Plan) -> None:
         apply_by_guest(plan, self.apply_one)
@@ -110,7 +115,11 @@ class GuestApplier:
         self.tasks.do(start, asked=asked)
 
     def _switch(self, guest: Guest, operation: PowerChange) -> None:
-        if operation.to in ("stop", "restart"):
+        if operation.to == "restart":
+            self.restarts.begun(guest.vmid)
+            self._stop(guest, operation)
+            self.restarts.was_off(guest.vmid)
+        elif operation.to == "stop":
             self._stop(guest, operation)
         if operation.to in ("start", "restart"):
             self._start(guest, operation)

@@ -13,6 +13,7 @@ from ..api.tasks import Tasks
 from ..vms.vm_state import Kind, Needs, Surroundings, VmState, look_around, read
 from . import guest_run
 from .guest_lists import GuestLists
+from .restarts import Restarts
 
 P = t.TypeVar("P", bound=guest_run.Planned)
 K = t.TypeVar("K")
@@ -26,6 +27,7 @@ class GuestPlanner(guest_run.Planner[VmState, P]):
     def __init__(self, session: Session, tasks: Tasks, vmids: t.Collection[int]) -> None:
         super().__init__(session, tasks, vmids)
         self.lists = GuestLists(session, self.kind)
+        self.restarts = Restarts()
         self._looked_at: frozenset[int] = frozenset()
         self._around: dict[Needs, Surroundings] = {}
         #: Of whom pool and high availability are known.

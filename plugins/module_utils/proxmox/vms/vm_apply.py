@@ -14,9 +14,11 @@ from ...plan import Plan
 from ...waiting import Pending, wait_for
 from ..api import propertystring as ps
 from ..api.session import Session, segment
+from ..api.task_start import Starter
 from ..api.tasks import Tasks
 from ..guests.guest_apply import GuestApplier, apply_by_guest
 from ..guests.guest_lists import GuestLists
+from ..guests.restarts import Restarts
 from .vm_difference import difference
 from .vm_operations import Clone, Create, Destroy, Migrate, Power, Update
 from .vm_spec import Vm
@@ -32,8 +34,10 @@ CLONES = 2
 class Applier(GuestApplier):
     kind = "qemu"
 
-    def __init__(self, session: Session, tasks: Tasks, *, shutdown_timeout: int) -> None:
-        super().__init__(session, tasks, shutdown_timeout=shutdown_timeout)
+    def __init__(
+        self, session: Session, tasks: Tasks, *, shutdown_timeout: int, restarts: Restarts | None = None
+    ) -> None:
+        super().__init__(session, tasks, shutdown_timeout=shutdown_timeout, restarts=restarts)
         self._cloning: dict[int, threading.BoundedSemaphore] = collections.defaultdict(
             lambda: threading.BoundedSemaphore(CLONES)
         )
@@ -232,8 +236,17 @@ class Applier(GuestApplier):
 
     def _power(self, operation: Power) -> None:
         if operation.to == "reset":
-            return self._do(operation.vm, operation.node, "reset", "reset", {})
+            return self._reset(operation.vm, operation.node)
         return self._switch(operation.vm, operation)
+
+    def _reset(self, vm: Vm, node: str) -> None:
+        """A VM does not show that it was reset; the node's list of tasks does, when the answer was lost."""
+        asked = f"reset {vm.title}"
+        path = f"{self._path(vm, node)}/status/reset"
+        self.session.progress(asked)
+        starter = Starter(self.session, self.tasks)
+        starter.do(node, "qmreset", vm.vmid, lambda: self.session.post(path, {}, asked=asked), asked=asked)
+        self.restarts.was_off(vm.vmid)
 
     def _destroy(self, operation: Destroy) -> None:
         self._delete(operation.vm, operation.node)

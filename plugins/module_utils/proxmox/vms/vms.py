@@ -47,7 +47,7 @@ def converge(task: Task) -> Result:
         for warning in planned.warnings:
             task.warn(warning)
         if not task.check_mode:
-            applier = Applier(session, tasks, shutdown_timeout=shutdown_timeout)
+            applier = Applier(session, tasks, shutdown_timeout=shutdown_timeout, restarts=planner.restarts)
             guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
         return task.result(planned.plan, vms=report)
 
@@ -72,10 +72,15 @@ class _Planner(GuestPlanner[Planned]):
         return self._with_password_hashes(current)
 
     def plan(self) -> Planned:
-        need = needs(self.found, self.current, self.sources)
+        wishes = [self._left(vm) for vm in self.found]
+        need = needs(wishes, self.current, self.sources)
         if need.rights:
             self.current, self.sources = self.completed(self.current), self.completed(self.sources)
-        return plan(self.found, self.current, self.around(need), self.planned_images, self.sources)
+        return plan(wishes, self.current, self.around(need), self.planned_images, self.sources)
+
+    def _left(self, vm: Vm) -> Vm:
+        """The wish without what this run has done of it already."""
+        return dataclasses.replace(vm, state="started") if self.restarts.only_to_run(vm, self.current) else vm
 
     def about(self, operation: t.Any) -> int:
         return int(operation.vm.vmid)
