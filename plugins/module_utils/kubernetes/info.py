@@ -10,10 +10,10 @@ import re
 import typing as t
 
 from ..errors import HomelabError, InvalidInput, NotFound, Refused
+from ..object_copies import COPIES
 from ..plan import HIDDEN
 from .client import Client, Object
 from .discovery import Resource
-from .shown import LAST_APPLIED
 from .together import together
 
 NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.:_@-]*[a-zA-Z0-9])?")
@@ -164,6 +164,6 @@ def presentable(live: Object, options: Options) -> Object:
             if isinstance(shown.get(field), dict):
                 shown[field] = dict.fromkeys(shown[field], HIDDEN)
         annotations = dict(meta.get("annotations") or {})
-        if LAST_APPLIED in annotations:
-            meta["annotations"] = {**annotations, LAST_APPLIED: HIDDEN}
+        if annotations:
+            meta["annotations"] = {key: HIDDEN if key in COPIES else value for key, value in annotations.items()}
     return {**shown, "metadata": meta}

@@ -9,14 +9,13 @@ import hashlib
 import json
 import typing as t
 
+from ..object_copies import COPIES
 from ..plan import HIDDEN
 
 Object = t.Mapping[str, t.Any]
 
 #: What the server writes by itself at each change.
 NOISE = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink")
-#: A copy of the whole object, secrets and all.
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 #: What names a member of a list, in the order of preference.
 NAMES = ("name", "key", "containerPort", "port", "mountPath", "ip", "type")
 
@@ -42,8 +41,8 @@ def differing(live: Object, result: Object) -> tuple[dict[str, t.Any], dict[str,
 def _quiet(given: Object) -> dict[str, t.Any]:
     meta = {key: value for key, value in (given.get("metadata") or {}).items() if key not in NOISE}
     annotations = meta.get("annotations")
-    if isinstance(annotations, dict) and LAST_APPLIED in annotations:
-        meta["annotations"] = {key: value for key, value in annotations.items() if key != LAST_APPLIED}
+    if isinstance(annotations, dict) and annotations.keys() & set(COPIES):
+        meta["annotations"] = {key: value for key, value in annotations.items() if key not in COPIES}
         if not meta["annotations"]:
             del meta["annotations"]
     quiet = {**{key: value for key, value in given.items() if key != "status"}, "metadata": meta}

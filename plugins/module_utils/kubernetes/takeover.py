@@ -15,7 +15,7 @@ import copy
 import json
 import typing as t
 
-from .shown import LAST_APPLIED
+from ..object_copies import LAST_APPLIED
 
 Object = dict[str, t.Any]
 Path = tuple[str, ...]

@@ -13,6 +13,7 @@ import re
 import typing as t
 
 from ..errors import InvalidInput
+from ..object_copies import COPIES
 from ..plan import HIDDEN, Change
 from . import sealing, yaml_text
 from .key_pairs import KeyPair
@@ -23,8 +24,6 @@ _ANNOTATIONS = {
     sealing.NAMESPACE_WIDE: "sealedsecrets.bitnami.com/namespace-wide",
     sealing.CLUSTER_WIDE: "sealedsecrets.bitnami.com/cluster-wide",
 }
-#: Copies of the whole Secret that kubectl and kubecfg leave in it: in the template they would be there for all to read.
-_COPIES = ("kubectl.kubernetes.io/last-applied-configuration", "kubecfg.ksonnet.io/last-applied-configuration")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 _VALUE_NAME = re.compile(r"[-._a-zA-Z0-9]{1,253}\Z")
 
@@ -299,7 +298,8 @@ def _template(given: t.Mapping[str, t.Any], secret: Document) -> Document:
     inner: Document = {}
     for field in ("labels", "annotations"):
         merged = {**_mapping(meta, field), **(given[field] or {})}
-        kept = {str(key): str(text) for key, text in merged.items() if key not in _COPIES}
+        # Copies of the whole Secret would be there for all to read.
+        kept = {str(key): str(text) for key, text in merged.items() if key not in COPIES}
         if kept:
             inner[field] = kept
     template: Document = {"metadata": inner}

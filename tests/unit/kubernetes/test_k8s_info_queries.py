@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes import info
 from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.info import Options, Query
-from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.shown import LAST_APPLIED
+from ansible_collections.groundwork.homelab.plugins.module_utils.object_copies import COPIES
 from ansible_collections.groundwork.homelab.plugins.module_utils.plan import HIDDEN
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task, execute
 from ansible_collections.groundwork.homelab.plugins.modules import kubernetes_info as module
@@ -17,7 +17,11 @@ from ansible_collections.groundwork.homelab.plugins.modules import kubernetes_in
 SECRET = {
     "apiVersion": "v1",
     "kind": "Secret",
-    "metadata": {"name": "a", "managedFields": [{}], "annotations": {LAST_APPLIED: "aHVudGVyMg==", "note": "x"}},
+    "metadata": {
+        "name": "a",
+        "managedFields": [{}],
+        "annotations": {**dict.fromkeys(COPIES, "aHVudGVyMg=="), "note": "x"},
+    },
     "data": {"password": "aHVudGVyMg==", "user": "bWU="},
 }
 
@@ -57,10 +61,10 @@ def test_bad_input_is_refused_before_anybody_is_asked(given: dict[str, t.Any], m
     assert message in failed["msg"]
 
 
-def test_what_secrets_hold_is_hidden_also_in_the_copy_that_kubectl_leaves() -> None:
+def test_what_secrets_hold_is_hidden_also_in_the_copies_that_tools_leave() -> None:
     shown = info.presentable(SECRET, Options())
     assert shown["data"] == {"password": HIDDEN, "user": HIDDEN}
-    assert shown["metadata"]["annotations"] == {LAST_APPLIED: HIDDEN, "note": "x"}
+    assert shown["metadata"]["annotations"] == {**dict.fromkeys(COPIES, HIDDEN), "note": "x"}
     assert "managedFields" not in shown["metadata"]
     assert "aHVudGVyMg" not in str(shown)
     assert "aHVudGVyMg" in str(SECRET), "the object itself stays as it is"

@@ -45,13 +45,25 @@ def test_a_list_of_which_only_the_order_differs_is_shown_whole() -> None:
     assert after == {"spec.x": [two, one]}
 
 
-def test_values_of_secrets_are_hidden_everywhere() -> None:
+@pytest.mark.parametrize(
+    "tool",
+    [
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "kubecfg.ksonnet.io/last-applied-configuration",
+        "kapp.k14s.io/original",
+    ],
+)
+def test_values_of_secrets_are_hidden_everywhere(tool: str) -> None:
     old = {
         "kind": "Secret",
-        "metadata": {"name": "a", "annotations": {shown.LAST_APPLIED: "hunter2"}},
+        "metadata": {"name": "a", "annotations": {tool: "hunter2"}},
         "data": {"a.b": "hunter2"},
     }
-    new = {**old, "data": {"a.b": "hunter3", "c": "hunter4"}}
+    new = {
+        **old,
+        "metadata": {"name": "a", "annotations": {tool: "hunter3"}},
+        "data": {"a.b": "hunter3", "c": "hunter4"},
+    }
     text = str([shown.differing(old, new), shown.whole(new)])
     assert "hunter" not in text
     assert shown.differing(old, new)[1] == {"data[a.b]": "(hidden)", "data.c": "(hidden)"}

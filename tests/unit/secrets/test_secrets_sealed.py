@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from secrets_room import contents, run
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.object_copies import COPIES
 from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import key_pairs, sealing, yaml_text
 from ansible_collections.groundwork.homelab.plugins.modules import sealed_secret
 
@@ -126,7 +127,7 @@ def test_another_certificate_and_another_scope_seal_anew(place: Place) -> None:
     assert done["changed"] and place.opened(OTHER) == {"a": b"one"}
 
 
-def test_a_definition_keeps_its_template_and_loses_what_kubectl_noted(place: Place) -> None:
+def test_a_definition_keeps_its_template_and_loses_the_copies_that_tools_leave(place: Place) -> None:
     definition = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -137,7 +138,7 @@ def test_a_definition_keeps_its_template_and_loses_what_kubectl_noted(place: Pla
             "namespace": "media",
             "labels": {"app": "x"},
             "annotations": {
-                "kubectl.kubernetes.io/last-applied-configuration": "the whole secret",
+                **dict.fromkeys(COPIES, "the whole secret"),
                 "sealedsecrets.bitnami.com/namespace-wide": "true",
             },
         },
