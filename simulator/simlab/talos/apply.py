@@ -201,6 +201,7 @@ def _activate(runtime: Runtime, config: MachineConfig, maintenance: bool) -> Non
         runtime.run(sequences.leave_maintenance(runtime, config))
     else:
         runtime.config = config
+        publish.configuration(runtime)
         runtime.run(sequences.renew_maintenance(runtime))
 
 
