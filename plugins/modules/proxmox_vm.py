@@ -72,6 +72,8 @@ options:
           - What a VM that is not there is copied from. All other options are then made so in the copy, and disks grow.
           - It has no effect on a VM that is there. At most two copies of one source are made at a time.
           - A copy of a source on another node is made there, and moved when it is made, if the source's storages are not shared.
+            That does not take O(vms[].migrate). When Ansible is killed in between, the copy stays where it is and the next run warns
+            of it; O(vms[].migrate) then moves it.
         type: dict
         suboptions:
           vmid:
@@ -211,6 +213,7 @@ options:
           size:
             description:
               - Size with a unit, such as V(100G). A smaller disk is grown, a larger one is an error.
+              - It is rounded up to whole KiB, as Proxmox VE makes disks. V(3.3G) becomes V(3460301K).
               - May be left out with O(vms[].disks[].import_from), whose size then counts, and for a disk that is there.
             type: str
           import_from:

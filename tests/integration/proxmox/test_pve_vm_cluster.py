@@ -190,6 +190,47 @@ def test_a_template_on_a_node_of_its_own_is_copied_in_full_and_moved(cluster: Tw
     assert [write.rpartition("/")[2] for write in outcome.writes] == ["clone", "migrate", "resize", "start"]
 
 
+@pytest.mark.parametrize("call", ["clone", "migrate"])
+@pytest.mark.parametrize("fault", ["drop-before", "drop-after", "garbage"])
+def test_a_copy_that_moves_arrives_when_an_answer_was_lost(cluster: TwoNodes, call: str, fault: str) -> None:
+    """It is moved because it was copied for another node, not because ``migrate`` allows it."""
+    made(cluster, template("local"))
+    wish = {**COPY, "clone": {"vmid": 9000, "full": True}, "disks": [{"size": "2G"}], "memory": 1024}
+    hit = cluster.fault(fault, verb="POST", path=f"*/{call}")
+    outcome = made(cluster, wish)
+    assert hit.hit
+    assert outcome.result["vms"][0]["node"] == node_of(cluster, 410) == "pve2"
+    assert outcome.warnings == []
+    with cluster.session() as session:
+        config = session.get("/nodes/pve2/qemu/410/config")
+        assert session.get("/nodes/pve2/qemu/410/status/current")["status"] == "running"
+        started = [task["node"] for task in session.get("/cluster/tasks") if task["type"] == "qmstart"]
+    assert (config["memory"], config["scsi0"].rpartition("size=")[2]) == ("1024", "2G")
+    assert started == ["pve2"], "it never ran where its template is"
+    cluster.faults.clear()
+    assert made(cluster, wish).changes == []
+
+
+def test_a_vm_that_somebody_else_made_elsewhere_meanwhile_is_warned_of(
+    cluster: TwoNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only a later look of the same run sees is said, too."""
+    wish = {**LOCAL, "vmid": 402, "name": "late", "node": "pve2", "state": "present", "disks": [], "networks": []}
+    real = Session.post
+
+    def overtaken(session: Session, path: str, form: t.Any = None, *, asked: str) -> t.Any:
+        if path == "/nodes/pve2/qemu":
+            with cluster.session() as root:
+                own = {"vmid": 402, "name": "late"}
+                Tasks(root, pytest.fail).do(lambda: real(root, "/nodes/pve1/qemu", own, asked="make"), asked="make")
+        return real(session, path, form, asked=asked)
+
+    monkeypatch.setattr(Session, "post", overtaken)
+    outcome = made(cluster, wish)
+    assert outcome.warnings == ["VM 402 (late) is on node pve1, not on pve2; it stays there. migrate moves it."]
+    assert node_of(cluster, 402) == "pve1"
+
+
 # -- high availability ------------------------------------------------------------------------------------------------
 
 

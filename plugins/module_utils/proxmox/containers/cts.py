@@ -34,8 +34,6 @@ def converge(task: Task) -> Result:
         planner = Planner(session, tasks, containers, task.params.get("planned_images") or ())
         planned = planner.look_and_plan()
         report = _report(containers, planner.current, planned)
-        for warning in planned.warnings:
-            task.warn(warning)
         if not task.check_mode:
             shutdown_timeout = task.params.get("shutdown_timeout") or 180
             applier = Applier(session, tasks, shutdown_timeout=shutdown_timeout, restarts=planner.restarts)

@@ -11,11 +11,11 @@ import typing as t
 from ..api.session import Session
 from ..api.tasks import Tasks
 from ..vms.vm_state import Kind, Needs, Surroundings, VmState, look_around, read
-from . import guest_run
+from . import guest_plan, guest_run
 from .guest_lists import GuestLists
 from .restarts import Restarts
 
-P = t.TypeVar("P", bound=guest_run.Planned)
+P = t.TypeVar("P", bound=guest_plan.Planned)
 K = t.TypeVar("K")
 
 
@@ -28,6 +28,7 @@ class GuestPlanner(guest_run.Planner[VmState, P]):
         super().__init__(session, tasks, vmids)
         self.lists = GuestLists(session, self.kind)
         self.restarts = Restarts()
+        self._warned: set[str] = set()
         self._looked_at: frozenset[int] = frozenset()
         self._around: dict[Needs, Surroundings] = {}
         #: Of whom pool and high availability are known.
@@ -36,6 +37,15 @@ class GuestPlanner(guest_run.Planner[VmState, P]):
     def look(self, only: frozenset[int] | None) -> dict[int, VmState]:
         """All guests; or, when ``only`` are to be read again, these again and the others as they are in ``current``."""
         raise NotImplementedError
+
+    def look_and_plan(self) -> P:
+        """Warns of what is planned, after a lost answer only of what was not said before."""
+        planned = super().look_and_plan()
+        for warning in planned.warnings:
+            if warning not in self._warned:
+                self.tasks.warn(warning)
+        self._warned |= set(planned.warnings)
+        return planned
 
     def read(self) -> dict[int, VmState]:
         self.current = {}

@@ -19,6 +19,7 @@ from ..guests import guest_run
 from ..guests.guest_planner import GuestPlanner
 from . import vm_clone
 from .vm_apply import Applier
+from .vm_operations import Clone
 from .vm_plan import Planned, needs, plan
 from .vm_spec import CloneOf, Vm, wanted
 from .vm_state import Entry, VmState, read
@@ -44,8 +45,6 @@ def converge(task: Task) -> Result:
         planner = _Planner(session, tasks, vms, task.params.get("planned_images") or ())
         planned = planner.look_and_plan()
         report = planner.report(planned)
-        for warning in planned.warnings:
-            task.warn(warning)
         if not task.check_mode:
             applier = Applier(session, tasks, shutdown_timeout=shutdown_timeout, restarts=planner.restarts)
             guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
@@ -61,6 +60,8 @@ class _Planner(GuestPlanner[Planned]):
         self.planned_images = planned_images
         self.found = vms
         self.sources: dict[int, VmState] = {}
+        #: Copies that this run makes on the node of their source, and moves from there.
+        self._to_be_moved: dict[int, str] = {}
 
     def look(self, only: frozenset[int] | None) -> dict[int, VmState]:
         """Those that are cloned are read as well, when there is something to clone."""
@@ -76,11 +77,19 @@ class _Planner(GuestPlanner[Planned]):
         need = needs(wishes, self.current, self.sources)
         if need.rights:
             self.current, self.sources = self.completed(self.current), self.completed(self.sources)
-        return plan(wishes, self.current, self.around(need), self.planned_images, self.sources)
+        planned = plan(wishes, self.current, self.around(need), self.planned_images, self.sources)
+        clones = [change.operation for change in planned.plan if isinstance(change.operation, Clone)]
+        self._to_be_moved |= {clone.vm.vmid: clone.update.node for clone in clones if clone.move_to}
+        return planned
 
     def _left(self, vm: Vm) -> Vm:
-        """The wish without what this run has done of it already."""
-        return dataclasses.replace(vm, state="started") if self.restarts.only_to_run(vm, self.current) else vm
+        """The wish without what this run has done of it already. A copy that is still where it was made has to move, as it
+        would have without the answer that was lost: ``migrate`` is about VMs of others."""
+        if self.restarts.only_to_run(vm, self.current):
+            vm = dataclasses.replace(vm, state="started")
+        state = self.current.get(vm.vmid)
+        left_behind = state is not None and self._to_be_moved.get(vm.vmid) == state.node
+        return dataclasses.replace(vm, migrate=True) if left_behind else vm
 
     def about(self, operation: t.Any) -> int:
         return int(operation.vm.vmid)
