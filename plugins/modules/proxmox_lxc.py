@@ -87,7 +87,9 @@ options:
             type: str
             required: true
           size:
-            description: Size with a unit, such as V(8G). A smaller volume is grown, a larger one is an error.
+            description:
+              - Size with a unit, such as V(8G). A smaller volume is grown, a larger one is an error.
+              - It is rounded up to whole MiB, as Proxmox VE makes volumes. V(3.3G) becomes V(3380M).
             type: str
           acl:
             description: Whether access control lists are on or off, in place of the storage's own choice.
@@ -132,7 +134,9 @@ options:
             description: Storage on which a new volume is made.
             type: str
           size:
-            description: Size of the volume, such as V(50G). A smaller volume is grown, a larger one is an error.
+            description:
+              - Size of the volume, such as V(50G). A smaller volume is grown, a larger one is an error.
+              - It is rounded up to whole MiB, as that of O(containers[].rootfs).
             type: str
           volume:
             description: Volume that is there already, such as V(local:310/vm-310-disk-1.raw), in place of a new one.

@@ -137,6 +137,14 @@ def test_volumes_grow_and_a_second_one_comes(lab: PveLab) -> None:
     assert not any(key.startswith("unused") for key in config)
 
 
+def test_volumes_of_any_size_are_what_is_wanted(lab: PveLab) -> None:
+    """The server makes whole MiB, rounded down."""
+    mounts = [{"mp": "/data", "storage": "local", "size": "1025M"}, {"mp": "/more", "storage": "local", "size": "1.1G"}]
+    truthful(lab, with_(rootfs={"storage": "local", "size": "3.3G"}, mounts=mounts, state="stopped"))
+    sizes = [config_of(lab)[slot].rpartition("size=")[2] for slot in ("rootfs", "mp0", "mp1")]
+    assert sizes == ["3380M", "1025M", "1127M"]
+
+
 def test_a_volume_of_a_running_container_grows_at_once_and_changes_at_its_restart(lab: PveLab) -> None:
     made(lab)
     wish = with_(mounts=[{**CT["mounts"][0], "size": "2G", "readonly": True}])

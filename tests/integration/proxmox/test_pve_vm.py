@@ -199,6 +199,16 @@ def test_a_disk_grows_and_a_second_one_comes(pve: PveLab) -> None:
     assert not any(key.startswith("unused") for key in config)
 
 
+def test_disks_of_any_size_are_what_is_wanted(pve: PveLab) -> None:
+    """The server makes whole KiB, rounded up: a number that is cut off makes a disk too large, which never shrinks."""
+    disks = [{"storage": "local", "size": size} for size in ("1027M", "3379M", "3.3G", "1.5G")]
+    truthful(pve, with_(disks=disks, state="stopped"))
+    sizes = [pve.config_of(200)[f"scsi{number}"].rpartition("size=")[2] for number in range(4)]
+    assert sizes == ["1027M", "3379M", "3460301K", "1536M"]
+    truthful(pve, with_(disks=[{"storage": "local", "size": "3.3G"}], state="stopped"))
+    assert pve.config_of(200)["scsi0"].endswith("size=3460301K")
+
+
 def test_a_disk_of_a_running_vm_grows_and_changes_at_once(pve: PveLab) -> None:
     made(pve)
     outcome = truthful(pve, with_(disks=[{**VM["disks"][0], "size": "40G", "cache": "writeback"}]))

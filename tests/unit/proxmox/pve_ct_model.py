@@ -11,7 +11,7 @@ import re
 import types
 import typing as t
 
-from pve_model import Guest
+from pve_model import Guest, size_text
 
 from ansible_collections.groundwork.homelab.plugins.module_utils import errors
 from ansible_collections.groundwork.homelab.plugins.module_utils.waiting import Clock, Deadline, no_progress
@@ -200,7 +200,7 @@ class Model:
         storage, _, name = volume.partition(":")
         if re.fullmatch(r"[\d.]+", name):
             volume = f"{storage}:{vmid}/vm-{vmid}-disk-{next(self._disks)}.raw"
-            settings["size"] = f"{int(name)}G"
+            settings["size"] = size_text(int(float(name) * 1024) << 20)
         places = {"mp": 0, "size": 2}
         keys = sorted(settings, key=lambda key: (places.get(key, 1), key))
         return ",".join([volume, *(f"{key}={settings[key]}" for key in keys)])

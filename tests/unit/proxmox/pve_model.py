@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import re
 import types
 import typing as t
@@ -28,6 +29,12 @@ HOTPLUG = (("net", "network"), ("usb", "usb"), ("tablet", "usb"))
 TASK = "UPID:pve1:00000001:00000001:60000000:test:1:ansible@pve!test:"
 HASH = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"  # of PASSWORD
 PASSWORD = "Hello world!"
+
+
+def size_text(size: int) -> str:
+    """In the largest unit that leaves no fraction."""
+    unit = next(unit for unit in (30, 20, 10, 0) if size % (1 << unit) == 0)
+    return f"{size >> unit}{ {30: 'G', 20: 'M', 10: 'K', 0: ''}[unit] }"
 
 
 @dataclasses.dataclass
@@ -301,7 +308,7 @@ class Model:
         if re.fullmatch(r"[\d.]+", name):
             source = settings.pop("import-from", "")
             settings.pop("format", None)
-            size = self.images[source] if source else round(float(name) * GIB)
-            settings["size"] = f"{size // (1 << 20)}M" if size % GIB else f"{size // GIB}G"
+            size = self.images[source] if source else math.ceil(float(name) * (1 << 20)) << 10
+            settings["size"] = size_text(size)
             volume = f"{storage}:{vmid}/vm-{vmid}-disk-{next(self._disks)}.raw"
         return ",".join([volume, *(f"{name}={value}" for name, value in sorted(settings.items()))])

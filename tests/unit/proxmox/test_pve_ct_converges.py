@@ -17,7 +17,8 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.contain
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.containers.ct_spec import wanted
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.guests import guest_run
 
-SIZES = {"1G": 1, "2G": 2, "2048M": 2, "3G": 3}
+#: In the order of what the server makes of them: whole MiB.
+SIZES = {"1G": 1.0, "1025M": 1.001, "2G": 2.0, "2048M": 2.0, "2.3G": 2.3, "3G": 3.0, "3379M": 3.2998, "3.3G": 3.3}
 GOLDEN = {
     "vmid": 900, "hostname": "golden", "node": "pve1", "state": "stopped", "template": "local:vztmpl/a.tar.zst",
     "rootfs": {"storage": "local", "size": "1G"}, "networks": [{"ip": "dhcp"}], "tags": ["golden"],
@@ -137,7 +138,7 @@ class Run:
 def growing(first: dict[str, t.Any], second: dict[str, t.Any]) -> bool:
     """A later wish with a smaller volume is refused, and tested elsewhere."""
 
-    def size(wish: dict[str, t.Any], kind: str) -> int:
+    def size(wish: dict[str, t.Any], kind: str) -> float:
         found = wish.get(kind) or {}
         found = (found[0] if found else {}) if isinstance(found, list) else found
         return SIZES.get(found.get("size", ""), 0)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import fractions
+import re
 import typing as t
 
 import pytest
@@ -111,6 +113,22 @@ def test_sizes(text: str, size: int) -> None:
 def test_gibibytes_of_small_disks_are_fractions() -> None:
     assert ps.gibibytes(512 << 20) == "0.5"
     assert ps.gibibytes(100 << 30) == "100"
+
+
+@pytest.mark.parametrize("size", [1027 << 20, 3379 << 20, 3460302 << 10, (16 << 40) + 1024, 1 << 20])
+def test_gibibytes_lose_nothing(size: int) -> None:
+    """The server counts VMs' disks in whole KiB and rounds up: one digit too few is a disk that is larger."""
+    text = ps.gibibytes(size)
+    assert fractions.Fraction(text) == fractions.Fraction(size, 1 << 30)
+    assert re.fullmatch(r"\d+(\.\d+)?", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "made"), [("3.3G", "3460301K"), ("1027M", "1027M"), ("1.5G", "1536M"), ("1048577K", "1048577K")]
+)
+def test_a_disk_is_wanted_in_whole_kib_as_the_server_makes_it(text: str, made: str) -> None:
+    (vm,) = wanted([{**WISH, "disks": [{"storage": "local", "size": text}]}])
+    assert ps.size_text(vm.disks[0].size or 0) == made
 
 
 # -- pending ----------------------------------------------------------------------------------------------------------

@@ -27,8 +27,11 @@ def optional(strategy: st.SearchStrategy[t.Any]) -> st.SearchStrategy[t.Any]:
 
 ISO = "local:iso/debian.iso"
 
+#: What is wanted -> what the server says that it is: whole KiB, rounded up.
+SIZES = {"8G": "8G", "8195M": "8195M", "9.3G": "9751757K", "10G": "10G", "10240M": "10G", "10243M": "10243M"}
+
 disks = st.fixed_dictionaries(
-    {"storage": st.sampled_from(["local", "fast"]), "size": st.sampled_from(["8G", "10G", "10240M"])},
+    {"storage": st.sampled_from(["local", "fast"]), "size": st.sampled_from(list(SIZES))},
     optional={
         "state": st.sampled_from(["present", "present", "detached", "absent"]),
         "backup": st.booleans(),
@@ -254,7 +257,7 @@ def _disks_as_wished(config: dict[str, t.Any], wish: dict[str, t.Any]) -> None:
         volume, *rest = config[f"scsi{index}"].split(",")
         settings = dict(part.split("=", 1) for part in rest)
         assert volume.startswith(f"{disk['storage']}:")
-        assert settings["size"] in (disk["size"], "10G" if disk["size"] == "10240M" else disk["size"])
+        assert settings["size"] == SIZES[disk["size"]]
         assert (settings.get("ssd") == "1") == bool(disk.get("ssd"))
         assert (settings.get("backup") == "0") == (disk.get("backup") is False)
     kept = [value for key, value in config.items() if key.startswith("unused")]

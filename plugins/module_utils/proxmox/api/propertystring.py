@@ -99,9 +99,15 @@ def size_text(size: int) -> str:
     return str(size)
 
 
+def rounded_up(size: int, unit: t.Literal["K", "M"]) -> int:
+    """The next whole KiB or MiB, in bytes: the server makes no other disks."""
+    return -(-size // _UNITS[unit]) * _UNITS[unit]
+
+
 def gibibytes(size: int) -> str:
-    """For ``STORAGE:SIZE``, which counts in GiB and takes fractions."""
-    return f"{size / _UNITS['G']:.9f}".rstrip("0").rstrip(".")
+    """For ``STORAGE:SIZE``, which counts in GiB and takes fractions. Exact for whole KiB (20 decimals are 2 to the power
+    of -20): the server rounds what is left over up for VMs, and down to MiB for containers."""
+    return f"{size / _UNITS['G']:.20f}".rstrip("0").rstrip(".")
 
 
 def flag(text: str) -> str:

@@ -110,7 +110,7 @@ def _size(text: str | None, slot: str) -> int:
     size = ps.size_in_bytes(text, option=f"size of {slot}")
     if str(text).strip().isdigit() or size < 1 << 20:
         raise InvalidInput(f"size of {slot} is {text!r}", hint="Write a unit, for example 8G.")
-    return size
+    return ps.rounded_up(size, "M")
 
 
 def _volume_settings(entry: Params, slot: str) -> dict[str, str]:

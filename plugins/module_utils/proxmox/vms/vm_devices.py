@@ -99,7 +99,7 @@ def _size(entry: Params, slot: str) -> int | None:
     size = ps.size_in_bytes(entry["size"], option=f"size of {slot}")
     if str(entry["size"]).strip().isdigit() or size < 1 << 20:
         raise InvalidInput(f"size of {slot} is {entry['size']!r}", hint="Write a unit, for example 32G.")
-    return size
+    return ps.rounded_up(size, "K")
 
 
 def _disk_settings(entry: Params, slot: str) -> dict[str, str]:

@@ -195,7 +195,7 @@ class _Create:
 
 
 def _gigabytes(size: str) -> str:
-    return f"{(parse_size(size) or 0) / (1 << 30):g}"
+    return f"{(parse_size(size) or 0) / (1 << 30):.15g}"
 
 
 def _system(template: str) -> str:

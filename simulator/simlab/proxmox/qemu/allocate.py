@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 
 from ... import images
@@ -79,7 +80,7 @@ class Allocator:
         if "import-from" in drive:
             made = self._import(drive.pop("import-from"), store, drive.get("format"))
         else:
-            size = int(gigabytes * (1 << 30))
+            size = math.ceil(gigabytes * (1 << 20)) << 10  # whole KiB, rounded up
             if name == "efidisk0":
                 size = _EFI_SIZE[drive.get("efitype", "2m")]
             elif name == "tpmstate0":
