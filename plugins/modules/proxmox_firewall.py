@@ -62,7 +62,8 @@ options:
             choices: [in, out, forward, group]
             required: true
           action:
-            description: V(ACCEPT), V(DROP) or V(REJECT), or the name of the security group.
+            description:
+              - V(ACCEPT), V(DROP) or V(REJECT), or the name of the security group, which is in lower case however it is written.
             type: str
             required: true
           enabled:
@@ -70,7 +71,7 @@ options:
             type: bool
             default: true
           macro:
-            description: Name of a service that Proxmox knows, such as V(HTTPS).
+            description: Name of a service that Proxmox knows, such as V(HTTPS), in upper or lower case.
             type: str
           proto:
             description: Protocol, such as V(tcp).

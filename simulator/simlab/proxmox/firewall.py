@@ -52,7 +52,7 @@ class Firewall:
 
     def __init__(self, macros: t.Collection[str]) -> None:
         self._files: dict[str, File] = {}
-        self._macros = {macro.lower() for macro in macros}
+        self._macros = {macro.lower(): macro for macro in macros}
 
     def file(self, scope: str) -> File:
         return self._files.setdefault(scope, File())
@@ -75,13 +75,15 @@ class Firewall:
     # -- rules --------------------------------------------------------------------------------------------
 
     def check_rule(self, rule: Rule, scope: str) -> int | None:
-        """The IP version that a rule is for; raises ParameterError."""
+        """The IP version that a rule is for; raises ParameterError. Its macro gets the spelling that is known."""
         if rule["type"] == "forward" and scope.startswith("guest/"):
             raise ParameterError({"type": "invalid rule type 'forward' for rule_env 'vm'"})
         if rule["type"] == "group":
             return None
-        if rule.get("macro") and str(rule["macro"]).lower() not in self._macros:
-            raise ParameterError({"macro": f"unknown macro '{rule['macro']}'"})
+        if rule.get("macro"):
+            if str(rule["macro"]).lower() not in self._macros:
+                raise ParameterError({"macro": f"unknown macro '{rule['macro']}'"})
+            rule["macro"] = self._macros[str(rule["macro"]).lower()]
         for key in ("dport", "sport", "icmp-type"):
             if rule.get(key) and not rule.get("proto"):
                 raise ParameterError({"proto": f"missing property - '{key}' requires this property"})

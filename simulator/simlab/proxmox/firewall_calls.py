@@ -331,17 +331,18 @@ def groups(call: Call) -> list[dict[str, t.Any]]:
 
 @handles("POST", f"{_CLUSTER}/groups")
 def group_add(call: Call) -> None:
-    file, name, old = of(call).file("cluster"), call.text("group"), call.text("rename")
+    """Names are in lower case as soon as the file is read again; rules keep the word that they were given."""
+    file, name, old = of(call).file("cluster"), call.text("group").lower(), call.text("rename")
     if old:
         if old not in file.groups:
             raise Failure(f"no such security group '{old}'")
         file.groups[name] = file.groups.pop(old)
         file.groups[name].comment = call.text("comment", file.groups[name].comment)
-        of(call).rename_group(old, name)
+        of(call).rename_group(old, call.text("group"))
         return
-    if name in file.groups:
+    if call.text("group") in file.groups:
         raise ParameterError({"group": f"Security group '{name}' already exists"})
-    file.groups[name] = Group(call.text("comment"))
+    file.groups.setdefault(name, Group(call.text("comment")))
 
 
 @handles("DELETE", _GROUP)

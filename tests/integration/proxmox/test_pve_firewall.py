@@ -195,6 +195,28 @@ def test_names_of_the_datacenter(wall: PveLab) -> None:
         assert listed(wall, f"/cluster/firewall/{path}") == []
 
 
+def test_a_macro_may_be_written_in_any_case(wall: PveLab) -> None:
+    """The server keeps its own spelling."""
+    rules = [{"type": "in", "action": "ACCEPT", "macro": macro} for macro in ("https", "PING", "SSH")]
+    truthful(wall, guest(rules=rules), datacenter(groups=[{"name": "pages", "rules": [rules[0]]}]))
+    assert [rule["macro"] for rule in listed(wall, "/nodes/pve1/qemu/200/firewall/rules")] == ["HTTPS", "Ping", "SSH"]
+    with wall.session() as session:
+        form = {"type": "in", "action": "ACCEPT", "macro": "hTTp"}
+        session.post("/nodes/pve1/qemu/201/firewall/rules", form, asked="the server's own way")
+    assert listed(wall, "/nodes/pve1/qemu/201/firewall/rules")[0]["macro"] == "HTTP"
+
+
+def test_a_security_group_may_be_written_in_any_case(wall: PveLab) -> None:
+    """The server keeps names of groups in lower case, but takes the word of a rule as it is: without effect."""
+    group = {"name": "WebServers", "rules": [{"type": "in", "action": "ACCEPT", "macro": "HTTPS"}]}
+    rules = [{"type": "group", "action": "WebServers"}]
+    truthful(wall, datacenter(groups=[group]), guest(rules=rules))
+    assert [one["group"] for one in listed(wall, "/cluster/firewall/groups")] == ["webservers"]
+    assert [rule["action"] for rule in listed(wall, "/nodes/pve1/qemu/200/firewall/rules")] == ["webservers"]
+    gone = datacenter(groups=[{"name": "WEBSERVERS", "state": "absent"}])
+    assert truthful(wall, guest(rules=[]), gone).actions[-1] == "firewall/datacenter/group/webservers delete"
+
+
 def test_what_is_not_named_stays(wall: PveLab) -> None:
     truthful(wall, datacenter(ipsets=[{"name": "admins", "comment": "c", "entries": [{"cidr": "10.0.0.1"}]}]))
     assert truthful_nothing(wall, datacenter(ipsets=[{"name": "admins"}], options={}))

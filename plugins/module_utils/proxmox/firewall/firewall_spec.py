@@ -231,7 +231,7 @@ def _rule(entry: Params, index: int, scope: Scope | None) -> Rule:
     where = f"rules[{index}]"
     rule: Rule = {
         "type": entry["type"],
-        "action": entry["action"],
+        "action": entry["action"].lower() if entry["type"] == "group" else entry["action"],  # as groups are named
         "enable": "1" if entry.get("enabled", True) else "0",
     }
     for ours, theirs in _RULE_TEXTS.items():
@@ -309,7 +309,7 @@ def _named(entry: Params, what: str, pattern: re.Pattern[str] = _NAME) -> str:
     name = str(entry["name"])
     if not pattern.fullmatch(name):
         raise InvalidInput(f"{what} {name!r} is not valid", hint="A letter, then letters, digits, - and _.")
-    return name.lower() if pattern is _NAME else name
+    return name.lower()
 
 
 def _alias(entry: Params) -> Alias:

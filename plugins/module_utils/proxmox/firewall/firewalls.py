@@ -14,13 +14,13 @@ from ...plan import Change, Plan
 from ...task import Result, Task
 from ..api import rights
 from ..api.lanes import together
-from ..api.session import Session
+from ..api.session import Session, listing
 from ..facts.reading import opened
 from ..guests import guest_run
 from .firewall_apply import Applier
 from .firewall_plan import Operation, locked_out, need, ordered, plan
 from .firewall_rules import Rule
-from .firewall_spec import Firewall, wanted
+from .firewall_spec import Firewall, Group, wanted
 from .firewall_state import DATACENTER, Current, Place, gate, group_names, places, read
 
 
@@ -51,8 +51,9 @@ class _Planner:
 
     def look_and_plan(self) -> Planned:
         where = places(self.session, self.firewalls, self.planned)
-        pairs = [(firewall, where[firewall.name]) for firewall in self.firewalls]
-        states = together(lambda pair: read(self.session, *pair), pairs)
+        states = together(lambda one: read(self.session, one, where[one.name]), self.firewalls)
+        firewalls = _with_macros(self.session, self.firewalls, states)
+        pairs = [(firewall, where[firewall.name]) for firewall in firewalls]
         changes = ordered(
             change
             for (firewall, place), state in zip(pairs, states, strict=True)
@@ -85,7 +86,6 @@ class _Planner:
 def _check_names(session: Session, changes: t.Iterable[Change], firewalls: t.Sequence[Firewall]) -> None:
     """Rules that name what does not exist are refused by the server, or accepted without effect (groups)."""
     used = [(change.operation, rule) for change in changes for rule in _new_rules(change.operation)]
-    _check_macros(session, [rule for _operation, rule in used])
     _check_groups(session, [rule for _operation, rule in used], firewalls)
     known: dict[str, set[str]] = {}
     for operation, rule in used:
@@ -120,8 +120,8 @@ def _check_name(name: str, known: t.Collection[str], owner: Firewall) -> None:
 
 def _references(session: Session, path: str, firewalls: t.Sequence[Firewall], owner: Firewall) -> set[str]:
     """Aliases, and IP sets with a plus, that a rule there may use when the task is done."""
-    found = session.get(f"{path}/refs", asked="list the aliases and IP sets")
-    known = {("+" if entry["type"] == "ipset" else "") + str(entry["name"]).lower() for entry in found}
+    found = listing(session, f"{path}/refs", "name", asked="list the aliases and IP sets")
+    known = {("+" if entry.get("type") == "ipset" else "") + str(entry["name"]).lower() for entry in found}
     for firewall in firewalls:
         if firewall.scope == "datacenter" or firewall.name == owner.name:
             named = [("", one) for one in firewall.aliases] + [("+", one) for one in firewall.ipsets]
@@ -142,14 +142,52 @@ def _check_groups(session: Session, rules: t.Iterable[Rule], firewalls: t.Iterab
         raise InvalidInput(f"A rule uses the security group {name!r}, which does not exist", hint=hint)
 
 
-def _check_macros(session: Session, rules: t.Iterable[Rule]) -> None:
-    used = {rule["macro"] for rule in rules if rule.get("macro")}
-    if not used:
-        return
-    found = session.get(f"{DATACENTER}/macros", asked="list the macros of the firewall")
-    known = {str(entry["macro"]).lower(): str(entry["macro"]) for entry in found}
-    for macro in sorted(used):
-        if macro.lower() not in known:
-            alike = difflib.get_close_matches(macro, known.values(), 3, 0.5)
-            hint = f"Did you mean {' or '.join(alike)}?" if alike else "They are listed in the web interface."
-            raise InvalidInput(f"There is no macro {macro!r}", hint=hint)
+# -- macros ----------------------------------------------------------------------------------------------------------
+
+
+def _with_macros(
+    session: Session, firewalls: t.Sequence[Firewall], states: t.Sequence[Current]
+) -> t.Sequence[Firewall]:
+    """The wishes with macros in the server's own spelling, which it keeps whatever was sent. The list of macros is only
+    read when one is wanted that no rule has yet. Raises :class:`InvalidInput` for one that does not exist."""
+    there = {rule.get("macro", "") for state in states for rule in _rules(state, state.groups.values())}
+    wanted_ = {rule.get("macro", "") for one in firewalls for rule in _rules(one, one.groups)} - {""}
+    if wanted_ <= there:
+        return firewalls
+    known = _known_macros(session)
+    spelt = {macro: _spelt(macro, known) for macro in sorted(wanted_)}
+
+    def of(rules: t.Sequence[Rule] | None) -> tuple[Rule, ...] | None:
+        if rules is None:
+            return None
+        return tuple({**rule, "macro": spelt[rule["macro"]]} if "macro" in rule else rule for rule in rules)
+
+    return [
+        dataclasses.replace(
+            one,
+            rules=of(one.rules),
+            groups=tuple(dataclasses.replace(group, rules=of(group.rules)) for group in one.groups),
+        )
+        for one in firewalls
+    ]
+
+
+def _rules(one: Firewall | Current, groups: t.Iterable[Group]) -> t.Iterator[Rule]:
+    """All of a firewall's rules, those of its groups too."""
+    yield from one.rules or ()
+    for group in groups:
+        yield from group.rules or ()
+
+
+def _known_macros(session: Session) -> dict[str, str]:
+    """In lower case -> as the server spells them."""
+    found = listing(session, f"{DATACENTER}/macros", "macro", asked="list the macros of the firewall")
+    return {str(entry["macro"]).lower(): str(entry["macro"]) for entry in found}
+
+
+def _spelt(macro: str, known: t.Mapping[str, str]) -> str:
+    if macro.lower() in known:
+        return known[macro.lower()]
+    alike = difflib.get_close_matches(macro, known.values(), 3, 0.5)
+    hint = f"Did you mean {' or '.join(alike)}?" if alike else "They are listed in the web interface."
+    raise InvalidInput(f"There is no macro {macro!r}", hint=hint)
