@@ -55,17 +55,27 @@ def migrated(entries: list[Object], manager: str, managers: t.Collection[str]) -
     """The records with theirs in ours. Theirs of another apiVersion than ours are dropped: they cannot be one record."""
     theirs = [entry for entry in entries if _is_of(entry, managers)]
     rest = [entry for entry in entries if not _is_of(entry, managers)]
-    ours = next((entry for entry in rest if _is_applied_by(entry, manager)), None)
+    ours = _ours(entries, manager)
     if ours is None:
         ours = {**theirs[0], "manager": manager, "operation": "Apply", "fieldsV1": {}}
     else:
         rest.remove(ours)
     paths = paths_of(ours.get("fieldsV1") or {})
-    for entry in theirs:
-        if entry.get("apiVersion") == ours.get("apiVersion"):
-            paths |= paths_of(entry.get("fieldsV1") or {})
+    for entry in _mergeable(entries, manager, managers):
+        paths |= paths_of(entry.get("fieldsV1") or {})
     fields = fields_of({path for path in paths if path != COPY})
     return [*rest, {**ours, "fieldsType": "FieldsV1", "fieldsV1": fields}]
+
+
+def _ours(entries: list[Object], manager: str) -> Object | None:
+    return next((entry for entry in entries if _is_applied_by(entry, manager)), None)
+
+
+def _mergeable(entries: list[Object], manager: str, managers: t.Collection[str]) -> list[Object]:
+    """Their records that can become part of ours: those of its apiVersion, or without one of ours, of their first one's."""
+    theirs = [entry for entry in entries if _is_of(entry, managers)]
+    into = _ours(entries, manager) or (theirs[0] if theirs else {})
+    return [entry for entry in theirs if entry.get("apiVersion") == into.get("apiVersion")]
 
 
 def _is_applied_by(entry: Object, manager: str) -> bool:
@@ -73,9 +83,10 @@ def _is_applied_by(entry: Object, manager: str) -> bool:
 
 
 def leftovers(live: Object, result: Object, manager: str, managers: t.Collection[str]) -> set[Path]:
-    """The fields that go once their record is ours: theirs, not ours in ``result`` (after our apply), nobody else's."""
+    """The fields that go once their record is ours: theirs, not ours in ``result`` (after our apply), nobody else's. What only
+    stands in a record that is dropped is nobody's then, and stays."""
     theirs: set[Path] = set()
-    for entry in records(live, managers):
+    for entry in _mergeable(_entries(live), manager, managers):
         theirs |= paths_of(entry.get("fieldsV1") or {})
     held: set[Path] = set()
     for entry in _entries(result):

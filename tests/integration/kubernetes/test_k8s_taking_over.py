@@ -70,6 +70,27 @@ def test_a_server_side_applier_is_taken_over_too(lab: t.Any) -> None:
     nothing(lab, [config("one", a="1")], take_over=["kubectl"])
 
 
+def test_what_a_manager_set_in_two_versions_is_predicted_as_it_is_taken_over(lab: t.Any) -> None:
+    group = f"{lab.namespace}.example.com"
+
+    def thing(version: str, **spec: str) -> Object:
+        return {"apiVersion": f"{group}/{version}", "kind": "Thing", "metadata": {"name": "t"}, "spec": spec}
+
+    assert "msg" not in lab.run([definition(group, "v1beta1", "v1")])
+    path = f"/apis/{group}/{{}}/namespaces/{lab.namespace}/things"
+    as_kubectl(lab, path.format("v1beta1"), thing("v1beta1", colour="red", size="small"))
+    lab.act("PATCH", f"{path.format('v1')}/t?fieldManager={KUBECTL}", {"spec": {"shape": "round"}})
+    records = lab.live(f"{group}/v1", "Thing", "t")["metadata"]["managedFields"]
+    assert {one["apiVersion"] for one in records} == {f"{group}/v1beta1", f"{group}/v1"}
+    (change,) = both(lab, [thing("v1", colour="blue")], take_over=[KUBECTL])["changes"]
+    gone = {field.removeprefix("spec.") for field in change["before"].keys() - change.get("after", {}).keys()}
+    left = {"size", "shape"} - gone
+    live = lab.live(f"{group}/v1", "Thing", "t")
+    assert live["spec"].keys() == {"colour", *left}
+    assert len(left) == 1, "of the record that is dropped"
+    nothing(lab, [thing("v1", colour="blue")], take_over=[KUBECTL])
+
+
 DATA = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.sampled_from(["1", "2"]), max_size=3)
 
 

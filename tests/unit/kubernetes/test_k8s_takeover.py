@@ -117,3 +117,18 @@ def test_what_others_hold_below_a_field_stays() -> None:
     assert takeover.leftovers(live, result, OURS, {THEIRS}) == {("f:data", "f:b")}
     nobody = {"metadata": {"managedFields": []}}
     assert ("f:data",) in takeover.leftovers(live, nobody, OURS, {THEIRS})
+
+
+def test_what_only_a_dropped_record_has_is_said_to_stay() -> None:
+    older = entry(THEIRS, {"f:spec": {"f:a": {}, "f:both": {}}}, "Update", "x/v1")
+    newer = entry(THEIRS, {"f:spec": {"f:b": {}, "f:both": {}}}, "Update", "x/v2")
+    result = {"metadata": {"managedFields": [entry(OURS, {"f:spec": {"f:c": {}}}, version="x/v1")]}}
+    spec = {("f:spec", "f:a"), ("f:spec", "f:both")}
+    without_ours: Object = {"metadata": {"managedFields": [older, newer]}}
+    assert takeover.leftovers(without_ours, result, OURS, {THEIRS}) == spec
+    (found,) = takeover.migrated([older, newer], OURS, {THEIRS})
+    assert takeover.paths_of(found["fieldsV1"]) == spec
+    ours = entry(OURS, {"f:spec": {"f:c": {}}}, version="x/v2")
+    with_ours: Object = {"metadata": {"managedFields": [older, newer, ours]}}
+    spec = {("f:spec", "f:b"), ("f:spec", "f:both")}
+    assert takeover.leftovers(with_ours, result, OURS, {THEIRS}) == spec
