@@ -18,14 +18,22 @@ MARKS = (
     ("labels", "io.cilium.k8s.crd.schema.version"),
     ("labels", "app.kubernetes.io/version"),
 )
+#: Which generator wrote a definition: projects keep it up to date, so the older release has the older one, or the same.
+GENERATOR = (("annotations", "controller-gen.kubebuilder.io/version"),)
 #: Where the Gateway API writes its channel; the experimental one has fields and kinds that the other lacks.
 CHANNEL = "gateway.networking.k8s.io/channel"
+#: So many lost fields are named.
+TOLD = 3
 Release = tuple[tuple[int, ...], int, tuple[str, ...]]
 
 
 def downgrade(live: Object, wanted: Object) -> str:
     """Why the wanted definition is older than the one that is there; nothing if it is not."""
-    return _stored_lost(live, wanted) or _newest_lost(live, wanted) or _older_release(live, wanted)
+    lost = _stored_lost(live, wanted) or _newest_lost(live, wanted)
+    if lost:
+        return lost
+    marked = _releases(live, wanted, MARKS)
+    return _older_release(marked) if marked else _older_fields(live, wanted)
 
 
 def _stored_lost(live: Object, wanted: Object) -> str:
@@ -42,15 +50,74 @@ def _newest_lost(live: Object, wanted: Object) -> str:
     return f"it does not serve {newest}, the newest version that is there"
 
 
-def _older_release(live: Object, wanted: Object) -> str:
-    for part, key in MARKS:
-        there, given = (((one.get("metadata") or {}).get(part) or {}).get(key) for one in (live, wanted))
-        if there and given:
-            old, new = release(str(there)), release(str(given))
-            if old and new and new < old:
-                return f"it is of release {given}, and {there} is there ({key})"
-            return ""
-    return ""
+class Marked(t.NamedTuple):
+    """The releases that both definitions say they are of, and where they say it."""
+
+    there: str
+    given: str
+    key: str
+
+    @property
+    def order(self) -> int:
+        """Below zero if the given one is the older one."""
+        old, new = release(self.there) or (), release(self.given) or ()
+        return (new > old) - (new < old)
+
+
+def _releases(live: Object, wanted: Object, marks: t.Sequence[tuple[str, str]]) -> Marked | None:
+    for part, key in marks:
+        there, given = (str(((one.get("metadata") or {}).get(part) or {}).get(key) or "") for one in (live, wanted))
+        if release(there) and release(given):
+            return Marked(there, given, key)
+    return None
+
+
+def _older_release(marked: Marked) -> str:
+    return f"it is of release {marked.given}, and {marked.there} is there ({marked.key})" if marked.order < 0 else ""
+
+
+def _older_fields(live: Object, wanted: Object) -> str:
+    """Without a release to go by: a definition that lacks fields, and that an older generator wrote, or that has no other
+    fields. What is there can then do all that the wanted one can, so leaving it is no loss. Newer releases take fields away
+    too, but bring others, or come from a newer generator."""
+    lost = lost_fields(live, wanted)
+    generators = _releases(live, wanted, GENERATOR)
+    order = generators.order if generators else 0
+    brings = set(versions(wanted, served=True)) - set(versions(live, served=True)) or lost_fields(wanted, live)
+    older = order < 0 or (order == 0 and not brings)
+    return f"it lacks fields that are there: {_named(lost)}" if lost and older else ""
+
+
+def _named(fields: list[str]) -> str:
+    return ", ".join(fields[:TOLD]) + (f" and {len(fields) - TOLD} more" if len(fields) > TOLD else "")
+
+
+def lost_fields(live: Object, wanted: Object) -> list[str]:
+    """The fields of what is there that the wanted definition has not, of versions that both serve; without what is in them."""
+    there, given = schemas(live), schemas(wanted)
+    found = [field for name in there if name in given for field in _lost(there[name], given[name])]
+    return list(dict.fromkeys(found))
+
+
+def schemas(definition: Object) -> dict[str, t.Any]:
+    """The schema of each served version."""
+    found = (definition.get("spec") or {}).get("versions") or []
+    served = [one for one in found if isinstance(one, dict) and one.get("served")]
+    return {str(one.get("name")): (one.get("schema") or {}).get("openAPIV3Schema") for one in served}
+
+
+def _lost(old: t.Any, new: t.Any, path: str = "") -> t.Iterator[str]:
+    if not isinstance(old, dict) or not isinstance(new, dict) or new.get("x-kubernetes-preserve-unknown-fields"):
+        return
+    there, given = (one.get("properties") or {} for one in (old, new))
+    for name, schema in there.items():
+        below = f"{path}.{name}" if path else str(name)
+        if name in given:
+            yield from _lost(schema, given[name], below)
+        elif not new.get("additionalProperties"):
+            yield below
+    yield from _lost(old.get("items"), new.get("items"), f"{path}[]")
+    yield from _lost(old.get("additionalProperties"), new.get("additionalProperties"), f"{path}.*")
 
 
 def versions(definition: Object, *, served: bool = False) -> list[str]:
@@ -73,7 +140,9 @@ def losses(live: Object, wanted: Object) -> str:
     """What an upgrade takes away, to be said with it; nothing if nothing."""
     gone = [name for name in versions(live, served=True) if name not in versions(wanted, served=True)]
     channels = [((one.get("metadata") or {}).get("annotations") or {}).get(CHANNEL) for one in (live, wanted)]
+    lost = lost_fields(live, wanted)
     found = [f"no longer serves {', '.join(gone)}"] if gone else []
+    found += [f"no longer has {_named(lost)}"] if lost else []
     if channels == ["experimental", "standard"]:
         found.append("leaves the experimental channel, whose fields are lost")
     return "; ".join(found)

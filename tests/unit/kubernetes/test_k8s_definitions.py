@@ -26,7 +26,68 @@ def release(text: str) -> Object:
     return crd("v1", annotations={BUNDLE: text})
 
 
+TEXT: Object = {"type": "string"}
+ANYTHING: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+def fields(*, served: str = "v1", label: str = "", generator: str = "", **spec: Object) -> Object:
+    """A definition whose objects have these fields in ``spec``."""
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "properties": spec}}}}
+    versions = [{"name": name, "served": True, "schema": schema} for name in served.split()]
+    meta: Object = {"labels": {"app.kubernetes.io/version": label}} if label else {}
+    meta |= {"annotations": {"controller-gen.kubebuilder.io/version": generator}} if generator else {}
+    return {"metadata": meta, "spec": {"versions": versions}, "status": {"storedVersions": ["v1"]}}
+
+
+def within(**properties: Object) -> Object:
+    return {"type": "object", "properties": properties}
+
+
+MANY = {name: TEXT for name in "abcde"}
 CASES: dict[str, tuple[Object, Object, str]] = {
+    "the same fields": (fields(**MANY), fields(**MANY), ""),
+    "fields more": (fields(a=TEXT), fields(**MANY), ""),
+    "a field less": (fields(**MANY), fields(a=TEXT, b=TEXT, c=TEXT, d=TEXT), "it lacks fields that are there: spec.e"),
+    "many fields less": (fields(**MANY), fields(a=TEXT), "spec.b, spec.c, spec.d and 1 more"),
+    "a field less of a list's members": (
+        fields(list={"type": "array", "items": within(a=TEXT, b=TEXT)}),
+        fields(list={"type": "array", "items": within(a=TEXT)}),
+        "it lacks fields that are there: spec.list[].b",
+    ),
+    "a field less of a map's values": (
+        fields(map={"type": "object", "additionalProperties": within(a=TEXT, b=TEXT)}),
+        fields(map={"type": "object", "additionalProperties": within(a=TEXT)}),
+        "it lacks fields that are there: spec.map.*.b",
+    ),
+    "a field less and another one": (fields(a=TEXT, b=TEXT), fields(a=TEXT, c=TEXT), ""),
+    "a field less and a newer version": (fields(a=TEXT, b=TEXT), fields(a=TEXT, served="v1 v2"), ""),
+    "a field less where anything is taken": (fields(a=within(b=TEXT)), fields(a=ANYTHING), ""),
+    "a field less where any name is taken": (
+        fields(a=within(b=TEXT)),
+        fields(a={"type": "object", "additionalProperties": TEXT}),
+        "",
+    ),
+    "a field less in a newer release": (fields(a=TEXT, b=TEXT, label="1.19.0"), fields(a=TEXT, label="1.20.0"), ""),
+    "a field less by a newer generator": (
+        fields(a=TEXT, b=TEXT, generator="v0.19.0"),
+        fields(a=TEXT, generator="v0.20.1"),
+        "",
+    ),
+    "a field less and another one by an older generator": (
+        fields(a=TEXT, b=TEXT, generator="v0.20.1"),
+        fields(a=TEXT, c=TEXT, generator="v0.19.0"),
+        "it lacks fields that are there: spec.b",
+    ),
+    "a field more by an older generator": (
+        fields(a=TEXT, generator="v0.20.1"),
+        fields(a=TEXT, b=TEXT, generator="v0.19.0"),
+        "",
+    ),
+    "a field less, and one release is no release": (
+        fields(a=TEXT, b=TEXT, label="1.19.0"),
+        fields(a=TEXT, label="main"),
+        "it lacks fields that are there: spec.b",
+    ),
     "the same": (crd("v1", stored="v1"), crd("v1"), ""),
     "a version more": (crd("v1beta1", stored="v1beta1"), crd("v1beta1 v1"), ""),
     "an old version less": (crd("v1beta1 v1", stored="v1"), crd("v1"), ""),
@@ -71,6 +132,7 @@ def test_what_an_upgrade_takes_away_is_said() -> None:
         "no longer serves v1alpha2; leaves the experimental channel, whose fields are lost"
     )
     assert definitions.losses(wanted, wanted) == ""
+    assert definitions.losses(fields(**MANY), fields(a=TEXT)) == "no longer has spec.b, spec.c, spec.d and 1 more"
 
 
 def test_versions_are_in_kubernetes_order() -> None:
