@@ -23,6 +23,7 @@ from simlab.contracts import BootImage, Disk, Guest, Lease, Nic
 from simlab.faults import Faults
 from simlab.ledger import Ledger
 from simlab.talos import Registry, Settings, TalosNode
+from simlab.talos.versions import Version
 
 MODULES = "ansible_collections.groundwork.homelab.plugins.modules"
 
@@ -112,6 +113,8 @@ class PlayedLab:
         self.secrets_path = path / "secrets" / "talos-secrets.yaml"
         self.said: list[str] = []
         self.warned: list[str] = []
+        #: Of the machines that are made from now on, and of the clusters that are described.
+        self.version = Version("v1.13.9")
 
     # -- machines
 
@@ -137,7 +140,7 @@ class PlayedLab:
 
     def _machine(self, name: str) -> TalosNode:
         address = self.address(name)
-        image = BootImage("talos", "v1.13.9", "nocloud", "amd64", SCHEMATIC, "disk")
+        image = BootImage("talos", self.version.tag, "nocloud", "amd64", SCHEMATIC, "disk")
         path = self.path / f"disk-{name}"
         path.mkdir()
         disk = Disk("scsi0", f"local-lvm:{name}", path, 32 << 30, image)
@@ -195,7 +198,13 @@ class PlayedLab:
     def cluster(self, *names: str, **more: t.Any) -> dict[str, t.Any]:
         """The options that describe a cluster of these nodes."""
         described = {
-            "cluster": {"name": "lab", "endpoint": f"https://{self.address(names[0])}:6443", "cni": "none"},
+            "cluster": {
+                "name": "lab",
+                "endpoint": f"https://{self.address(names[0])}:6443",
+                "cni": "none",
+                "talos_version": self.version.tag,
+                "kubernetes_version": self.version.default_kubernetes,
+            },
             "nodes": self.described(*names),
         }
         return {**described, **more}
