@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import threading
+import time
 import typing as t
 
 import pytest
@@ -75,6 +76,7 @@ def test_no_secret_is_said_cached_listed_or_left(tmp_path: pathlib.Path) -> None
     env = {"ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(cache)}
     command_lines: set[str] = set()
     over = threading.Event()
+    begun = time.time()
     with SimulatedLab(SOLO) as simulated:
         watcher = threading.Thread(target=_watch_processes, args=(command_lines, over))
         watcher.start()
@@ -101,7 +103,7 @@ def test_no_secret_is_said_cached_listed_or_left(tmp_path: pathlib.Path) -> None
         for path in cache.rglob("*"):
             if path.is_file():
                 assert _leaks(path.read_text(), secrets) == [], path
-        _check_files(simulated, secrets)
+        _check_files(simulated, secrets, begun)
 
 
 #: What is secret there by nature: the disks of the guests, and what the lab keeps for its own played servers.
@@ -115,8 +117,10 @@ _OF_THE_LAB = (
 )
 
 
-def _check_files(lab: SimulatedLab, secrets: set[str]) -> None:
-    listing = lab.exec("find", "/run/simlab", "/tmp", "-xdev", "-type", "f", "-size", "-2000k").stdout.splitlines()
+def _check_files(lab: SimulatedLab, secrets: set[str], since: float) -> None:
+    made = ("-type", "f", "-size", "-2000k", "-newermt", f"@{since:.0f}")
+    listing = lab.exec("find", "/run/simlab", "/tmp", "-xdev", *made).stdout.splitlines()
+    assert "/run/simlab/secrets/kubeconfig" in listing
     for name in listing:
         path = lab.file(name)
         try:
