@@ -15,12 +15,14 @@ UNSEEN = "its controller has not seen it yet"
 class Failure(Exception):
     """An object will not become ready without help; the text is the cause in its own words.
 
-    ``grace``: seconds for which it may pass by itself all the same, as what it needs is often made a moment later.
+    ``grace``: seconds for which it may pass by itself all the same, as what it needs is often made a moment later. ``reason``:
+    it stays the same failure while this stays the same, whatever its text says besides; the text itself if left out.
     """
 
-    def __init__(self, text: str, grace: float = 0.0) -> None:
+    def __init__(self, text: str, grace: float = 0.0, reason: str = "") -> None:
         super().__init__(text)
         self.grace = grace
+        self.reason = reason or text
 
 
 #: What a check says: nothing when the object is ready, else why not yet. It raises :class:`Failure`.

@@ -15,7 +15,7 @@ import typing as t
 from ..errors import InvalidInput
 from .conditions import Check, Failure, Object, conditions
 from .gitops_inputs import Asked
-from .readiness_gitops import REFRESH, changed_part, compared
+from .readiness_gitops import REFRESH, changed_part, compared, types_of
 
 #: How the operation says who asked for it, and with which of their requests.
 US = "groundwork.homelab"
@@ -213,7 +213,7 @@ def _compared(live: Object, asked: Asked) -> str:
         return ""
     errors = errors_of(live)
     if errors:
-        raise Failure(errors, ERROR_GRACE)
+        raise Failure(errors, ERROR_GRACE, types_of(_errors(live)))
     if not sync or not compared(live):
         return "Argo CD has not compared it with its source yet"
     return "" if sync.get("status") == "Synced" else _out_of_sync(live, asked)
@@ -224,7 +224,7 @@ def _out_of_sync(live: Object, asked: Asked) -> str:
     different = [one for one in status.get("resources") or [] if one.get("status") == "OutOfSync"]
     names = _names(different)
     if different and not asked.prune and all(one.get("requiresPruning") for one in different):
-        raise Failure(f"it is OutOfSync only for what prune would delete: {names}", LEFT_GRACE)
+        raise Failure(f"it is OutOfSync only for what prune would delete: {names}", LEFT_GRACE, "prune")
     words = f"it is {(status.get('sync') or {}).get('status') or 'Unknown'}"
     return f"{words}: {names}" if names else words
 
@@ -238,7 +238,7 @@ def _healthy(live: Object) -> str:
     unhealthy = [_health(one) for one in status.get("resources") or [] if _health(one)]
     words = f"{words} ({'; '.join(unhealthy[:5])})" if unhealthy else words
     if health.get("status") == "Degraded":
-        raise Failure(words, DEGRADED_GRACE)
+        raise Failure(words, DEGRADED_GRACE, "Degraded")
     return words
 
 
@@ -271,8 +271,11 @@ def failed_resources(operation: Object) -> list[str]:
 
 def errors_of(live: Object) -> str:
     """The conditions that are errors; others are warnings."""
-    errors = [one for one in conditions(live) if str(one.get("type", "")).endswith("Error")]
-    return "; ".join(f"{one['type']}: {one.get('message') or ''}" for one in errors)
+    return "; ".join(f"{one['type']}: {one.get('message') or ''}" for one in _errors(live))
+
+
+def _errors(live: Object) -> list[Object]:
+    return [one for one in conditions(live) if str(one.get("type", "")).endswith("Error")]
 
 
 def in_this_cluster(live: Object) -> bool:

@@ -157,7 +157,7 @@ def is_reconciled(asked: Asked, token: str = "") -> Check:
 def _at(live: Object, asked: Asked) -> str:
     have = revision_of(live)
     if asked.revision and not is_at(have, asked.revision):
-        raise Failure(f"it is Ready at {have or 'no revision'}, not at {asked.revision}", REVISION_GRACE)
+        raise Failure(f"it is Ready at {have or 'no revision'}, not at {asked.revision}", REVISION_GRACE, "revision")
     return ""
 
 
@@ -166,12 +166,12 @@ def _failing(live: Object, ready: Object) -> str:
     if reason in OTHERS:
         return words(live)
     if reason in GRACE:
-        raise Failure(words(live), GRACE[reason])
+        raise Failure(words(live), GRACE[reason], reason)
     if live["kind"] == "HelmRelease":
         # While it may still try again it is Reconciling; then it is Stalled.
         going = condition(live, "Reconciling").get("status") == "True"
-        raise Failure(words(live), RELEASE_GRACE if going else 0.0)
-    raise Failure(words(live), SOURCE_GRACE if live["apiVersion"].startswith(SOURCES) else 0.0)
+        raise Failure(words(live), RELEASE_GRACE if going else 0.0, reason)
+    raise Failure(words(live), SOURCE_GRACE if live["apiVersion"].startswith(SOURCES) else 0.0, reason)
 
 
 # -- why not -----------------------------------------------------------------------------------------------------------

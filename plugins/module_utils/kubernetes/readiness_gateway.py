@@ -89,7 +89,7 @@ def _parent(live: Object, parent: t.Mapping[str, t.Any]) -> str:
                 return reason
         partly = condition(answer, "PartiallyInvalid")
         if partly.get("status") == "True":
-            raise Failure(f"{name} takes only a part of it: {said(partly)}", 3.0)
+            raise Failure(f"{name} takes only a part of it: {said(partly)}", 3.0, f"{name} PartiallyInvalid")
     return ""
 
 
@@ -103,7 +103,7 @@ def judged(live: Object, found: Object, kind: str, name: str) -> str:
         return ""
     text = f"{name}: {said(found) or f'{kind} is not true'}"
     if found.get("status") == "False" and found.get("reason") in JUDGED:
-        raise Failure(text, JUDGED[str(found["reason"])])
+        raise Failure(text, JUDGED[str(found["reason"])], f"{name} {found['reason']}")
     return text
 
 
@@ -127,7 +127,8 @@ def _listener(live: Object, name: str, state: Object | None) -> str:
         return f"{name}: its controller has not answered yet"
     conflicted = condition(state, "Conflicted")
     if conflicted.get("status") == "True":
-        raise Failure(f"{name}: {said(conflicted)}", JUDGED.get(str(conflicted.get("reason")), 10.0))
+        grace = JUDGED.get(str(conflicted.get("reason")), 10.0)
+        raise Failure(f"{name}: {said(conflicted)}", grace, f"{name} Conflicted")
     for kind in OF_LISTENER:
         reason = judged(live, condition(state, kind), kind, name)
         if reason:

@@ -37,12 +37,12 @@ def application(live: Object) -> str:
     operation, sync = status.get("operationState") or {}, status.get("sync") or {}
     if operation.get("phase") in ("Running", "Terminating"):
         return _with(f"its sync is {str(operation['phase']).lower()}", operation)
-    errors = "; ".join(_said(one) for one in conditions(live) if str(one.get("type", "")).endswith("Error"))
+    wrong = [one for one in conditions(live) if str(one.get("type", "")).endswith("Error")]
     failed = operation.get("phase") in ("Failed", "Error") and _of_this_revision(operation, sync)
     if failed:
-        raise Failure(_with(f"its sync {_past(operation)}", operation), SYNC_GRACE)
-    if errors:
-        raise Failure(errors, ERROR_GRACE)
+        raise Failure(_with(f"its sync {_past(operation)}", operation), SYNC_GRACE, f"sync {operation['phase']}")
+    if wrong:
+        raise Failure("; ".join(map(_said, wrong)), ERROR_GRACE, types_of(wrong))
     if not sync or not compared(live):
         return "Argo CD has not compared it with its source yet"
     return _synced(live, sync) or _healthy(live)
@@ -131,6 +131,11 @@ def _with(words: str, found: Object) -> str:
     return f"{words}: {found['message']}" if found.get("message") else words
 
 
+def types_of(found: t.Sequence[Object]) -> str:
+    """Which conditions they are, whatever they say."""
+    return ",".join(sorted({str(one["type"]) for one in found}))
+
+
 def _past(operation: Object) -> str:
     return "failed" if operation.get("phase") == "Failed" else "ended in an error"
 
@@ -142,7 +147,7 @@ def _said(found: Object) -> str:
 def application_set(live: Object) -> str:
     failed = condition(live, "ErrorOccurred")
     if failed.get("status") == "True":
-        raise Failure(said(failed), ERROR_GRACE)
+        raise Failure(said(failed), ERROR_GRACE, "ErrorOccurred")
     return must_be_true("ResourcesUpToDate")(live)
 
 

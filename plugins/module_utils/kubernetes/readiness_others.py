@@ -16,7 +16,7 @@ def _certificate(live: Object) -> str:
     issuing = condition(live, "Issuing")
     refused = issuing.get("status") == "False" and issuing.get("reason") in ("Failed", "Denied", "InvalidRequest")
     if refused and condition(live, "Ready").get("status") != "True" and not behind(live, issuing):
-        raise Failure(said(issuing), GRACE)
+        raise Failure(said(issuing), GRACE, str(issuing["reason"]))
     return must_be_true("Ready")(live)
 
 
@@ -36,14 +36,14 @@ def _sealed_secret(live: Object) -> str:
     if behind(live):
         return UNSEEN
     if synced.get("status") == "False":
-        raise Failure(said(synced) or "the controller could not unseal it", GRACE)
+        raise Failure(said(synced) or "the controller could not unseal it", GRACE, "Synced")
     return must_be_true("Synced")(live)
 
 
 def _pool(live: Object) -> str:
     conflict = condition(live, "cilium.io/PoolConflict")
     if conflict.get("status") == "True":
-        raise Failure(said(conflict), GRACE)
+        raise Failure(said(conflict), GRACE, "PoolConflict")
     return ""
 
 

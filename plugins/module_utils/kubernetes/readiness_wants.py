@@ -93,7 +93,7 @@ class State:
         self._more = ("", "")
         #: Of an object with a reason of its own: what a look beyond it said last.
         self._beyond: dict[tuple[str, str], str] = {}
-        #: Since when a failure that may pass has been there.
+        #: Since when a failure that may pass has been there, by the object and the failure's reason.
         self._since: dict[tuple[str, str], float] = {}
 
     @property
@@ -150,6 +150,7 @@ class State:
         uid = str(live["metadata"].get("uid"))
         try:
             reason = self._own(live)
+            self._passed(uid)
             if not reason or self.want.checks:
                 return reason
             if look is not None:
@@ -158,10 +159,15 @@ class State:
         except pods.Failure as failure:
             raise Failure(self._of(live, str(failure))) from None
         except Failure as failure:
-            since = self._since.setdefault((uid, str(failure)), now)
+            since = self._since.setdefault((uid, failure.reason), now)
             if now - since >= failure.grace:
                 raise Failure(self._of(live, str(failure))) from None
             return str(failure)
+
+    def _passed(self, uid: str) -> None:
+        """No failure any more: the next one begins anew."""
+        for key in [key for key in self._since if key[0] == uid]:
+            del self._since[key]
 
     def _own(self, live: Object) -> str:
         if not self.want.checks:

@@ -8,6 +8,8 @@ import typing as t
 import pytest
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes import readiness
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.conditions import Failure
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.readiness_wants import State, Want
 
 
 def live(kind: str, status: t.Any = None, spec: t.Any = None, **meta: t.Any) -> dict[str, t.Any]:
@@ -88,3 +90,43 @@ FAILURES = [
 def test_what_will_not_become_ready_is_a_failure_with_its_cause(given: dict[str, t.Any], cause: str) -> None:
     with pytest.raises(readiness.Failure, match=cause):
         readiness.reason_of(given)
+
+
+def judged(*moments: tuple[float, Failure | str]) -> list[tuple[str, bool]]:
+    """What one want says at each moment, when its check says this."""
+    words: list[Failure | str] = []
+
+    def check(_live: dict[str, t.Any]) -> str:
+        if isinstance(words[-1], Failure):
+            raise words[-1]
+        return words[-1]
+
+    state = State(Want("Thing", "example.com/v1", name="a", checks=(check,)))
+    store = {("", "a"): live("Thing", uid="1")}
+    told = []
+    for now, said in moments:
+        words.append(said)
+        state.judge(store, now)
+        told.append((state.reason, state.failed))
+    return told
+
+
+def test_a_grace_begins_anew_when_the_failure_has_passed() -> None:
+    refused = Failure("refused", 10.0)
+    told = judged((0, refused), (5, "working"), (9, refused), (12, refused), (20, refused))
+    assert [failed for _reason, failed in told] == [False, False, False, False, True]
+
+
+def test_a_failure_whose_words_change_each_time_lasts_all_the_same() -> None:
+    told = judged(*((now, Failure(f"tried {now} times", 10.0, "refused")) for now in (0, 4, 8, 12)))
+    assert told == [
+        ("tried 0 times", False),
+        ("tried 4 times", False),
+        ("tried 8 times", False),
+        ("tried 12 times", True),
+    ]
+
+
+def test_another_failure_has_a_grace_of_its_own() -> None:
+    told = judged((0, Failure("a", 10.0, "one")), (8, Failure("b", 10.0, "two")), (12, Failure("b", 10.0, "two")))
+    assert [failed for _reason, failed in told] == [False, False, False]
