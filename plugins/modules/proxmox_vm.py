@@ -131,7 +131,10 @@ options:
         description: Least memory in MiB that ballooning leaves; V(0) switches it off.
         type: int
       machine:
-        description: Machine type, such as V(q35).
+        description:
+          - Machine type, such as V(q35).
+          - Proxmox VE pins the machine of a VM that is made as or becomes Windows (O(vms[].ostype)) to a version, such as
+            V(pc-q35-10.0+pve1). With V(pc) or V(q35) that version is kept.
         type: str
       vga:
         description: Graphics card, such as V(virtio), V(serial0) or V(none).

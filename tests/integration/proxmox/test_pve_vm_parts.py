@@ -93,6 +93,21 @@ def test_a_desktop_with_everything_is_made_as_it_was_planned(pve: PveLab, iso: s
     assert config["cpulimit"] == "1.5" and config["numa"] == 1 and config["tablet"] == 0
 
 
+def test_a_windows_vm_keeps_the_version_that_its_machine_is_pinned_to(pve: PveLab) -> None:
+    """The server pins it when it is made, or becomes Windows; a machine that is written again would lose it."""
+    wish = {"vmid": 240, "name": "win", "node": "pve1", "state": "stopped", "machine": "q35", "ostype": "win11"}
+    truthful(pve, wish)
+    assert pve.config_of(240)["machine"] == "pc-q35-10.0+pve1"
+    other = {"vmid": 241, "name": "will-be", "node": "pve1", "machine": "pc", "ostype": "l26"}
+    made(pve, other)
+    assert truthful(pve, {**other, "ostype": "win10"}).result["vms"][0]["pending"] == ["machine", "ostype"]
+    restarted = truthful(pve, {**other, "ostype": "win10", "allow_restart": True})
+    assert (restarted.actions, restarted.result["vms"][0]["pending"]) == (["vm/241 restart"], [])
+    assert pve.config_of(241)["machine"] == "pc-i440fx-10.0+pve1"
+    made(pve, {**other, "ostype": "win10", "machine": "q35", "allow_restart": True})
+    assert pve.config_of(241)["machine"] == "q35"  # the server keeps what is written
+
+
 def test_another_cd_is_put_in_and_ejected_while_the_vm_runs(pve: PveLab, iso: str) -> None:
     made(pve, small(state="started", cdroms=[{"iso": iso}]))
     other = truthful(pve, small(state="started", cdroms=[{"iso": "local:iso/other.iso"}]))

@@ -183,9 +183,17 @@ class Model:
                 "create", answer=f"unable to create VM {vmid} - VM {vmid} already exists on node 'pve1'"
             )
         config = {key: self._read_back(vmid, key, value) for key, value in form.items()}
+        config = {**config, **self._pinned(config.get("ostype"), config)}
         config.setdefault("boot", "order=" + ";".join(key for key in config if DRIVE.fullmatch(key)))
         config.update({"meta": "creation-qemu=10.0.13,ctime=1", "vmgenid": "61bdd948", "smbios1": "uuid=db4e89d1"})
         self.guests[vmid] = Guest({key: value for key, value in config.items() if value != ""}, pool=pool, node=node)
+
+    @staticmethod
+    def _pinned(ostype: str | None, config: t.Mapping[str, t.Any]) -> dict[str, str]:
+        """The version that the machine of a Windows VM gets, unless it has one."""
+        kind = config.get("machine") or "pc"
+        family = {"pc": "i440fx", "q35": "q35"}.get(kind)
+        return {"machine": f"pc-{family}-10.0+pve1"} if str(ostype or "").startswith("w") and family else {}
 
     def _clone(self, source: int, form: dict[str, t.Any]) -> None:
         vmid, config = int(form["newid"]), dict(self.guests[source].effective())
@@ -223,6 +231,8 @@ class Model:
         changes: dict[str, t.Any] = dict.fromkeys(filter(None, form.pop("delete", "").split(",")))
         if not form and not changes:
             raise errors.Refused("put", answer="no options specified")
+        if "ostype" in form and "machine" not in {**form, **changes, **guest.pending}:
+            form |= self._pinned(form["ostype"], guest.config)
         for key in changes:
             self._removed(guest, key, forced)
         for key, value in form.items():

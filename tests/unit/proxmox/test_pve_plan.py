@@ -77,6 +77,38 @@ DIFFERENT: list[tuple[str, t.Any, t.Any]] = [
 ]
 
 
+#: Machine and system that are wanted, the machine that is there, and what is written.
+MACHINES: list[tuple[str, str, str, str | None]] = [
+    ("q35", "win11", "pc-q35-10.0+pve1", None),
+    ("pc", "w2k8", "pc-i440fx-9.2+pve1", None),
+    ("type=q35,viommu=virtio", "win11", "pc-q35-10.0+pve1,viommu=virtio", None),
+    ("q35,viommu=virtio", "win11", "pc-q35-10.0+pve1", "pc-q35-10.0+pve1,viommu=virtio"),
+    ("q35", "win11", "pc-i440fx-10.0+pve1", "q35"),
+    ("pc", "win11", "pc-q35-10.0+pve1", "pc"),
+    ("pc-q35-9.0", "win11", "pc-q35-10.0+pve1", "pc-q35-9.0"),
+    ("q35", "l26", "pc-q35-10.0+pve1", "q35"),
+]
+
+
+@pytest.mark.parametrize(("machine", "ostype", "there_is", "written"), MACHINES)
+def test_the_version_to_which_the_server_pins_windows_is_kept(
+    machine: str, ostype: str, there_is: str, written: str | None
+) -> None:
+    made = planned({"machine": machine, "ostype": ostype}, there(machine=there_is, ostype=ostype))
+    assert [change.operation.put.get("machine") for change in made.plan] == ([written] if written else [])
+
+
+def test_a_pinned_default_machine_is_nothing_to_unset() -> None:
+    assert not planned({"unset": ["machine"]}, there(machine="pc-i440fx-10.0+pve1", ostype="win10")).plan
+    (change,) = planned({"unset": ["machine"]}, there(machine="pc-q35-10.0+pve1", ostype="win10")).plan
+    assert change.operation.delete == ("machine",)
+
+
+def test_a_running_vm_that_becomes_windows_waits_for_its_pinned_machine() -> None:
+    made = planned({"ostype": "win11"}, there(running=True, machine="q35", ostype="l26"))
+    assert made.pending == {200: ("machine", "ostype")}
+
+
 @pytest.mark.parametrize(("key", "one", "other"), EQUAL)
 def test_read_back_values_equal_what_was_sent(key: str, one: t.Any, other: t.Any) -> None:
     assert options.comparable(key, one) == options.comparable(key, other)

@@ -82,7 +82,7 @@ options = {
     "onboot": optional(st.booleans()),
     "agent": optional(st.booleans()),
     "serial": optional(st.booleans()),
-    "ostype": optional(st.sampled_from(["l26", "other"])),
+    "ostype": optional(st.sampled_from(["l26", "other", "win11"])),
     "description": optional(st.sampled_from(["", "one", "two\nlines\n\n"])),
     "tags": optional(st.lists(st.sampled_from(["talos", "Lab", "control-plane"]), max_size=3)),
     "startup": optional(st.sampled_from(["order=2,up=30", "2"])),

@@ -70,6 +70,10 @@ DEFAULTS: dict[str, Value] = {
     "vga": "std",
 }
 
+#: Machine types without a version -> their part of the name of one with its version.
+_FAMILIES = {"pc": "i440fx", "q35": "q35"}
+_PINNED = re.compile(r"pc-(i440fx|q35)-\d")
+
 #: Sub-keys of disks and networks whose value is a boolean, which the server keeps in the spelling it was sent in.
 _FLAGS = {
     "ssd": "0", "iothread": "0", "firewall": "0", "enabled": "0", "pre-enrolled-keys": "0", "link_down": "0",
@@ -149,6 +153,27 @@ def hotplug_words(text: str) -> frozenset[str]:
     """``1`` is the usual three, ``0`` is none."""
     words = _HOTPLUG if text == "1" else "" if text == "0" else text
     return frozenset(word for word in re.split(r"[,;\s]+", words) if word)
+
+
+def is_windows(ostype: Value | None) -> bool:
+    return str(ostype or "").startswith("w")
+
+
+def with_pin(machine: Value, current: Value | None, ostype: Value | None) -> Value:
+    """A machine that is wanted, with the version to which the server has pinned that of a Windows VM: it does so when a
+    VM is made or becomes one, but keeps what is written later as it is, without a version. Empty is the default."""
+    wanted, there = ps.parse(str(machine), "type"), ps.parse(str(current or ""), "type")
+    pin = _PINNED.match(there.get("type", ""))
+    if not is_windows(ostype) or not pin or _FAMILIES.get(wanted.get("type", "pc")) != pin[1]:
+        return machine
+    return ps.render({**wanted, "type": there["type"]}, "type")
+
+
+def gets_pinned(put: t.Mapping[str, Value], delete: t.Collection[str], machine: Value | None) -> bool:
+    """Whether the server pins the machine of a VM when this is sent, because the VM becomes a Windows VM."""
+    if "machine" in put or "machine" in delete:
+        return False
+    return is_windows(put.get("ostype")) and ps.parse(str(machine or "pc"), "type").get("type", "pc") in _FAMILIES
 
 
 def merge_flag(text: str | None, key: str, default_key: str, on: bool) -> str:

@@ -56,8 +56,11 @@ def difference(vm: Vm, state: VmState) -> Difference:
 
 
 def _options(vm: Vm, state: VmState, found: Difference) -> None:
+    ostype = vm.options.get("ostype", state.config.get("ostype"))
     for key, value in vm.options.items():
         current = state.config.get(key)
+        if key == "machine":
+            value = options.with_pin(value, current, ostype)
         if value == "" and key not in _EMPTY_IS_DEFAULT:
             if current is None or str(current).strip() == "":
                 continue

@@ -12,7 +12,7 @@ from ...plan import Change, Plan
 from ..api import propertystring as ps
 from ..guests.guest_plan import Planned, plan_each
 from . import vm_clone
-from .options import needs_restart
+from .options import gets_pinned, needs_restart
 from .vm_case import Case, case, needs
 from .vm_checks import check_parts, check_rights
 from .vm_form import shown_config
@@ -157,6 +157,8 @@ def _waiting(one: Case, state: VmState) -> set[str]:
             hotplug = found.put.get("hotplug", None if "hotplug" in found.delete else hotplug)
         if needs_restart(key, None, None if hotplug is None else str(hotplug), None if key in removed else before):
             waiting.add(key)
+    if gets_pinned(found.put, found.delete, config.get("machine")):
+        waiting.add("machine")
     return waiting
 
 

@@ -15,7 +15,6 @@ from .vm import Vm
 _REQUEST_ONLY = frozenset(
     """node vmid pool storage archive force unique start bwlimit live-restore import-working-storage ha-managed""".split()
 )
-QEMU_VERSION = "10.0.13"
 
 
 @handles("POST", "/nodes/{node}/qemu")
@@ -101,6 +100,9 @@ def _build(vm: Vm, settings: dict[str, str], allocator: allocate.Allocator) -> d
     if made.get("vmgenid", "1") == "1":
         made["vmgenid"] = str(uuid.uuid4())
     made.setdefault("smbios1", f"uuid={uuid.uuid4()}")
-    made["meta"] = f"creation-qemu={QEMU_VERSION},ctime={int(time.time())}"
+    pinned = options.pinned_machine(made.get("machine"), made.get("ostype"))
+    if pinned:
+        made["machine"] = pinned
+    made["meta"] = f"creation-qemu={options.QEMU_VERSION},ctime={int(time.time())}"
     options.normalise(made)
     return made

@@ -12,6 +12,9 @@ from .. import formats, schema
 _CREATE = "/nodes/{node}/qemu"
 _UPDATE = "/nodes/{node}/qemu/{vmid}/config"
 
+QEMU_VERSION = "10.0.13"
+MACHINE_VERSION = f"{'.'.join(QEMU_VERSION.split('.')[:2])}+pve1"
+
 #: Parameters of the requests that are no options of a VM.
 _NOT_OPTIONS = frozenset(
     """node vmid archive storage force unique pool bwlimit start live-restore import-working-storage ha-managed digest
@@ -97,6 +100,16 @@ def canonical_machine(value: str) -> str:
     """``type=q35,viommu=virtio`` → ``q35,viommu=virtio``."""
     wanted = spec_of("machine")["format"]
     return formats.render(wanted, formats.parse(wanted, value, "machine"))
+
+
+def pinned_machine(machine: str | None, ostype: str | None) -> str | None:
+    """The machine of a Windows VM with the version of the QEMU that is there; None when it stays as it is."""
+    wanted = spec_of("machine")["format"]
+    parts = formats.parse(wanted, machine, "machine") if machine else {}
+    family = {"pc": "i440fx", "q35": "q35"}.get(parts.get("type", "pc"))
+    if not family or not (ostype or "").startswith("w"):
+        return None
+    return formats.render(wanted, {**parts, "type": f"pc-{family}-{MACHINE_VERSION}"})
 
 
 def normalise(values: dict[str, str]) -> None:

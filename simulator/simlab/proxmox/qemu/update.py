@@ -11,12 +11,10 @@ from ..api import Call, handles
 from ..errors import Failure, ParameterError
 from ..tasks import Task
 from . import allocate, boot, checks, drives, options, pending
-from .create import QEMU_VERSION
 from .vm import Vm
 
 _CONFIG = "/nodes/{node}/qemu/{vmid}/config"
 _REQUEST_ONLY = ("node", "vmid", "digest", "background_delay", "skiplock", "delete", "revert", "force")
-WINDOWS_MACHINE = f"pc-i440fx-{'.'.join(QEMU_VERSION.split('.')[:2])}+pve1"
 
 
 @handles("PUT", _CONFIG)
@@ -221,8 +219,10 @@ class Update:
             value = self._tags(value)
         elif name == "boot":
             value = self._boot(value)
-        elif name == "ostype" and value.startswith("w") and "machine" not in {**vm.options, **self.set}:
-            vm.pending["machine"] = WINDOWS_MACHINE
+        elif name == "ostype" and "machine" not in {**vm.pending, **vm.deleting, **self.set}:
+            pinned = options.pinned_machine(vm.options.get("machine"), value)
+            if pinned:
+                vm.pending["machine"] = pinned
         if name == "sshkeys" and not value:
             return  # taken for "not given"
         made = {name: value}
