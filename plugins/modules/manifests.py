@@ -26,6 +26,8 @@ attributes:
   check_mode:
     details:
       - A namespace or a kind that does not exist yet, and is not in the same task either, is taken as made by an earlier task, with a warning.
+      - The server tries nothing in a namespace, or of a kind, that only this task makes. There it is asked, in every run, whether the
+        kubeconfig's user may create such objects. A right that comes with the task itself counts as missing, give it in a task before.
 options:
   definitions:
     description:
@@ -128,7 +130,7 @@ options:
   inventory:
     description:
       - A name under which the cluster keeps a record of what was applied, or C(namespace/name). It is the ConfigMap
-        C(homelab-inventory-NAME), in V(kube-system) unless a namespace is given, which must exist.
+        C(homelab-inventory-NAME), in V(kube-system) unless a namespace is given, which must exist, or be among the objects.
       - One inventory belongs to one set of objects. Another task that uses it, with O(prune), deletes what it does not define.
     type: str
   prune:
@@ -138,6 +140,10 @@ options:
       - Only what was applied by O(field_manager) is deleted, never an object of the same name that somebody made anew. Namespaces,
         CustomResourceDefinitions, PersistentVolumeClaims and PersistentVolumes are kept unless O(prune_also) names them, and so are
         objects with the annotation C(groundwork.homelab/prune=false), or the one by which Helm, Argo CD or Flux would keep them.
+      - What belongs to somebody else meanwhile is left to them with a warning, and leaves the inventory. That is what stands in another
+        inventory, what Argo CD (C(argocd.argoproj.io/tracking-id)), Flux (the labels C(kustomize.toolkit.fluxcd.io/name) and
+        C(helm.toolkit.fluxcd.io/name)) or Helm (C(meta.helm.sh/release-name)) marks as its own, and what another field manager has
+        applied, too. Other inventories are looked for in all namespaces, or, without the right to list their ConfigMaps, in that of this one.
       - With O(state=absent), everything in the inventory is deleted, and no definitions are needed.
     type: bool
     default: false
@@ -155,12 +161,15 @@ options:
   wave_annotation:
     description:
       - The annotation with the number of an object's wave, 0 if it has none. Lower waves are applied first, and with O(wait), are ready
-        before the next one. An empty text stands for no waves.
+        before the next one, also those that an earlier run has applied. An empty text stands for no waves.
     type: str
     default: argocd.argoproj.io/sync-wave
   wait:
     description:
       - Wait until the objects are ready, or, with O(state=absent), gone. O(state=ready) always waits.
+      - Objects are deleted in the opposite order in which they are applied. What has finalizers is gone before what comes after it is
+        deleted, such as the controller that has to clear them, also if this is V(false); what is still there at the end of
+        O(wait_timeout) is an error that names it and its finalizers. If this is V(true), that holds for all objects.
       - Deployments, StatefulSets and DaemonSets are ready when their current pods are, Jobs when they are complete, Pods, Services of
         type LoadBalancer, Namespaces, Nodes, APIServices and CustomResourceDefinitions by their status, and so are
         PersistentVolumeClaims, but for those that only wait for their first pod.
@@ -313,7 +322,7 @@ objects:
     - Namespace/media
     - Deployment/media/jellyfin
 kept:
-  description: Objects of the inventory that are no longer defined, but were not deleted, with the reason.
+  description: Objects of the inventory that are no longer defined, but were neither deleted nor made anew by somebody else, with the reason.
   returned: when there are any
   type: dict
   sample:
@@ -480,10 +489,7 @@ def _apply(task: Task, work: manifests.Manifests) -> dict[str, t.Any]:
 def _remove(task: Task, work: manifests.Manifests) -> dict[str, t.Any]:
     plan = work.plan_removal()
     if not task.check_mode:
-        work.remove(plan)
-        if task.params["wait"]:
-            deadline = Deadline(task.params["wait_timeout"])
-            _after(plan, lambda: readiness.wait_until_gone(work.client, work.targets(), deadline))
+        work.remove(plan, Deadline(task.params["wait_timeout"]), wait=task.params["wait"])
     return _done(task, work, plan)
 
 

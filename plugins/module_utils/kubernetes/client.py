@@ -112,7 +112,8 @@ class Client:
         raise error
 
     def apply(self, resource: Resource, wanted: Object, manager: str, *, force: bool, dry_run: bool) -> Object:
-        """Server-side apply. The object as it is (or, in a dry run, would be) after it. Safe to repeat."""
+        """Server-side apply. The object as it is (or, in a dry run, would be) after it. Safe to repeat; with a
+        ``resourceVersion`` a :class:`Conflict` comes at once, also if a first try took effect without an answer."""
         meta = wanted["metadata"]
         namespace, name = meta.get("namespace", ""), meta["name"]
         query = {"fieldManager": manager, "fieldValidation": "Strict"}
@@ -125,6 +126,7 @@ class Client:
             body=wanted,
             content_type="application/apply-patch+yaml",
             patient=not dry_run,
+            conflicts="resourceVersion" not in meta,
         )
 
     def merge(self, resource: Resource, namespace: str, name: str, patch: Object, *, dry_run: bool = False) -> Object:
@@ -172,7 +174,7 @@ class Client:
         more: t.Mapping[str, t.Any] | None = None,
     ) -> None:
         """Delete it and, in the background, what it owns; ``more`` are further DeleteOptions. What is not there any more
-        is fine."""
+        is fine. With a ``resourceVersion`` in its preconditions a :class:`Conflict` comes at once."""
         options: Object = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -184,8 +186,9 @@ class Client:
             # The server takes the options from the body, and then ignores the query: that is for its log.
             options["dryRun"] = ["All"]
         asked = f"delete {resource.kind} {_full(namespace, name)}"
+        path, conflicts = resource.path(namespace, name), "resourceVersion" not in options.get("preconditions", {})
         try:
-            self._ask("DELETE", resource.path(namespace, name), asked, query=query, body=options)
+            self._ask("DELETE", path, asked, query=query, body=options, conflicts=conflicts)
         except NotFound:
             return
 

@@ -78,7 +78,7 @@ class Work:
         present.apply(additions, deadline)
         seen: dict[str, Object] = {}
         with Made(plan, additions) as made:
-            absent.remove(removals)
+            absent.remove(removals, deadline)
             made.all = True
             if self.task.params["wait"]:
                 seen = self._wait(cluster, present, deadline)

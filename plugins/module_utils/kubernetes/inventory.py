@@ -8,15 +8,17 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..errors import InvalidInput, NotFound, Refused
+from ..errors import AccessDenied, Conflict, InvalidInput, NotFound, Refused
 from ..plan import Change
-from . import fields, kinds
+from . import kinds
 from .client import Client
 from .discovery import KNOWN
 from .documents import LABEL
 from .items import Item
 
 Object = dict[str, t.Any]
+#: What an object is called in all versions of its kind: group, kind, namespace, name.
+Key = tuple[str, str, str, str]
 
 #: Where the record is kept if the user names no namespace.
 HOME = "kube-system"
@@ -48,7 +50,7 @@ class Entry:
         return cls(item.wanted["apiVersion"], item.wanted["kind"], item.namespace, item.name)
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
+    def key(self) -> Key:
         return (kinds.group_of(self.api_version), self.kind, self.namespace, self.name)
 
     @property
@@ -70,6 +72,11 @@ def place(text: str) -> tuple[str, str]:
                 f"inventory is {text!r}", hint="It is a name, or namespace/name: lower case letters, digits and '-'."
             )
     return namespace or HOME, name
+
+
+def is_home(item: Item, text: str) -> bool:
+    """Whether it is the namespace in which the inventory lives, if there is one."""
+    return bool(text) and item.wanted["kind"] == "Namespace" and item.name == place(text)[0]
 
 
 def label(text: str) -> str:
@@ -97,12 +104,32 @@ class Inventory:
         if live is None:
             return
         self.version = live["metadata"]["resourceVersion"]
-        text = (live.get("data") or {}).get("objects", "")
-        lines = [line.split(" ") for line in text.splitlines()]
+        lines = _lines(live)
         if any(len(words) != 4 for words in lines):
             name = f"ConfigMap {self.namespace}/{PREFIX}{self.name}"
             raise Refused(f"read {self.label}", of=self.client.of, answer=f"{name} is not a record of ours")
-        self.entries = frozenset(Entry(a, kind, space.strip("-"), name) for a, kind, space, name in lines)
+        self.entries = frozenset(map(_entry, lines))
+
+    def besides(self, items: t.Iterable[Item]) -> set[Entry]:
+        """What the record has besides these."""
+        keys = {Entry.of(item).key for item in items}
+        return {one for one in self.entries if one.key not in keys}
+
+    def others(self) -> dict[Key, str]:
+        """What stands in other inventories, and in which: in all namespaces, or in this one's for who may not look further."""
+        label_name, value = next(iter(LABELS.items()))
+        query = {"labelSelector": f"{label_name}={value}"}
+        try:
+            found = self.client.list(CONFIG_MAP, **query)
+        except AccessDenied:
+            found = self.client.list(CONFIG_MAP, self.namespace, **query)
+        owners: dict[Key, str] = {}
+        for live in found:
+            space, name = live["metadata"]["namespace"], live["metadata"]["name"]
+            if name.startswith(PREFIX) and (space, name) != (self.namespace, PREFIX + self.name):
+                owner = label(f"{space}/{name.removeprefix(PREFIX)}")
+                owners.update((_entry(words).key, owner) for words in _lines(live) if len(words) == 4)
+        return owners
 
     def change(self, after: t.Collection[Entry]) -> Change | None:
         """What makes the record just these."""
@@ -117,10 +144,10 @@ class Inventory:
             action = "delete"
         return Change(self.label, action, before, after_it, operation=self)
 
-    def write(self, entries: t.Collection[Entry]) -> None:
+    def write(self, entries: t.Collection[Entry], *, dry_run: bool = False) -> None:
         """Raises a Conflict when somebody else wrote it since it was read."""
         if not entries:
-            self.client.delete(CONFIG_MAP, self.namespace, PREFIX + self.name)
+            self._delete(dry_run=dry_run)
             return
         lines = [f"{one.api_version} {one.kind} {one.namespace or '-'} {one.name}\n" for one in sorted(entries)]
         meta: Object = {"name": PREFIX + self.name, "namespace": self.namespace, "labels": LABELS}
@@ -128,12 +155,40 @@ class Inventory:
             meta["resourceVersion"] = self.version
         wanted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"objects": "".join(lines)}}
         try:
-            made = self.client.apply(CONFIG_MAP, wanted, self.manager, force=True, dry_run=False)
+            made = self._apply(wanted, dry_run=dry_run)
         except NotFound as error:
             error.hint = "Choose a namespace for the inventory that exists, apart from what is applied."
             raise
-        self.version = made["metadata"]["resourceVersion"]
-        self.entries = frozenset(entries)
+        if not dry_run:
+            self.version = made["metadata"]["resourceVersion"]
+            self.entries = frozenset(entries)
+
+    def _apply(self, wanted: Object, *, dry_run: bool) -> Object:
+        try:
+            return self.client.apply(CONFIG_MAP, wanted, self.manager, force=True, dry_run=dry_run)
+        except Conflict:
+            # Perhaps with ourselves: a first try whose answer was lost.
+            live = self.client.get(CONFIG_MAP, self.namespace, PREFIX + self.name)
+            if live is None or live.get("data") != wanted["data"]:
+                raise
+            return live
+
+    def _delete(self, *, dry_run: bool) -> None:
+        name, same = PREFIX + self.name, {"preconditions": {"resourceVersion": self.version}}
+        self.client.delete(CONFIG_MAP, self.namespace, name, dry_run=dry_run, more=same if self.version else None)
+        if not dry_run:
+            self.version, self.entries = "", frozenset()
+
+
+def _lines(live: Object) -> list[list[str]]:
+    """The words of each line of a record, four of them if it is one of ours."""
+    text = str((live.get("data") or {}).get("objects", ""))
+    return [line.split(" ") for line in text.splitlines()]
+
+
+def _entry(words: t.Sequence[str]) -> Entry:
+    api_version, kind, namespace, name = words
+    return Entry(api_version, kind, namespace.strip("-"), name)
 
 
 def kept_because(live: Object, prune_also: t.Collection[str]) -> str:
@@ -146,8 +201,3 @@ def kept_because(live: Object, prune_also: t.Collection[str]) -> str:
         if any(text in said.replace(" ", "").split(",") for text in texts):
             return f"its annotation {name} says so"
     return ""
-
-
-def is_ours(live: Object, manager: str) -> bool:
-    """Whether we applied the object that is there: not one of the same name that somebody else made."""
-    return bool(fields.records(live, manager))

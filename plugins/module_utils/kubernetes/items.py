@@ -102,11 +102,12 @@ def steps(items: t.Sequence[Item]) -> list[list[Item]]:
 
 
 def settle_namespace(item: Item, default: str) -> None:
-    """Objects of namespaced kinds get the default namespace, cluster-wide ones lose theirs."""
+    """Objects of namespaced kinds get the default namespace, cluster-wide ones lose theirs. Of a kind that the server does not
+    serve yet its name tells; one that is not expected either is left as it is."""
     meta = item.wanted["metadata"]
-    if item.resource is None:
+    if item.resource is None and not item.predicted:
         return
-    if item.resource.namespaced:
+    if item.resource.namespaced if item.resource is not None else item.wanted["kind"] not in kinds.CLUSTER_WIDE:
         meta.setdefault("namespace", default)
     else:
         meta.pop("namespace", None)

@@ -10,9 +10,9 @@ import typing as t
 
 from ..errors import AccessDenied, Conflict, NotFound, Refused
 from ..plan import Change
-from . import definitions, fields, kinds, shown, takeover
+from . import definitions, fields, kinds, rights, shown, takeover
 from .answers import FieldConflict, NotInstalled, UnknownKind
-from .client import Client
+from .client import Client, Resource
 from .items import Item, Options, defines, overlay
 
 Object = dict[str, t.Any]
@@ -37,6 +37,8 @@ class Judge:
 
     def __post_init__(self) -> None:
         self.redefined: set[tuple[str, str]] = set()
+        #: The kinds and namespaces of which something is made that no dry run could try.
+        self._untried: set[tuple[Resource, str]] = set()
         self.spaces = {item.name: item for item in self.items if item.wanted["kind"] == "Namespace"}
 
     def judge(self, item: Item) -> Change | None:
@@ -147,10 +149,10 @@ class Judge:
 
     def _try_create(self, item: Item) -> None:
         """Let the server check what does not exist yet, unless what it needs does not exist yet either."""
-        if item.resource is None or item.predicted or item.terminating:
+        if item.resource is None:
             return
-        space = self.spaces.get(item.namespace)
-        if space is not None and (space.live is None or space.terminating):
+        if item.predicted or item.terminating or self.makes_space(item.namespace):
+            self.leave_untried(item.resource, item.namespace)
             return
         try:
             self.apply(item, dry_run=True)
@@ -162,6 +164,22 @@ class Judge:
             if f'namespaces "{item.namespace}" not found' not in error.answer:
                 raise
             self._missing_namespace(item, error)
+
+    def makes_space(self, namespace: str) -> bool:
+        """Whether this very plan makes the namespace."""
+        space = self.spaces.get(namespace)
+        return space is not None and (space.live is None or space.terminating)
+
+    def leave_untried(self, resource: Resource, namespace: str) -> None:
+        """No dry run can tell: :meth:`demand_rights` asks whether we may at least."""
+        self._untried.add((resource, namespace))
+
+    def demand_rights(self) -> None:
+        """Raise AccessDenied if a right is missing for what was left untried. Who may do everything is asked once."""
+        found = sorted((resource.plural, kinds.group_of(resource.api_version), at) for resource, at in self._untried)
+        if found and not rights.has(self.client, rights.EVERYTHING):
+            needed = [rights.Right(verb, name, group, at) for name, group, at in found for verb in ("create", "patch")]
+            rights.demand(self.client, needed, "apply what is not there yet")
 
     def _missing_namespace(self, item: Item, error: NotFound) -> None:
         if not self.options.predict:

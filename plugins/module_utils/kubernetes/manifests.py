@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import HomelabError, InvalidInput
+from ..errors import HomelabError, InvalidInput, NotFound
 from ..plan import Change, Plan
 from ..waiting import Deadline, retry
 from . import inventory, kinds, readiness, reading, shown
 from .answers import Undeclared, UnknownKind
 from .client import Client, Resource
-from .inventory import Entry, Inventory
+from .deleting import Deleting
+from .inventory import CONFIG_MAP, Entry, Inventory
 from .items import Item, Options, brought, defines, in_order, settle_namespace, steps, unique
 from .judging import Judge
+from .pruning import Pruning, not_there
 from .together import together
 
 Object = dict[str, t.Any]
@@ -26,8 +28,7 @@ UNWANTED = "no longer defined"
 
 
 class Manifests:
-    """A set of objects in one cluster. ``warn`` hears what was taken for granted. ``kept`` is known after the plan: what is
-    not defined any more, and is left nevertheless, with the reason."""
+    """A set of objects in one cluster. ``warn`` hears what was taken for granted."""
 
     def __init__(self, client: Client, objects: list[Object], options: Options, warn: t.Callable[[str], None]) -> None:
         self.client = client
@@ -37,9 +38,17 @@ class Manifests:
         self.judge = Judge(client, options, self.items, warn)
         self.given = {key: item.wanted for item in self.items for key in defines(item.wanted)}
         self.inventory = Inventory(client, options.inventory, options.manager) if options.inventory else None
-        self.kept: dict[Entry, str] = {}
+        prune = self.inventory if options.prune else None
+        self.pruning = Pruning(client, prune, options, warn) if prune else None
         #: What the inventory is to have in the end.
         self.rest: set[Entry] = set()
+        #: What is to go, in the order of deletion; also what is going already.
+        self.going: list[Item] = []
+
+    @property
+    def kept(self) -> dict[Entry, str]:
+        """Known after the plan: what is not defined any more, and is left nevertheless, with the reason."""
+        return {**self.pruning.kept, **self.pruning.left} if self.pruning else {}
 
     # -- plan: present -----------------------------------------------------------------------------------------------
 
@@ -52,13 +61,16 @@ class Manifests:
                 hint="To delete all of them, use state: absent with prune: true.",
             )
         self._read()
-        unwanted = self._unwanted()
+        self.going = self._unwanted(keep_home=True)
         first = [item for item in self.items if defines(item.wanted)]
         rest = [item for item in self.items if not defines(item.wanted)]
         found = [change for some in (first, rest) for change in together(self.judge.judge, some)]
         changes = {id(change.operation): change for change in found if change is not None}
         ordered = [changes[id(item)] for item in self.items if id(item) in changes]
-        return Plan.of([*self._recorded(), *ordered, *_deletions(self._try_delete(unwanted), UNWANTED)])
+        deletions = _deletions(self._try_delete(self.going), dict.fromkeys(map(id, self.going), UNWANTED))
+        record = self._recorded({Entry.of(item) for item in self.items})
+        self.judge.demand_rights()
+        return Plan.of([*_home_first(record, ordered, self.options.inventory), *deletions])
 
     def resolve(self) -> None:
         """How the server serves the objects: what :meth:`targets` needs to name them."""
@@ -87,83 +99,87 @@ class Manifests:
 
     # -- the inventory -----------------------------------------------------------------------------------------------
 
-    def _recorded(self) -> list[Change]:
-        """The inventory as it is to be in the end."""
-        entries = {Entry.of(item) for item in self.items}
-        self.rest = entries | (set(self.kept) if self.options.prune else self._others(entries))
-        change = self.inventory.change(self.rest) if self.inventory else None
-        return [change] if change else []
-
-    def _others(self, entries: set[Entry]) -> set[Entry]:
-        """What the inventory has besides these."""
-        keys = {one.key for one in entries}
-        return {one for one in (self.inventory.entries if self.inventory else ()) if one.key not in keys}
-
-    def _unwanted(self) -> list[Item]:
-        """What the inventory has, and is to be deleted. What is to be kept goes into ``kept``."""
-        if not self.options.prune:
+    def _recorded(self, entries: set[Entry]) -> list[Change]:
+        """The inventory as it is to be in the end, with these entries and what else it keeps; the server has judged it."""
+        record = self.inventory
+        if record is None:
             return []
-        items = [entry.item() for entry in sorted(self._others({Entry.of(item) for item in self.items}))]
-        for item in items:
-            item.resource = self._as_served(item)
-        there = [item for item in items if item.resource is not None]
-        reading.read(self.client, there, _not_there)
-        return [item for item in sorted(there, key=lambda one: one.place, reverse=True) if self._may_go(item)]
+        others = record.besides(self.items) if self.pruning is None else set(self.pruning.kept)
+        # It goes with its namespace, whatever else is kept.
+        goes = any(inventory.is_home(item, self.options.inventory) for item in self.going)
+        self.rest = set() if goes else entries | others
+        change = record.change(self.rest)
+        if change is None:
+            return []
+        self._try_record(record, record.entries | self.rest if entries else self.rest)
+        return [change]
 
-    def _as_served(self, item: Item) -> Resource | None:
-        """The kind in the version of the record, or in another."""
-        api_version, kind = item.wanted["apiVersion"], item.wanted["kind"]
-        found = self.client.resource(api_version, kind)
-        for other in self.client.discovery.versions(kinds.group_of(api_version), kind) if found is None else ():
-            found = found or self.client.resource(other, kind)
-        return found
+    def _try_record(self, record: Inventory, entries: t.Collection[Entry]) -> None:
+        """A right, or a namespace, that is missing is said before anything is written."""
+        if self.judge.makes_space(record.namespace):
+            self.judge.leave_untried(CONFIG_MAP, record.namespace)
+            return
+        try:
+            record.write(entries, dry_run=True)
+        except NotFound:
+            if not self.options.predict:
+                raise
+            self.warn(f"The namespace {record.namespace} does not exist yet; taken as made by an earlier task.")
 
-    def _may_go(self, item: Item) -> bool:
-        live = item.live
-        if live is None or item.terminating:
-            return False
-        if not inventory.is_ours(live, self.options.manager):
-            self.warn(f"{item.label} is no longer defined, but is left: somebody else has made it anew.")
-            return False
-        why = inventory.kept_because(live, self.options.prune_also)
-        if why:
-            self.kept[Entry.of(item)] = why
-        return not why
+    def _unwanted(self, *, keep_home: bool) -> list[Item]:
+        return self.pruning.unwanted(self.items, keep_home=keep_home) if self.pruning else []
 
     # -- apply -------------------------------------------------------------------------------------------------------
 
     def apply(self, plan: Plan, deadline: Deadline, *, wait: bool = False) -> None:
         """Apply the plan's changes, wave by wave and phase by phase; a failure carries what was made before and beside it.
-        ``wait``: each wave's objects must be ready before the next."""
+        ``wait``: each wave's objects must be ready before the next, and all of them before anything is deleted."""
         made: list[Change] = []
         record = next((change for change in plan if isinstance(change.operation, Inventory)), None)
+        changes = [change for change in plan if change is not record]
+        writes = [change for change in changes if change.action != "delete"]
         try:
-            if record is not None and self.inventory and record.action != "delete":
-                # First all that may come into being, so that nothing is forgotten if this run is cut off.
-                self.inventory.write(self.inventory.entries | self.rest)
-                made.append(record)
-            self._apply_items([change for change in plan if change is not record], made, deadline, wait=wait)
+            if record is not None:
+                self._record_first(record, writes, made, deadline)
+            self._write_all(writes, made, deadline, wait=wait)
+            if wait and len(writes) < len(changes) and self.targets():
+                readiness.wait_until_ready(self.client, self.targets(), deadline)
+            Deleting(self.client, made, deadline, wait=wait).delete(self.going, changes)
             if record is not None and self.inventory and self.inventory.entries != self.rest:
                 self.inventory.write(self.rest)
                 made += [] if record in made else [record]
         except HomelabError as error:
-            error.made = [change.as_result() for change in plan if any(change is one for one in made)]
+            error.made = _among(plan, made)
             raise
 
-    def _apply_items(self, changes: list[Change], made: list[Change], deadline: Deadline, *, wait: bool) -> None:
-        by_item = {id(change.operation): change for change in changes}
-        written = [change.operation for change in changes if change.action != "delete"]
-        deleted = [change.operation for change in changes if change.action == "delete"]
-        for done, step in zip(_before(written), steps(written), strict=True):
-            if wait and done and done[-1].place[0] != step[0].place[0]:
-                wave = [item.target for item in self.items if item.place[0] < step[0].place[0] and item.target]
-                readiness.wait_until_ready(self.client, wave, deadline)
+    def _record_first(self, record: Change, writes: list[Change], made: list[Change], deadline: Deadline) -> None:
+        """Before anything else, all that may come into being, so that nothing is forgotten if this run is cut off."""
+        kept: Inventory = record.operation
+        for change in writes:
+            if inventory.is_home(change.operation, self.options.inventory):
+                self._write(change, made, deadline)
+                # If it was made anew, the old record went with the old one.
+                kept.version = ""
+        if not kept.version or not kept.entries >= self.rest:
+            kept.write(kept.entries | self.rest)
+            made.append(record)
+
+    def _write_all(self, changes: list[Change], made: list[Change], deadline: Deadline, *, wait: bool) -> None:
+        by_item = {id(change.operation): change for change in changes if change not in made}
+        reached: int | None = None
+        for step in steps([change.operation for change in changes if id(change.operation) in by_item]):
+            wave = step[0].place[0]
+            if wait and wave != reached:
+                self._wait_below(wave, deadline)
+            reached = wave
             together(lambda item: self._write(by_item[id(item)], made, deadline), step)
             self._serve(step, deadline)
-        if wait and deleted and written:
-            readiness.wait_until_ready(self.client, self.targets(), deadline)
-        for step in steps(deleted):
-            together(lambda item: self._delete(by_item[id(item)], made), step)
+
+    def _wait_below(self, wave: int, deadline: Deadline) -> None:
+        """Also for what this run has not written: an earlier one may have waited for it in vain."""
+        below = [item.target for item in self.items if item.place[0] < wave and item.target]
+        if below:
+            readiness.wait_until_ready(self.client, below, deadline)
 
     def _serve(self, step: list[Item], deadline: Deadline) -> None:
         """New definitions are in force before what they define is applied."""
@@ -172,12 +188,6 @@ class Manifests:
             within = min(ESTABLISHED_WITHIN, max(deadline.left(), 5.0))
             readiness.wait_until_ready(self.client, targets, Deadline(within))
             self.client.forget()
-
-    def _delete(self, change: Change, made: list[Change]) -> None:
-        item = change.operation
-        same = {"preconditions": {"uid": item.live["metadata"]["uid"]}}
-        self.client.delete(item.served, item.namespace, item.name, more=same)
-        made.append(change)
 
     def _write(self, change: Change, made: list[Change], deadline: Deadline) -> None:
         item = change.operation
@@ -214,35 +224,37 @@ class Manifests:
         unique(self.items)
         if self.inventory:
             self.inventory.read()
-        reading.read(self.client, self.items, _not_there)
-        unwanted = self._unwanted()
+        reading.read(self.client, self.items, not_there)
+        unwanted = self._unwanted(keep_home=False)
         self.items.reverse()
-        named = [item for item in self.items if item.live is not None and not item.terminating]
-        changes = [*_deletions(self._try_delete(named)), *_deletions(self._try_delete(unwanted), UNWANTED)]
-        left = self._others({Entry.of(item) for item in self.items})
+        found = [item for item in [*self.items, *unwanted] if item.live is not None]
+        self.going = sorted(found, key=lambda item: item.place, reverse=True)
+        reasons = dict.fromkeys(map(id, unwanted), UNWANTED)
+        changes = list(_deletions(self._try_delete(self.going), reasons))
+        record = self._recorded(set())
         self.items = [*self.items, *unwanted]
-        change = (
-            self.inventory.change(left & set(self.kept) if self.options.prune else left) if self.inventory else None
-        )
-        return Plan.of([*changes, *([change] if change else [])])
+        return Plan.of([*changes, *record])
 
-    def remove(self, plan: Plan) -> None:
-        """Delete what the plan says; the record is the last, so that nothing is forgotten if this run is cut off."""
+    def remove(self, plan: Plan, deadline: Deadline, *, wait: bool = False) -> None:
+        """Delete what the plan says; the record is the last, so that nothing is forgotten if this run is cut off.
+        ``wait`` until all of it is gone."""
         made: list[Change] = []
         record = next((change for change in plan if isinstance(change.operation, Inventory)), None)
         try:
-            self._apply_items([change for change in plan if change is not record], made, Deadline(0), wait=False)
+            deleting = Deleting(self.client, made, deadline, wait=wait, to_the_end=wait)
+            deleting.delete(self.going, [change for change in plan if change is not record])
             if record is not None and self.inventory:
                 self.inventory.write(self.rest)
                 made.append(record)
         except HomelabError as error:
-            error.made = [change.as_result() for change in plan if any(change is one for one in made)]
+            error.made = _among(plan, made)
             raise
 
     def _try_delete(self, items: list[Item]) -> list[Item]:
-        """What a right, or a webhook, does not allow is said before anything is written."""
-        together(lambda item: self.client.delete(item.served, item.namespace, item.name, dry_run=True), items)
-        return items
+        """Those that are not going already. What a right, or a webhook, does not allow is said before anything is written."""
+        there = [item for item in items if not item.terminating]
+        together(lambda item: self.client.delete(item.served, item.namespace, item.name, dry_run=True), there)
+        return there
 
 
 def predicted_plan(objects: list[Object], options: Options) -> Plan:
@@ -259,25 +271,23 @@ def predicted_plan(objects: list[Object], options: Options) -> Plan:
         settle_namespace(item, options.namespace)
     unique(items)
     changes = [Change(item.label, "create", after=shown.whole(item.wanted), operation=item) for item in items]
-    return Plan.of([*inventory.created(options.inventory, items), *changes])
+    return Plan.of(_home_first(inventory.created(options.inventory, items), changes, options.inventory))
 
 
-def _deletions(items: t.Iterable[Item], why: str = "") -> t.Iterator[Change]:
+def _home_first(record: list[Change], changes: list[Change], text: str) -> list[Change]:
+    """The inventory before everything else, but for the namespace that it lives in."""
+    home = [change for change in changes if inventory.is_home(change.operation, text)] if record else []
+    return [*home, *record, *(change for change in changes if not any(change is one for one in home))]
+
+
+def _deletions(items: t.Iterable[Item], reasons: t.Mapping[int, str]) -> t.Iterator[Change]:
+    """``reasons``: why an item is deleted that nobody named, by its id."""
     for item in items:
-        notes = [why, "and everything in it" if item.wanted["kind"] == "Namespace" else ""]
+        notes = [reasons.get(id(item), ""), "and everything in it" if item.wanted["kind"] == "Namespace" else ""]
         before = shown.whole(item.live or {})
         yield Change(item.label, "delete", before=before, note=", ".join(filter(None, notes)), operation=item)
 
 
-def _before(items: list[Item]) -> list[list[Item]]:
-    """For each step what came before it."""
-    found: list[list[Item]] = []
-    done: list[Item] = []
-    for step in steps(items):
-        found.append(list(done))
-        done += step
-    return found
-
-
-def _not_there(_item: Item, _error: UnknownKind) -> None:
-    """A kind that is not served has no objects."""
+def _among(plan: Plan, made: list[Change]) -> list[Object]:
+    """What was made, in the plan's order."""
+    return [change.as_result() for change in plan if any(change is one for one in made)]

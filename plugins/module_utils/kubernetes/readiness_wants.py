@@ -28,7 +28,8 @@ class Want:
 
     ``api_version`` may be a group alone: the best version that has the kind. ``resource`` spares discovery where it is known.
     With ``name`` one object; else all that ``selector`` (of labels, in the API's form) finds in the namespace, in all of them if
-    it names none, and at least ``at_least``. ``checks`` take the place of the kind's own readiness. ``gone``: that it is not there.
+    it names none, and at least ``at_least``. ``checks`` take the place of the kind's own readiness. ``gone``: that it is not there,
+    with ``uid`` just this one, whatever has its name since.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Want:
     at_least: int = 1
     checks: tuple[Check, ...] = ()
     gone: bool = False
+    uid: str = ""
     resource: Resource | None = None
 
     @property
@@ -125,7 +127,7 @@ class State:
     def _found(self, store: t.Mapping[Key, Object]) -> list[Object]:
         if self.want.name:
             one = store.get((self.want.namespace, self.want.name))
-            return [] if one is None else [one]
+            return [] if one is None or self.want.uid not in ("", one["metadata"].get("uid")) else [one]
         return [store[key] for key in sorted(store)]
 
     def _gone(self, found: list[Object]) -> str:
@@ -182,9 +184,18 @@ def summary(reasons: list[str]) -> str:
     return "; ".join(reasons[:TOLD]) + (f"; and {len(reasons) - TOLD} more" if len(reasons) > TOLD else "")
 
 
+def finalizers(live: Object) -> list[str]:
+    """What must be done before the object goes; of a namespace also what its spec has."""
+    meta, spec = live.get("metadata") or {}, live.get("spec") or {}
+    return [
+        *(meta.get("finalizers") or []),
+        *((spec.get("finalizers") or []) if live.get("kind") == "Namespace" else []),
+    ]
+
+
 def held_by(live: Object) -> str:
     """Why an object is still there: its finalizers, and what their controllers say."""
-    holders = [*(live["metadata"].get("finalizers") or []), *((live.get("spec") or {}).get("finalizers") or [])]
+    holders = finalizers(live)
     words = [
         str(found.get("message"))
         for found in conditions(live)

@@ -30,12 +30,15 @@ class Right:
         return f"{self.verb} {self.resource}{group}" + (f" in namespace {self.namespace}" if self.namespace else "")
 
 
+#: Who has this has all others.
+EVERYTHING = Right("*", "*", "*")
+
+
 def demand(client: Client, rights: t.Iterable[Right], asked: str) -> None:
     """Raise AccessDenied with all rights that are missing. One request for each of them."""
     wanted = list(dict.fromkeys(rights))
-    missing = [
-        right.text for right, has in zip(wanted, together(lambda r: _has(client, r), wanted), strict=True) if not has
-    ]
+    held = together(lambda right: has(client, right), wanted)
+    missing = [right.text for right, is_held in zip(wanted, held, strict=True) if not is_held]
     if missing:
         raise AccessDenied(
             asked,
@@ -46,7 +49,8 @@ def demand(client: Client, rights: t.Iterable[Right], asked: str) -> None:
         )
 
 
-def _has(client: Client, right: Right) -> bool:
+def has(client: Client, right: Right) -> bool:
+    """Whether we may."""
     resource, _slash, subresource = right.resource.partition("/")
     attributes = {
         "verb": right.verb,

@@ -123,7 +123,7 @@ def test_a_set_is_predicted_applied_and_then_needs_no_write(lab: t.Any) -> None:
     everything = [thing, *MANY, thing_definition(group)]
     before = lab.server.mark()
     predicted = lab.run(copy.deepcopy(everything), check=True)
-    assert lab.writes(before) == []
+    assert lab.writes(before) == [("create", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")], "a question"
     done = lab.run(copy.deepcopy(everything))
     assert "msg" not in done
     assert predicted["changes"] == done["changes"]
@@ -254,19 +254,27 @@ def test_bad_input_is_an_error_that_says_what_is_wrong_and_writes_nothing(case: 
 
 def test_in_check_mode_what_an_earlier_task_would_make_is_taken_for_granted(lab: t.Any) -> None:
     there = {**config(a="1"), "metadata": {"name": "a", "namespace": "made-by-another-task"}}
-    custom = {
-        "apiVersion": "nobody.example.com/v1",
-        "kind": "Nothing",
-        "metadata": {"name": "n", "namespace": lab.namespace},
-    }
-    predicted = lab.run([there, custom], check=True)
+    custom = {"apiVersion": "nobody.example.com/v1", "kind": "Nothing", "metadata": {"name": "n"}}
+    policy = {"apiVersion": "kyverno.example.com/v1", "kind": "ClusterPolicy", "metadata": {"name": "wide"}}
+    predicted = lab.run(copy.deepcopy([there, custom, policy]), check=True)
     assert [change["resource"] for change in predicted["changes"]] == [
         "ConfigMap/made-by-another-task/a",
         f"Nothing/{lab.namespace}/n",
+        "ClusterPolicy/wide",
     ]
-    assert len(lab.warnings) == 2
+    assert len(lab.warnings) == 3
     assert "made-by-another-task does not exist yet" in str(lab.warnings)
     assert lab.run([custom])["failed"], "but not in a real run"
+
+
+def test_an_object_has_the_same_name_before_its_kind_is_served_and_after(lab: t.Any) -> None:
+    group = f"{lab.namespace}.example.com"
+    thing = {"apiVersion": f"{group}/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": {"colour": "red"}}
+    predicted = lab.run([copy.deepcopy(thing)], check=True, inventory=f"{lab.namespace}/things")
+    assert "msg" not in lab.run([thing_definition(group)])
+    done = lab.run([copy.deepcopy(thing)], inventory=f"{lab.namespace}/things")
+    assert predicted["changes"] == done["changes"]
+    assert (predicted["objects"], done["objects"]) == ([f"Thing/{lab.namespace}/t"], [f"Thing/{lab.namespace}/t"])
 
 
 def test_a_planned_cluster_is_not_asked_and_predicts_what_a_real_one_then_does(lab: t.Any) -> None:
