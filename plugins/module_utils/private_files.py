@@ -10,7 +10,6 @@ what a killed one left.
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import pathlib
 import re
@@ -85,15 +84,17 @@ def write_new(path: pathlib.Path, text: str) -> bool:
     return True
 
 
-def replace(path: pathlib.Path, text: str) -> None:
-    """Write a file or a new version of it: readers see the old or the new one, never a part."""
-    temporary = _written_beside(path, text)
+def replace(path: pathlib.Path, text: str, *, synced: bool = True) -> None:
+    """Write a file or a new version of it: readers see the old or the new one, never a part. What is ``synced`` is on the
+    disk at the end, so that a power cut cannot take it; what can be made again need not be."""
+    temporary = _written_beside(path, text, synced=synced)
     try:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise _failed(path, error) from error
-    _sync_directory(path.parent)
+    if synced:
+        _sync_directory(path.parent)
 
 
 @contextlib.contextmanager
@@ -120,7 +121,7 @@ def streamed(path: pathlib.Path) -> t.Iterator[t.BinaryIO]:
     _sync_directory(path.parent)
 
 
-def _written_beside(path: pathlib.Path, text: str) -> pathlib.Path:
+def _written_beside(path: pathlib.Path, text: str, *, synced: bool = True) -> pathlib.Path:
     name = ""
     try:
         _make_directory(path.parent)
@@ -129,8 +130,9 @@ def _written_beside(path: pathlib.Path, text: str) -> pathlib.Path:
         with open(descriptor, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), FILE_MODE)
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
     except OSError as error:
         if name:  # half of a file with secrets helps nobody
             pathlib.Path(name).unlink(missing_ok=True)
@@ -140,11 +142,12 @@ def _written_beside(path: pathlib.Path, text: str) -> pathlib.Path:
 
 def clear_away(path: pathlib.Path) -> None:
     """What a writer left that was killed between writing and renaming: it holds the same secrets."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
-        owner = re.fullmatch(re.escape(f".{path.name}.") + r"(\d+)-\w+", left.name)
+    begins = f".{path.name}."
+    for left in [name for name in os.listdir(path.parent) if name.startswith(begins)]:
+        owner = re.fullmatch(r"(\d+)-\w+", left.removeprefix(begins))
         if owner and not _lives(int(owner[1])):
             with contextlib.suppress(OSError):
-                left.unlink()
+                path.with_name(left).unlink()
 
 
 def _lives(pid: int) -> bool:

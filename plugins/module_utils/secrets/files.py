@@ -63,11 +63,11 @@ def current(path: pathlib.Path, what: str) -> str | None:
     return private_files.read(path, what) if path.exists() else None
 
 
-def write_public(path: pathlib.Path, text: str) -> None:
+def write_public(path: pathlib.Path, text: str, *, synced: bool = True) -> None:
     """A file that holds nothing secret: of its old mode, or of the mode that the umask leaves."""
     try:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-        private_files.replace(path, text)
+        private_files.replace(path, text, synced=synced)
         path.chmod(mode)
     except OSError as error:
         answer = error.strerror or str(error)

@@ -233,7 +233,8 @@ def _write(plan: Plan, texts: dict[pathlib.Path, str]) -> None:
         if isinstance(change.operation, files.NewSealingKey):
             change.operation.write()
         elif change.operation in left:
-            files.write_public(change.operation, left.pop(change.operation))
+            # What was sealed can be sealed again: hundreds of files do not wait for the disk one after the other.
+            files.write_public(change.operation, left.pop(change.operation), synced=False)
 
     carry_out(plan, apply)
 
