@@ -24,8 +24,18 @@ MODULES = ROOT / "plugins/modules"
 CALLS = ROOT / "tests/integration/proxmox/calls.txt"
 Json = dict[str, t.Any]
 
-#: Modules whose server is not Proxmox VE: what they ask, and what they may do there.
+#: Modules whose server is not Proxmox VE: what they ask, and what they may do there, where their notes do not say it.
 OTHERS: dict[str, tuple[str, str]] = {
+    "gateway": (
+        "Kubernetes: discovery, one GET or LIST for each kind, dry runs, server-side apply, deletions; one LIST and WATCH while it "
+        "waits, and what the reason of a Gateway that is not programmed lies in (its class, events)",
+        "",
+    ),
+    "gateway_route": (
+        "Kubernetes: discovery, one GET or LIST for each kind, dry runs, server-side apply, deletions; one LIST and WATCH for each "
+        "kind while it waits, and what the reason of a route that is not accepted lies in (its Gateways, their classes, events)",
+        "",
+    ),
     "gitops_sync": (
         "Kubernetes: GET of the objects and their sources, dry runs and merge patches, one LIST and WATCH for each kind while it waits",
         "`get`, `list`, `watch`, `patch` on the objects and, with `with_source`, their sources",
@@ -44,6 +54,11 @@ OTHERS: dict[str, tuple[str, str]] = {
         "`get`, `list`, `patch`, `delete` on nodes; `list` on pods and poddisruptionbudgets, `create` on pods/eviction",
     ),
     "preflight": ("nothing", "none"),
+    "ready": (
+        "Kubernetes: discovery for kinds that not every server has; one LIST and WATCH for each kind in a namespace, or GETs again and "
+        "again; for what is not ready its pods and their logs, events, parents and classes",
+        "",
+    ),
     "sealed_secret": (
         "nothing: files only; with `fetch_certificate` Kubernetes: the controller's Service, and the certificate through it",
         "to read the certificate and the keys, to write its files; with `fetch_certificate` get on services and services/proxy",

@@ -25,6 +25,15 @@ def test_the_table_of_modules_is_up_to_date(docs: t.Any) -> None:
     assert (ROOT / "docs/modules.md").read_text(encoding="utf-8") == docs.modules_page(), "run make docs"
 
 
+def test_every_module_says_what_it_calls_and_which_rights_it_needs(docs: t.Any) -> None:
+    names = {path.stem for path in docs.MODULES.glob("[a-z]*.py")}
+    page = docs.modules_page().partition("# Requests")[0]
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith(("| `", "| [`"))]
+    assert len(rows) == len(names)
+    assert [row[0] for row in rows if len(row) != 4 or "–" in row] == []
+    assert sorted(docs.OTHERS.keys() - names) == []
+
+
 def test_every_proxmox_module_says_what_it_calls_and_which_rights_it_needs(docs: t.Any) -> None:
     calls = docs.calls()
     names = [path.stem for path in docs.MODULES.glob("proxmox_*.py")]
