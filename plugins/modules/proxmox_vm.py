@@ -529,7 +529,8 @@ notes:
   - Rights that are needed, on C(/vms) or on C(/pool/<pool>) unless said otherwise - VM.Audit to look; VM.Allocate, and
     Datastore.AllocateSpace on C(/storage/<storage>) and SDN.Use on C(/sdn/zones/localnetwork/<bridge>) to create and delete;
     VM.Config.CPU, VM.Config.Memory, VM.Config.HWType, VM.Config.Disk, VM.Config.CDROM, VM.Config.Network, VM.Config.Cloudinit and
-    VM.Config.Options to configure; VM.PowerMgmt to start and stop; VM.Clone on the source of a clone; VM.Migrate to move;
+    VM.Config.Options to configure; VM.PowerMgmt to start and stop; VM.Clone on the source of a clone, and on the VM whose disk
+    another is made from; Datastore.Audit on the storage of an image that a disk is made from; VM.Migrate to move;
     Mapping.Use on C(/mapping/pci/<mapping>) or C(/mapping/usb/<mapping>); Pool.Allocate on the pool to change who belongs to it;
     Datastore.Audit, SDN.Audit, Pool.Audit and Sys.Audit on
     C(/nodes/<node>) so that mistakes can be said beforehand.

@@ -311,6 +311,26 @@ def test_rights_come_from_the_path_or_from_above(
     assert rights.granted(RIGHTS, rights.Need(paths, any_of, "test")) is granted
 
 
+SOURCES = [
+    ("local:import/vm-9-x.qcow2", "/storage/local"),
+    ("nas:import/a.ova/disk.vmdk", "/storage/nas"),
+    ("local:296/vm-296-disk-0.qcow2", "/vms/296"),
+    ("lvm:base-9000-disk-1", "/vms/9000"),
+    ("local:620/base-620-disk-0.qcow2/621/vm-621-disk-0.qcow2", "/vms/621"),
+    ("zfs:base-100-disk-0/vm-101-disk-0", "/vms/101"),
+    ("local:296/renamed.qcow2", "/vms/296"),
+]
+
+
+@pytest.mark.parametrize(("source", "path"), SOURCES)
+def test_the_right_on_a_source_is_that_on_its_vm_or_on_its_storage(source: str, path: str) -> None:
+    around = Surroundings(AROUND.nodes, AROUND.storages, AROUND.bridges, rights={"/nowhere": {"VM.Audit": 1}})
+    with pytest.raises(AccessDenied) as caught:
+        planned({"disks": [{"storage": "local", "import_from": source}]}, None, around)
+    (found,) = [one for one in caught.value.details["missing"] if one.endswith(f"(make scsi0 of VM 200 from {source})")]
+    assert found.split(" on ")[1].startswith(f"{path} ")
+
+
 def test_every_missing_right_is_named_with_what_it_is_for() -> None:
     around = Surroundings(AROUND.nodes, AROUND.storages, AROUND.bridges, rights={"/vms": {"VM.Audit": 1}})
     with pytest.raises(AccessDenied) as caught:

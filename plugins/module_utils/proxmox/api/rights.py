@@ -196,12 +196,26 @@ def _drive(paths: tuple[str, ...], vmid: int, key: str, value: str, creating: bo
         kinds = (("VM.Config.CDROM",), ("VM.Config.Cloudinit",)) if volume.endswith(":cloudinit") else (cd,)
         needs = [Need(paths, kind, f"set {key} of VM {vmid}") for kind in kinds]
     storage = ps.storage_of(volume)
-    if re.search(r":(\d+(\.\d+)?|cloudinit)$", volume):
+    if re.search(r":\d+(\.\d+)?$", volume):  # nothing for a cloud-init drive
         needs.append(Need((f"/storage/{storage}",), ("Datastore.AllocateSpace",), f"make {key} of VM {vmid}"))
     elif ":iso/" in volume:
         either = ("Datastore.AllocateSpace", "Datastore.Audit")
         needs.append(Need((f"/storage/{storage}",), either, f"use {volume} for {key} of VM {vmid}"))
-    return needs
+    source = properties.get("import-from", "")
+    return needs + ([_source(source, f"make {key} of VM {vmid} from {source}")] if source else [])
+
+
+#: Of a volume's name: the VM that it belongs to, by its folder or its own name; the last one counts (linked clones).
+_OWNER = re.compile(r"(?<![^/])(?:(\d+)(?=/)|(?:vm|base)-(\d+)-)")
+
+
+def _source(volume: str, why: str) -> Need:
+    """To copy a disk of a VM is to clone that VM; an image only has to be readable."""
+    storage, _, name = volume.partition(":")
+    owners = [] if name.startswith("import/") else [folder or own for folder, own in _OWNER.findall(name)]
+    if owners:
+        return Need((f"/vms/{owners[-1]}",), ("VM.Clone",), why)
+    return Need((f"/storage/{storage}",), ("Datastore.AllocateSpace", "Datastore.Audit", "Datastore.Allocate"), why)
 
 
 def bridge(title: str, key: str, properties: t.Mapping[str, str]) -> list[Need]:

@@ -222,7 +222,8 @@ def _bridges(session: Session, node: str) -> frozenset[str] | None:
 
 
 def _image_size(session: Session, node: str, volume: str) -> int | None:
-    """What a guest would see of it, in bytes (for qcow2 the virtual size); None when it is not there."""
+    """What a guest would see of it, in bytes (for qcow2 the virtual size); None when it is not there, 0 when it may not be
+    looked at: the check of rights says what is missing, and to copy a disk of another VM no right to look is needed."""
     storage = volume.partition(":")[0]
     path = f"/nodes/{segment(node)}/storage/{segment(storage)}/content/{segment(volume)}"
     try:
