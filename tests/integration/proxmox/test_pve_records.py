@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules of named records and containers have in common: examples, both ways, faults. One table for all."""
+"""What the modules of named records, guests, images and firewalls have in common: examples, both ways, faults. One table
+for all."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 import time
 import typing as t
@@ -11,16 +13,19 @@ import typing as t
 import pve_containers as containers
 import pytest
 from playing import play, tasks_of, without_ways
-from pve_lab import Outcome, PveLab
+from pve_lab import DISK, Outcome, PveLab
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.session import Session
 from ansible_collections.groundwork.homelab.plugins.modules import (
     proxmox_access,
     proxmox_backup_job,
+    proxmox_firewall,
+    proxmox_image,
     proxmox_lxc,
     proxmox_mapping,
     proxmox_pool,
     proxmox_storage,
+    proxmox_vm,
 )
 
 ROLES = {
@@ -32,7 +37,7 @@ ROLES = {
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Something to create, to change and to delete, and where its writes go."""
+    """Something to create, to change and to delete, and where its writes go. ``WEB`` stands for the lab's web server."""
 
     module: t.Any
     create: dict[str, t.Any]
@@ -49,11 +54,20 @@ def _one(
     return Case(module, *wishes, path, path)
 
 
+def _image(**more: t.Any) -> dict[str, t.Any]:
+    return {"images": [{"node": "pve1", "storage": "local", "filename": "new.qcow2", **more}]}
+
+
+def _alias(**more: t.Any) -> dict[str, t.Any]:
+    return {"firewalls": [{"scope": "datacenter", "aliases": [{"name": "new", **more}]}]}
+
+
 DIR = {"type": "dir", "path": "/srv/new"}
 CT = {
     "hostname": "new", "node": "pve1", "state": "stopped", "template": containers.TEMPLATE,
     "rootfs": {"storage": "local", "size": "1G"},
 }  # fmt: skip
+VM = {"name": "new", "node": "pve1", "state": "stopped", "disks": [{"storage": "local", "size": "1G"}]}
 PCI = {"devices": [{"node": "pve1", "path": "0000:00:02.0", "id": "8086:46d1"}]}
 CASES = {
     "storage": _one(proxmox_storage, "storages", {"name": "new"}, DIR, {**DIR, "content": ["iso"]}, "/storage"),
@@ -75,13 +89,37 @@ CASES = {
         "/access/acl",
     ),
     "container": _one(proxmox_lxc, "containers", {"vmid": 310}, CT, {**CT, "memory": 1024}, "/nodes/pve1/lxc"),
+    "vm": _one(proxmox_vm, "vms", {"vmid": 320}, VM, {**VM, "memory": 1024}, "/nodes/pve1/qemu"),
+    "image": Case(
+        proxmox_image,
+        _image(url="WEB/talos.qcow2"), _image(url="WEB/other.qcow2", compare="size"), _image(state="absent"),
+        "/nodes/pve1/storage/local", "/nodes/pve1/storage/local/content",
+    ),
+    "firewall": Case(
+        proxmox_firewall,
+        _alias(cidr="10.0.0.0/24"), _alias(cidr="10.0.1.0/24"), _alias(state="absent"),
+        "/cluster/firewall/aliases", "/cluster/firewall/aliases",
+    ),
 }  # fmt: skip
+
+
+@pytest.fixture
+def case(lab: PveLab, name: str) -> Case:
+    return of_lab(lab, name)
+
+
+def of_lab(lab: PveLab, name: str) -> Case:
+    """With the lab's own addresses."""
+    found = CASES[name]
+    wishes = [json.loads(json.dumps(one).replace("WEB", lab.web)) for one in (found.create, found.update, found.delete)]
+    return dataclasses.replace(found, **dict(zip(("create", "update", "delete"), wishes, strict=True)))
 
 
 @pytest.fixture
 def lab(tmp_path: pathlib.Path) -> t.Iterator[PveLab]:
     with PveLab(tmp_path, also=ROLES) as made:
         containers.put_template(made)
+        made.files["other.qcow2"] = DISK + b"\0" * 512
         yield made
 
 
@@ -106,8 +144,7 @@ def settled(lab: PveLab, case: Case, wish: dict[str, t.Any], outcome: Outcome) -
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("step", ["create", "update", "delete"])
 @pytest.mark.parametrize("fault", ["drop-before", "drop-after", "cut", "garbage"])
-def test_a_lost_answer_is_looked_after_in_the_same_run(lab: PveLab, name: str, step: str, fault: str) -> None:
-    case = CASES[name]
+def test_a_lost_answer_is_looked_after_in_the_same_run(lab: PveLab, case: Case, step: str, fault: str) -> None:
     wish = step_of(lab, case, step)
     hit = lab.fault(fault, writes=True, path=f"{case.path}*")
     outcome = lab.run(case.module, **wish)
@@ -116,8 +153,7 @@ def test_a_lost_answer_is_looked_after_in_the_same_run(lab: PveLab, name: str, s
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_slow_answer_is_waited_for_and_a_very_slow_one_is_looked_after(lab: PveLab, name: str) -> None:
-    case = CASES[name]
+def test_a_slow_answer_is_waited_for_and_a_very_slow_one_is_looked_after(lab: PveLab, case: Case) -> None:
     lab.fault("delay", writes=True, path=f"{case.path}*", seconds=0.5)
     outcome = lab.run(case.module, **case.create)
     assert len(outcome.writes) == 1
@@ -133,8 +169,7 @@ def test_a_slow_answer_is_waited_for_and_a_very_slow_one_is_looked_after(lab: Pv
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("fault", ["drop-before", "cut", "garbage"])
-def test_a_list_that_is_cut_off_is_asked_for_again(lab: PveLab, name: str, fault: str) -> None:
-    case = CASES[name]
+def test_a_list_that_is_cut_off_is_asked_for_again(lab: PveLab, case: Case, fault: str) -> None:
     lab.fault(fault, verb="GET", path=case.listed)
     outcome = lab.run(case.module, **case.create)
     settled(lab, case, case.create, outcome)
@@ -155,8 +190,7 @@ REFUSALS: dict[str, tuple[int, str, str, str]] = {
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.sends_bad_requests("answers of a server that refuses")
-def test_a_refusal_is_quoted_and_nothing_else_is_written(lab: PveLab, name: str, refusal: str) -> None:
-    case = CASES[name]
+def test_a_refusal_is_quoted_and_nothing_else_is_written(lab: PveLab, case: Case, refusal: str) -> None:
     status, text, kind, message = REFUSALS[refusal]
     lab.fault("answer", writes=True, path=f"{case.path}*", status=status, text=text, times=0)
     outcome = lab.run(case.module, task_timeout=0.5, **case.create)
@@ -169,18 +203,16 @@ def test_a_refusal_is_quoted_and_nothing_else_is_written(lab: PveLab, name: str,
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize(("status", "text"), [(429, "Too Many Requests"), (500, "got no worker upid - start worker failed"), (503, "try later"), (500, "can't lock file '/x' - got timeout")])  # fmt: skip
-def test_a_server_that_is_busy_is_asked_again(lab: PveLab, name: str, status: int, text: str) -> None:
-    case = CASES[name]
+def test_a_server_that_is_busy_is_asked_again(lab: PveLab, case: Case, status: int, text: str) -> None:
     lab.fault("answer", writes=True, path=f"{case.path}*", status=status, text=text)
     settled(lab, case, case.create, lab.run(case.module, **case.create))
 
 
-@pytest.mark.parametrize("name", list(CASES))
+@pytest.mark.parametrize("name", [name for name in CASES if name != "firewall"])
 @pytest.mark.parametrize("data", [None, {}, "text", [1], [{"strange": 1}]])
 def test_json_that_is_something_else_is_said(
-    lab: PveLab, monkeypatch: pytest.MonkeyPatch, name: str, data: t.Any
+    lab: PveLab, monkeypatch: pytest.MonkeyPatch, case: Case, data: t.Any
 ) -> None:
-    case = CASES[name]
     real = Session.get
 
     def strange(session: Session, path: str, query: t.Any = None, *, asked: str = "") -> t.Any:
@@ -201,15 +233,13 @@ def test_nothing_wished_is_nothing_done(lab: PveLab) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_ticket_that_expires_in_the_middle_is_renewed(lab: PveLab, name: str) -> None:
-    case = CASES[name]
+def test_a_ticket_that_expires_in_the_middle_is_renewed(lab: PveLab, case: Case) -> None:
     lab.fault("answer", writes=True, path=f"{case.path}*", status=401, text="permission denied - invalid PVE ticket")
     settled(lab, case, case.create, lab.run(case.module, as_root=True, **case.create))
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_certificate_that_does_not_verify_stops_it(lab: PveLab, name: str) -> None:
-    case = CASES[name]
+def test_a_certificate_that_does_not_verify_stops_it(lab: PveLab, case: Case) -> None:
     outcome = lab.run(case.module, ca_path=None, **case.create)
     assert "certificate" in outcome.result["msg"].lower()
     assert outcome.requests == []
@@ -219,22 +249,23 @@ def test_a_certificate_that_does_not_verify_stops_it(lab: PveLab, name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["storage", "mapping"])
-def test_a_file_that_somebody_else_has_changed_is_read_again(lab: PveLab, name: str) -> None:
-    case = CASES[name]
+def test_a_file_that_somebody_else_has_changed_is_read_again(lab: PveLab, case: Case) -> None:
     wish = step_of(lab, case, "update")
     text = "update failed: detected modified configuration - file changed by other user? Try again."
     lab.fault("answer", verb="PUT", path=f"{case.path}/*", status=500, text=text)
     settled(lab, case, wish, lab.run(case.module, **wish))
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "acl"])
-def test_what_somebody_else_has_made_meanwhile_is_taken_as_it_is(lab: PveLab, name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("acl", "image")])
+def test_what_somebody_else_has_made_meanwhile_is_taken_as_it_is(lab: PveLab, case: Case) -> None:
     """The list is old: it is there already. The next look sees it."""
-    case = CASES[name]
     real = lab.run(case.module, check=True, **case.create)
     assert real.result["changed"]
-    guest = "CT 310 already exists on node 'pve1'"
-    text = guest if name == "container" else "create failed: 'new' already exists"
+    texts = {
+        proxmox_lxc: "CT 310 already exists on node 'pve1'",
+        proxmox_vm: "unable to create VM 320 - VM 320 already exists on node 'pve1'",
+    }
+    text = texts.get(case.module, "create failed: 'new' already exists")
     lab.fault("answer", verb="POST", path=f"{case.path}*", status=500, text=text)
     settled(lab, case, case.create, lab.run(case.module, **case.create))
 
@@ -279,7 +310,7 @@ def test_the_examples_run_and_are_idempotent(lab: PveLab, name: str, in_process:
 
 def test_both_ways_give_the_same_result_and_the_same_error(lab: PveLab) -> None:
     tasks: list[dict[str, t.Any]] = []
-    for case in CASES.values():
+    for case in (of_lab(lab, name) for name in CASES):
         module = "groundwork.homelab." + case.module.__name__.rpartition(".")[2]
         tasks.append({module: case.create})
     tasks += [
