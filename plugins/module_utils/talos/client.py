@@ -9,6 +9,7 @@ import dataclasses
 import io
 import tarfile
 import typing as t
+import zlib
 
 from ..errors import NotFound, Refused, ServerFault
 from . import schema, status
@@ -410,6 +411,6 @@ def _only_file(archive: bytes, of: str) -> str:
             file = tar.extractfile(member) if member else None
             if file is not None:
                 return file.read().decode("utf-8")
-    except (tarfile.TarError, OSError, EOFError, UnicodeDecodeError) as error:
+    except (tarfile.TarError, zlib.error, OSError, EOFError, UnicodeDecodeError) as error:
         raise ServerFault("read the kubeconfig", of=of, answer=f"not a tar archive: {error}") from error
     raise ServerFault("read the kubeconfig", of=of, answer="the archive is empty")

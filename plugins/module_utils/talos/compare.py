@@ -15,18 +15,22 @@ from .identity import Document, describe, document_id
 #: Keys whose value is a secret wherever they stand.
 _SECRET_KEY = re.compile(
     r"(^key$|^auth$|^content$|token$|secret$|password|passphrase|private_?key|preshared_?key"
-    r"|(auth|api|access|account)_?key(_?\d+)?$)",
+    r"|(auth|api|access|account)[_-]?key(_?\d+)?$|^(proxy-)?authorization$|^(set-)?cookie$)",
     re.IGNORECASE,
 )
 #: Values that are secret whatever their key is: PEM keys, plain or in base64, passwords and tokens in URLs, Secret
-#: manifests, and environment variables of extensions as ``NAME=value`` whose name says it (``TS_AUTHKEY=tskey-…``).
+#: manifests, environment variables of extensions as ``NAME=value`` whose name says it (``TS_AUTHKEY=tskey-…``), and
+#: what a header has of who asks (``Bearer …``).
 _SECRET_VALUE = re.compile(
     r"PRIVATE KEY-----|(UFJJVkFURSBLRVk|BSSVZBVEUgS0VZ|QUklWQVRFIEtFW)|://[^/\s:@]+:[^/\s@]+@|(^|[{,\s\"])kind\"?:\s*[\"']?Secret\b"
-    r"|[?&]\w*(?i:token|secret|password)=[^&\s]|\A\w*(?i:key|token|secret|passw(or)?d|passphrase|credentials?)\d*=\S",
+    r"|[?&]\w*(?i:token|secret|password)=[^&\s]|\A\w*(?i:key|token|secret|passw(or)?d|passphrase|credentials?)\d*=\S"
+    r"|\A(?i:bearer|basic)\s+\S",
     re.MULTILINE,
 )
 #: A secret in an environment variable: only what follows the equals sign is one.
 _VARIABLE = re.compile(r"\w+=\S")
+#: In a header, what follows the word for its kind.
+_HEADER = re.compile(r"(?i:bearer|basic)\s+(\S.*)", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Discretion:
             yield value
             if _VARIABLE.match(value):
                 yield value.partition("=")[2]
+            if header := _HEADER.match(value):
+                yield header[1]
 
     def censored(self, text: str) -> str:
         """A text of the node's with every value of the bundle taken out."""

@@ -122,7 +122,7 @@ def run(task: Task) -> dict[str, t.Any]:
     source = snapshots.foresee() if due else nodes[0]
     if changes and not task.check_mode:
         snapshots.carry_out(changes, source)
-    newest = next((kept.path for kept in found if not kept.problem), wanted.dest)
+    newest = next((kept.path for kept in _good(found, now.timestamp())), wanted.dest)
     shown: dict[str, t.Any] = {"path": str(wanted.dest if due else newest), "taken": due}
     if snapshots.taken:
         taken = snapshots.taken
@@ -168,8 +168,7 @@ def plan(wanted: Wanted, found: t.Sequence[Kept], now: float) -> Plan:
                 operation="take",
             )
         )
-    good = [kept for kept in found if not kept.problem]
-    left, old = _split(wanted, good, taking=reason is not None)
+    left, old = _split(wanted, _good(found, now), taking=reason is not None)
     replaced = {wanted.dest} if reason is not None and not wanted.dated else set()
     changes += [_closed(kept) for kept in left if kept.mode & 0o077 and kept.path not in replaced]
     changes += [
@@ -183,13 +182,20 @@ def _due(wanted: Wanted, found: t.Sequence[Kept], now: float) -> str | None:
     """Why a new one is due, None when it is not."""
     if wanted.max_age is None:
         return ""
-    good = [kept for kept in found if not kept.problem]
+    good = _good(found, now)
     if not good:
         return "there is none that can be restored" if found else "there is none"
     age = now - good[0].taken_at
     if age < 0:
-        return "the newest is from the future"
+        return "all that are there are from the future"
     return f"the newest is older than {wanted.max_age_text}" if age > wanted.max_age else None
+
+
+def _good(found: t.Sequence[Kept], now: float) -> list[Kept]:
+    """Those that can be restored, the newest first. One from the future says nothing of how old the data is (a clock
+    was wrong), so it comes after all others.
+    """
+    return sorted((kept for kept in found if not kept.problem), key=lambda kept: kept.taken_at > now)
 
 
 def _split(wanted: Wanted, good: t.Sequence[Kept], *, taking: bool) -> tuple[list[Kept], list[Kept]]:

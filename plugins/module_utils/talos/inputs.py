@@ -158,6 +158,13 @@ def _fingerprint(text: str | None, where: str) -> str:
 
 
 def node_name(name: str, where: str) -> str:
+    """The host name of a machine, which its Kubernetes node and its member of etcd have too."""
+    first, _dot, domain = name.partition(".")
+    if domain and all(LABEL.fullmatch(label) for label in name.split(".")):
+        raise InvalidInput(
+            f"{where} is {name!r}, which has a domain",
+            hint=f"Talos calls the node {first}: what follows the first dot is only its domain. Give {first}.",
+        )
     if len(name) > 63 or not LABEL.fullmatch(name):
         raise InvalidInput(
             f"{where} is {name!r}, which no Kubernetes node can be called",

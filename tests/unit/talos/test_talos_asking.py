@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from talos_room import run
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.talos import etcd, etcd_snapshot, info
+from ansible_collections.groundwork.homelab.plugins.module_utils.plan import Plan
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos import channel, etcd, etcd_snapshot, info
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos.client import Member, MemberStatus
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos.inputs import Node
 from ansible_collections.groundwork.homelab.plugins.modules import talos_info
@@ -46,6 +47,14 @@ INFO: list[tuple[Json, str]] = [
     ({**GOOD, "resources": [SPEC, SPEC]}, "resources has runtime/MachineStatuses.runtime.talos.dev more than once"),
     ({**GOOD, "resources": [{**SPEC, "type": "MachineConfigs.config.talos.dev"}]}, "holds secrets"),
     (
+        {**GOOD, "resources": [{"namespace": "controlplane", "type": "Manifests.kubernetes.talos.dev"}]},
+        "Manifests.kubernetes.talos.dev holds secrets",
+    ),
+    (
+        {**GOOD, "resources": [{"namespace": "controlplane", "type": "ExtraManifestsConfigs.kubernetes.talos.dev"}]},
+        "ExtraManifestsConfigs.kubernetes.talos.dev holds secrets",
+    ),
+    (
         {**GOOD, "resources": [{"namespace": "secrets", "type": "Anything.secrets.talos.dev"}]},
         "Set sensitive, and no_log",
     ),
@@ -69,7 +78,13 @@ CASES += [("talos_etcd_snapshot", {"dest": "/x/etcd.db", **given_}, text) for gi
 
 
 @pytest.mark.parametrize(("module", "params", "text"), CASES)
-def test_bad_input_is_refused_with_its_place(module: str, params: Json, text: str, bundle_path: pathlib.Path) -> None:
+def test_bad_input_is_refused_with_its_place(
+    module: str, params: Json, text: str, bundle_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: t.Any) -> t.Any:
+        raise AssertionError("a node was called")
+
+    monkeypatch.setattr(channel, "_connect", refuse)
     outcome = run(module, {"secrets_path": str(bundle_path), **params})
     assert outcome["failed"] and text in outcome["msg"], outcome["msg"]
     assert not outcome["changed"] and not pathlib.Path("/x").exists()
@@ -150,11 +165,28 @@ def test_a_plan_ends_where_it_says_and_a_second_one_is_empty(
     assert [one for one in found if one.problem] == [one for one in after if one.problem]  # left alone
     assert (good and all(one.mode == 0o600 for one in good)) or (hours and not plan)
     if hours:
-        young = [one for one in found if not one.problem][:1]
-        due = not young or not 0 <= NOW - young[0].taken_at <= hours * 3600
+        young = [one for one in found if not one.problem and one.taken_at <= NOW][:1]
+        due = not young or not NOW - young[0].taken_at <= hours * 3600
         assert due == any(change.operation == "take" for change in plan)
-        future = any(one.taken_at > NOW for one in found if not one.problem)
-        assert future or not etcd_snapshot.plan(wanted, after, NOW)
+        assert not etcd_snapshot.plan(wanted, after, NOW)
+
+
+def test_a_file_from_the_future_does_not_count() -> None:
+    wanted = etcd_snapshot.wanted_from("/backups/etcd-{time}.db", "24h", None)
+    future, young = (etcd_snapshot.Kept(wanted.path_at(_at(hours)), NOW + hours * 3600) for hours in (5, -2))
+    assert etcd_snapshot.plan(wanted, [future, young], NOW) == Plan()
+    [change] = etcd_snapshot.plan(wanted, [future], NOW)
+    assert change.note == "all that are there are from the future"
+
+
+def test_of_those_that_are_kept_one_from_the_future_is_the_last() -> None:
+    wanted = etcd_snapshot.wanted_from("/backups/etcd-{time}.db", "24h", 2)
+    future, young, old = (etcd_snapshot.Kept(wanted.path_at(_at(hours)), NOW + hours * 3600) for hours in (5, -2, -9))
+    assert [change.operation for change in etcd_snapshot.plan(wanted, [future, young, old], NOW)] == [future.path]
+
+
+def _at(hours: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(NOW + hours * 3600, dt.UTC)
 
 
 def _applied(

@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import io
 import pathlib
+import random
+import tarfile
 import typing as t
 
 import pytest
 import yaml
 from talos_room import run
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput, MissingDependency
+from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput, MissingDependency, ServerFault
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos import (
+    client,
     credentials,
     kubeconfig,
     pki,
@@ -173,6 +177,24 @@ def test_a_kubeconfig_is_stale_for_a_reason(
 @pytest.mark.parametrize("text", ["", "- a", "a: [", "clusters: []", "current-context: x\ncontexts: []"])
 def test_what_is_no_kubeconfig_is_said(text: str, bundle: secrets_bundle.Bundle) -> None:
     assert kubeconfig.staleness(text, kube(bundle)).startswith("it is no kubeconfig")
+
+
+def test_an_archive_that_is_damaged_on_the_way_is_a_fault_of_the_answer() -> None:
+    made, letters = io.BytesIO(), random.Random(1)
+    content = "".join(letters.choice("abcdef") for _ in range(100_000)).encode()
+    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+        entry = tarfile.TarInfo("kubeconfig")
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    data = made.getvalue()
+    told = set()
+    for at in range(0, len(data) - 4, 997):
+        damaged = data[:at] + bytes(255 - one for one in data[at : at + 4]) + data[at + 4 :]
+        try:
+            client._only_file(damaged, "Talos node cp1")
+        except ServerFault as error:
+            told.add(error.asked)
+    assert told == {"read the kubeconfig"}
 
 
 def test_a_planned_cluster_keeps_a_kubeconfig_that_fits_its_bundle(

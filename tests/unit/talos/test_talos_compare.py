@@ -95,6 +95,30 @@ def test_the_value_of_a_secret_variable_is_a_secret_by_itself() -> None:
     assert "tskey-auth-1" in set(OPEN.secrets_in({"environment": ["TS_AUTHKEY=tskey-auth-1"]}))
 
 
+@pytest.mark.parametrize(
+    ("headers", "secret"),
+    [
+        ({"Authorization": "Bearer abc-1"}, "abc-1"),
+        ({"authorization": "abc-1"}, "abc-1"),
+        ({"Proxy-Authorization": "Basic YWJjLTE="}, "YWJjLTE="),
+        ({"X-Custom": "bearer  abc-1"}, "abc-1"),
+        ({"X-Custom": "Basic YWJjLTE="}, "YWJjLTE="),
+        ({"X-Api-Key": "abc-1"}, "abc-1"),
+        ({"Cookie": "session=abc-1"}, "session=abc-1"),
+    ],
+)
+def test_headers_that_say_who_asks_are_secrets(headers: dict[str, str], secret: str) -> None:
+    given = {"cluster": {"extraManifestHeaders": {**headers, "User-Agent": "lab"}}}
+    assert secret not in str(OPEN.hidden(given)) and "lab" in str(OPEN.hidden(given))
+    assert secret in set(OPEN.secrets_in(given)) and "lab" not in set(OPEN.secrets_in(given))
+
+
+@pytest.mark.parametrize("plain", ["Basic", "the bearer of news", "Node,RBAC", "basic-auth"])
+def test_words_that_only_look_like_it_are_shown(plain: str) -> None:
+    given = {"cluster": {"apiServer": {"extraArgs": {"authorization-mode": plain}}}}
+    assert OPEN.hidden(given) == given
+
+
 def test_a_changed_secret_is_a_change_with_both_sides_hidden() -> None:
     before, after = difference("machine: {token: a}", "machine: {token: b}")
     assert before == after == {"v1alpha1": {"machine": {"token": HIDDEN}}}

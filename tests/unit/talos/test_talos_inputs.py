@@ -34,6 +34,10 @@ CLUSTER: list[tuple[dict[str, t.Any], str]] = [
     ({"nodes": [CP, {**WORKER, "name": "cp1"}]}, "nodes has the name cp1 more than once."),
     ({"nodes": [CP, {**WORKER, "address": "10.77.0.11"}]}, "nodes has the address 10.77.0.11 more than once."),
     ({"nodes": [{**CP, "name": "Cp_1"}]}, "nodes[0].name is 'Cp_1', which no Kubernetes node can be called."),
+    (
+        {"nodes": [{**CP, "name": "cp1.lab.example"}]},
+        "nodes[0].name is 'cp1.lab.example', which has a domain. Talos calls the node cp1: what follows the first dot is",
+    ),
     ({"nodes": [{**CP, "address": "10.77.0.11:50000"}]}, "nodes[0].address is '10.77.0.11:50000', which is neither"),
     ({"nodes": [{**CP, "address": "10.77.0.300"}]}, "nodes[0].address is '10.77.0.300', which is neither an IP"),
     ({"nodes": [{**CP, "type": "master"}]}, "value of type must be one of: controlplane, worker, got: master"),
