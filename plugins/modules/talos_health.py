@@ -11,8 +11,8 @@ short_description: Wait until a Talos cluster is healthy
 version_added: 0.1.0
 author: "groundwork.homelab authors (@groundwork)"
 description:
-  - Waits until each node runs with all services healthy, etcd has the control plane nodes as members, the static pods of the control plane
-    are up, and Kubernetes calls the nodes ready.
+  - Waits until each node runs with all services healthy, etcd has the control plane nodes as members and no others, the static
+    pods of the control plane are up, and Kubernetes calls the nodes ready.
   - Fails as soon as waiting is pointless, with the cause. A service that failed, with its last lines. A static pod that crashes, with its exit
     code and its last lines. A machine that has no config, or another cluster's.
 extends_documentation_fragment:
@@ -92,7 +92,9 @@ nodes:
       type: str
       sample: controlplane
     stage:
-      description: Stage of the machine. V(planned) when it was not looked at.
+      description:
+        - Stage of the machine, as it was seen. V(booting) is well where O(node_ready=false) and only a network plugin is missing.
+        - V(planned) when it was not looked at.
       type: str
       sample: running
 changes:

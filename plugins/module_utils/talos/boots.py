@@ -11,7 +11,7 @@ from ..errors import AccessDenied, HomelabError, NotFound, Refused, ServerFault
 from ..waiting import Backoff, Deadline, Pending, no_progress, wait_for
 from .client import Client
 from .inputs import Node
-from .node import PASSING_STAGES, Connector, Sight, State, steadily
+from .node import PASSING_STAGES, Connector, Sight, State, lacks_only_readiness, steadily
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -71,7 +71,9 @@ def wait_for_next(
     progress: t.Callable[[str], None] = no_progress,
     settled: bool = True,
 ) -> str:
-    """The stage after another boot than ``boot``. ``settled``: only when the machine runs, or waits for a bootstrap."""
+    """The stage after another boot than ``boot``. ``settled``: only when the machine runs, or waits for what others do:
+    a bootstrap, or a network plugin.
+    """
     gone: list[bool] = []
 
     def check() -> str | Pending:
@@ -80,7 +82,12 @@ def wait_for_next(
             if sight.state is not State.OURS or not sight.client:
                 gone.append(True)
                 return Pending(f"it reboots ({sight.why})")
-            return _progress_of(sight, sight.client, boot, bool(gone), settled)
+            now = read_id(sight.client)
+            if not (now and boot) and sight.stage in PASSING_STAGES:  # its way down: no boot ID tells it from the next
+                gone.append(True)
+                return Pending(f"it has not gone down yet, the stage is {sight.stage}")
+            rebooted = now != boot if now and boot else bool(gone)
+            return _progress_of(sight, sight.client, rebooted, settled)
         except HomelabError as error:
             return Pending(error.answer or error.message)
         finally:
@@ -96,14 +103,12 @@ def wait_for_next(
     )
 
 
-def _progress_of(sight: Sight, client: Client, boot: str, gone: bool, settled: bool) -> str | Pending:
-    now = read_id(client)
-    rebooted = _another(now, boot) if now and boot else gone
+def _progress_of(sight: Sight, client: Client, rebooted: bool, settled: bool) -> str | Pending:
     if not rebooted:
         return Pending(f"it has not gone down yet, the stage is {sight.stage}")
-    if settled and sight.stage != "running" and not waits_for_bootstrap(client):
-        return Pending(f"it is back, the stage is {sight.stage}")
-    return sight.stage
+    if not settled or sight.stage == "running" or lacks_only_readiness(sight.status) or waits_for_bootstrap(client):
+        return sight.stage
+    return Pending(f"it is back, the stage is {sight.stage}")
 
 
 def _another(now: str, boot: str) -> bool:

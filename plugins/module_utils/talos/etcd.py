@@ -107,7 +107,7 @@ def _members(nodes: t.Sequence[Node], answers: t.Sequence[Answer], views: t.Mapp
     rows = []
     for member in known.values():
         owner = next((name for name, view in views.items() if view.status.id == member.id), None)
-        node = next((one for one in nodes if one.name == owner), None) or _node_of(member, nodes)
+        node = next((one for one in nodes if one.name == owner), None) or node_of(member, nodes)
         row = {
             "id": f"{member.id:016x}",
             "name": member.hostname or (node.name if node else ""),
@@ -133,8 +133,15 @@ def _status(found: MemberStatus | None, newest: int) -> Json:
     return {"answered": True, **told, "errors": list(found.errors), "raft_lag": newest - found.raft_index}
 
 
-def _node_of(member: Member, nodes: t.Sequence[Node]) -> Node | None:
-    hosts = {urllib.parse.urlsplit(url).hostname for url in (*member.peer_urls, *member.client_urls)}
+def hosts_of(member: Member) -> set[str]:
+    """The hosts of a member's URLs."""
+    hosts = (urllib.parse.urlsplit(url).hostname for url in (*member.peer_urls, *member.client_urls))
+    return {host for host in hosts if host}
+
+
+def node_of(member: Member, nodes: t.Sequence[Node]) -> Node | None:
+    """The node that a member runs on: by an address of its URLs, else by its name. None when it is none of these."""
+    hosts = hosts_of(member)
     by_address = next((node for node in nodes if node.address in hosts), None)
     return by_address or next((node for node in nodes if member.hostname and node.name == member.hostname), None)
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Waiting for a cluster to be healthy, and saying at once why it will not be.
 
-Each look asks every node, control planes first. A look ends with all well, with the first reason why not yet, or with
+Each look asks every node, control planes first and as many at once as the pool allows. A look ends with all well, with the first reason why not yet, or with
 an error when waiting is pointless: a service that failed, a static pod that crashes, a machine that lost its config.
 """
 
@@ -14,9 +14,11 @@ import typing as t
 
 from ..errors import HomelabError, TaskFailed, Unreachable
 from ..waiting import Backoff, Deadline, Pending, no_progress, wait_for
+from . import etcd
 from .client import Client, Service
 from .inputs import Node
-from .node import Connector, Patience, State, silence
+from .node import Connector, Patience, State, lacks_only_readiness, silence
+from .pool import in_pool
 from .static_pods import StaticPods
 
 #: Seconds that a certificate of maintenance mode, or of nobody we know, may last: right after an apply it may.
@@ -27,12 +29,15 @@ FAILURES = 5
 
 @dataclasses.dataclass
 class Health:
-    """Watching the nodes of one cluster. ``node_ready``: wait for Kubernetes' Ready too, which needs a CNI."""
+    """Watching the nodes of one cluster. ``node_ready``: wait for Kubernetes' Ready too, which needs a CNI.
+    ``complete``: these are all nodes, so that etcd has no other members.
+    """
 
     connector: Connector
     nodes: t.Sequence[Node]
     deadline: Deadline
     node_ready: bool = True
+    complete: bool = True
     censor: t.Callable[[str], str] = str
     progress: t.Callable[[str], None] = no_progress
     _failures: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -40,6 +45,7 @@ class Health:
     _pods: dict[str, StaticPods] = dataclasses.field(default_factory=dict)
     _strange: dict[str, Patience] = dataclasses.field(default_factory=dict)
     _maintenance_since: dict[str, float] = dataclasses.field(default_factory=dict)
+    _stages: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def wait(self) -> list[dict[str, t.Any]]:
         """``[{name, address, type, stage, ready}]`` when all is well."""
@@ -58,21 +64,31 @@ class Health:
             self._clients.clear()
 
     def look(self) -> list[dict[str, t.Any]] | Pending:
-        """One look at all nodes."""
-        facts = []
-        pending: Pending | None = None
-        for node in self.nodes:
-            try:
-                reason = self._reason(node)
-                self._failures.pop(node.name, None)
-            except HomelabError as error:
-                self._drop(node)
-                if not self._may_pass(node, error):
-                    raise
-                reason = f"{node.name}: {error.answer or error.message}"
-            pending = pending or (Pending(reason) if reason else None)
-            facts.append({"name": node.name, "address": node.address, "type": node.type, "stage": "running"})
-        return pending or facts
+        """One look at all nodes, those of a type at once: a node that is off costs the time of a connection, and several
+        cost it once. Control planes first, as a worker's silence is judged by whether one of them is up.
+        """
+        controls = [node for node in self.nodes if node.type == "controlplane"]
+        workers = [node for node in self.nodes if node.type != "controlplane"]
+        reasons = in_pool(self._look_at, controls) + in_pool(self._look_at, workers)
+        reason = next(filter(None, reasons), "")
+        if reason:
+            return Pending(reason)
+        return [
+            {"name": node.name, "address": node.address, "type": node.type, "stage": self._stages[node.name]}
+            for node in self.nodes
+        ]
+
+    def _look_at(self, node: Node) -> str:
+        """Why this node is not healthy yet, or the empty string; an error that may pass is a reason too."""
+        try:
+            reason = self._reason(node)
+        except HomelabError as error:
+            self._drop(node)
+            if not self._may_pass(node, error):
+                raise
+            return f"{node.name}: {error.answer or error.message}"
+        self._failures.pop(node.name, None)
+        return reason
 
     def _may_pass(self, node: Node, error: HomelabError) -> bool:
         """A node that is away may come back; one that answers with errors gets a few more looks."""
@@ -91,7 +107,7 @@ class Health:
         checks: list[t.Callable[[], str]] = [lambda: _services(services)]
         if node.type == "controlplane":
             checks += [lambda: self._etcd(client, services), lambda: self._static_pods(node).look(client)]
-        checks.append(lambda: self._machine(client))
+        checks.append(lambda: self._machine(node, client))
         if self.node_ready:
             checks.append(lambda: _kubernetes_node(client))
         reasons = [check() for check in checks]
@@ -150,35 +166,48 @@ class Health:
             service=service.id,
         )
 
-    def _machine(self, client: Client) -> str:
-        spec = client.machine_status()
-        stage, conditions = spec.get("stage", "unknown"), spec.get("status") or {}
+    def _machine(self, node: Node, client: Client) -> str:
+        status = client.machine_status()
+        stage, conditions = str(status.get("stage", "unknown")), status.get("status") or {}
+        self._stages[node.name] = stage
+        if not self.node_ready and lacks_only_readiness(status):
+            return ""
         unmet = conditions.get("unmetConditions") or []
         if not self.node_ready:
-            others = [one for one in unmet if one.get("name") != "nodeReady"]
-            if unmet and not others and stage in ("booting", "running"):
-                # The boot sequence itself waits for Kubernetes' Ready, so without a CNI it goes on booting.
-                return ""
-            unmet = others
+            unmet = [one for one in unmet if one.get("name") != "nodeReady"]
         if unmet:
             return f"{stage}, {'; '.join(str(one.get('reason') or one.get('name')) for one in unmet)}"
         ready = conditions.get("ready") or not self.node_ready
         return "" if stage == "running" and ready else f"the stage is {stage}, not ready"
 
     def _etcd(self, client: Client, services: t.Sequence[Service]) -> str:
-        """Members are the control planes, by number and name. Asked only when the service runs, or it would hang."""
-        etcd = next((service for service in services if service.id == "etcd"), None)
-        if etcd is None or etcd.state != "Running":
-            return f"etcd is {etcd.state if etcd else 'not there'}"
-        members = client.etcd_members()
-        wanted = {node.name for node in self.nodes if node.type == "controlplane"}
+        """Members are the control planes, each once. Asked only when the service runs, or it would hang."""
+        service = next((service for service in services if service.id == "etcd"), None)
+        if service is None or service.state != "Running":
+            return f"etcd is {service.state if service else 'not there'}"
+        controls = [node for node in self.nodes if node.type == "controlplane"]
+        addresses = {node.address for node in controls}
+        # A member that stayed from a machine's former life may have its name, but not its address.
+        members = sorted(client.etcd_members(), key=lambda member: not etcd.hosts_of(member) & addresses)
         learners = [member.hostname for member in members if member.learner]
         if learners:
             return f"the etcd member {', '.join(learners)} is a learner"
-        if len(members) < len(wanted):
-            return f"etcd has {len(members)} of {len(wanted)} members"
-        unstarted = [member for member in members if not member.hostname]
-        return "an etcd member has not started" if unstarted else ""
+        owners = [etcd.node_of(member, controls) for member in members]
+        missing = [node.name for node in controls if node not in owners]
+        if missing:
+            there = f"{len(controls) - len(missing)} of {len(controls)} members"
+            return f"etcd has {there}, without {', '.join(missing)}"
+        if any(not member.hostname for member in members):
+            return "an etcd member has not started"
+        strangers = [
+            member
+            for index, (member, owner) in enumerate(zip(members, owners, strict=True))
+            if owner is None or owner in owners[:index]
+        ]
+        if strangers and self.complete:
+            told = ", ".join(f"{one.hostname} ({', '.join(one.peer_urls)})" for one in strangers)
+            return f"etcd has a member that is none of the nodes: {told}"
+        return ""
 
 
 def _services(services: t.Sequence[Service]) -> str:

@@ -25,6 +25,15 @@ STEADY = 10.0
 PASSING_STAGES = frozenset({"installing", "rebooting", "shuttingdown", "shutting down", "resetting", "upgrading"})
 
 
+def lacks_only_readiness(status: t.Mapping[str, t.Any]) -> bool:
+    """Whether a machine, by its status, waits for nothing but Kubernetes' Ready. Its boot sequence itself waits for that,
+    so without a network plugin it goes on booting for ever.
+    """
+    unmet = (status.get("status") or {}).get("unmetConditions") or []
+    waits = bool(unmet) and all(one.get("name") == "nodeReady" for one in unmet)
+    return waits and status.get("stage") in ("booting", "running")
+
+
 class State(enum.Enum):
     """Who listens."""
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import typing as t
 
 import pytest
@@ -148,7 +149,19 @@ WAITING = [
     (Answers(service_list=[Service("kubelet", "Running", True, "up")]), "etcd is not there"),
     (Answers(members=[]), "etcd has 0 of 1 members"),
     (Answers(members=[Member(1, "cp1", (), True)]), "the etcd member cp1 is a learner"),
-    (Answers(members=[Member(1, "", (), False)]), "an etcd member has not started"),
+    (
+        Answers(members=[Member(1, "cp1", (), False), Member(2, "", (), False)]),
+        "an etcd member has not started",
+    ),
+    (Answers(members=[Member(1, "cp9", ("https://10.77.0.19:2380",), False)]), "0 of 1 members, without cp1"),
+    (
+        Answers(members=[Member(1, "cp1", (), False), Member(9, "cp9", ("https://10.77.0.19:2380",), False)]),
+        "etcd has a member that is none of the nodes: cp9 (https://10.77.0.19:2380)",
+    ),
+    (
+        Answers(members=[Member(1, "cp1", (), False), Member(9, "cp1", ("https://10.77.0.19:2380",), False)]),
+        "etcd has a member that is none of the nodes: cp1 (https://10.77.0.19:2380)",
+    ),
     (Answers(pods={}), "the static pod kube-apiserver is not there yet"),
     (Answers(pods={**Answers().pods, API: pod(False)}), "the static pod kube-apiserver is not ready"),
     (Answers(stage=UNMET), "booting, no CNI"),
@@ -167,6 +180,31 @@ def test_without_a_network_plugin_readiness_is_not_waited_for() -> None:
     for stage in ("booting", "running"):
         answers = Answers(stage={**UNMET, "stage": stage}, node={"cp1": {"nodeReady": False}})
         assert reason(answers, node_ready=False) == ""
+        assert [one["stage"] for one in health(answers, node_ready=False).wait()] == [stage]
+
+
+def test_a_member_is_known_by_its_node_s_address_too() -> None:
+    named = [Member(1, "talos-abc-123", ("https://10.77.0.11:2380",), False)]
+    assert reason(Answers(members=named)) == ""
+
+
+def test_others_of_the_cluster_are_no_strangers_when_only_some_nodes_are_looked_at() -> None:
+    answers = Answers(members=[Member(1, "cp1", (), False), Member(2, "cp2", (), False)])
+    assert "none of the nodes: cp2" in reason(answers)
+    assert reason(answers, complete=False) == ""
+
+
+def test_nodes_that_are_off_are_waited_for_together() -> None:
+    """Each of them costs the whole time of a connection that nobody takes."""
+    both = threading.Barrier(2, timeout=5)
+
+    def dead() -> Sight:
+        both.wait()
+        return silent(refused=False)
+
+    sights = {"w1": dead, "w2": dead}
+    nodes = [CP, WORKER, dataclasses.replace(WORKER, name="w2", address="10.77.0.22")]
+    assert reason(Answers(), nodes=nodes, sights=sights).startswith("w1: connection timed out")
 
 
 def test_a_crashing_api_server_is_named_with_exit_code_and_last_words() -> None:

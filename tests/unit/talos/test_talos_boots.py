@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One boot and the next: when a node counts as back, with and without the right to read its boot ID."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import pytest
+
+from ansible_collections.groundwork.homelab.plugins.module_utils.errors import AccessDenied, Unreachable
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos import boots, client
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos.inputs import Node
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos.node import Sight, State
+from ansible_collections.groundwork.homelab.plugins.module_utils.waiting import Clock, Deadline
+
+CP = Node("cp1", "10.77.0.11", "controlplane")
+READY: dict[str, t.Any] = {"ready": True, "unmetConditions": []}
+NO_NETWORK: dict[str, t.Any] = {"ready": False, "unmetConditions": [{"name": "nodeReady", "reason": "no CNI"}]}
+SERVICES: dict[str, t.Any] = {
+    "ready": False,
+    "unmetConditions": [{"name": "services", "reason": "etcd"}, {"name": "nodeReady", "reason": "no CNI"}],
+}
+
+
+@dataclasses.dataclass
+class Answers:
+    """A node at one look; no ``boot`` is one that we may not read."""
+
+    stage: str
+    boot: str = ""
+    status: dict[str, t.Any] = dataclasses.field(default_factory=lambda: READY)
+
+    @property
+    def channel(self) -> t.Any:
+        return self
+
+    def close(self) -> None:
+        pass
+
+    def read_file(self, _path: str) -> str:
+        if not self.boot:
+            raise AccessDenied("call Read", answer="not authorized")
+        return self.boot
+
+    def services(self) -> list[client.Service]:
+        return [client.Service("etcd", "Running", True, "up")]
+
+
+GONE = None
+
+
+def stage_after(*looks: Answers | None, boot: str = "", settled: bool = True) -> str:
+    """What is returned after these looks at a node, the last of which goes on."""
+    left = list(looks)
+    now = [0.0]
+
+    class Connector:
+        def look(self, _node: Node) -> Sight:
+            seen = left.pop(0) if len(left) > 1 else left[0]
+            if seen is GONE:
+                return Sight(State.SILENT, reason=Unreachable("connect", answer="connection refused", refused=True))
+            status = {"stage": seen.stage, "status": seen.status}
+            return Sight(State.OURS, t.cast(t.Any, seen), seen.stage, status=status)
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    deadline = Deadline(30, Clock(lambda: now[0], sleep))
+    return boots.wait_for_next(t.cast(t.Any, Connector()), CP, boot, deadline=deadline, settled=settled)
+
+
+def test_a_node_that_waits_for_a_network_plugin_alone_is_back() -> None:
+    """Its boot goes on until Kubernetes calls it ready, which without a network plugin never happens."""
+    came = (GONE, Answers("booting", "two", SERVICES), Answers("booting", "two", NO_NETWORK))
+    assert stage_after(Answers("running", "one"), *came, boot="one") == "booting"
+
+
+def test_a_node_that_lacks_more_is_not() -> None:
+    looks = (Answers("booting", "two", SERVICES), Answers("running", "two"))
+    assert stage_after(GONE, *looks, boot="one") == "running"
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_without_a_boot_id_a_passing_stage_is_not_the_end(settled: bool) -> None:
+    """A lost connection while the node still goes down is no reboot."""
+    looks = (Answers("rebooting"), GONE, Answers("rebooting"), GONE, Answers("running"))
+    assert stage_after(*looks, settled=settled) == "running"
+
+
+def test_without_a_boot_id_one_that_was_seen_going_is_back() -> None:
+    assert stage_after(Answers("running"), Answers("rebooting"), Answers("running")) == "running"
