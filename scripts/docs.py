@@ -66,7 +66,7 @@ OTHERS: dict[str, tuple[str, str]] = {
     "sealed_secrets_key": ("nothing: files only", "to write its files"),
     "sops_file": ("nothing: files only", "the identity of one of the file's recipients"),
     "talos_apply_config": (
-        "Talos: `Get` (COSI), `ServiceList`, `List`, `Read`, `ApplyConfiguration`",
+        "Talos: `Get` (COSI), `ServiceList`, `List`, `Read`, `EtcdMemberList`, `ApplyConfiguration`",
         "Talos role `os:admin`, or none in maintenance mode",
     ),
     "talos_bootstrap": ("Talos: `Get`, `ServiceList`, `List`, `Bootstrap`, `EtcdRecover`", "Talos role `os:admin`"),
@@ -81,7 +81,7 @@ OTHERS: dict[str, tuple[str, str]] = {
     ),
     "talos_health": (
         "Talos: `Get` and `List` (COSI), `ServiceList`, `Logs`, `EtcdMemberList`, `Containers`",
-        "Talos role `os:admin`",
+        "Talos role `os:reader`",
     ),
     "talos_image": (
         "Image Factory, where asked to: `/schematics`, `/versions`, `/version/…/extensions/official`, heads of images",
@@ -97,7 +97,7 @@ OTHERS: dict[str, tuple[str, str]] = {
         "Talos role `os:operator`; `os:admin` to see the boot ID and to hand over etcd's leadership",
     ),
     "talos_reset": (
-        "Talos: `Get` and `List` (COSI), `ServiceList`, `Read`, `EtcdMemberList`, `Reset`",
+        "Talos: `Get` and `List` (COSI), `ServiceList`, `Read`, `Version`, `EtcdMemberList`, `Reset`",
         "Talos role `os:admin`",
     ),
     "talos_secrets": (

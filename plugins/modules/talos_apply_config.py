@@ -14,7 +14,10 @@ description:
   - Renders the machine config of each node in memory, compares it with what the node has, and applies it where it differs.
   - A node in maintenance mode gets its first config. A node that runs gets changes, one node after the other.
   - Each node judges its config before any node gets one, so that a config which one node rejects changes nothing.
-  - Waits until each node's Talos API is back with the cluster's certificate, and after a change that needs a reboot until the node runs.
+  - A change that needs a reboot of a control plane node is refused when etcd would lose its quorum by it, before any node gets its config and
+    again at each node's turn. The next node's turn comes when etcd serves again on the one before.
+  - Waits until each node's Talos API is back with the cluster's certificate, and after a change that needs a reboot until the node runs,
+    or lacks nothing but a network plugin.
   - Control plane nodes come first. A worker's API stays silent until one of them is up, which is not taken for a fault.
 extends_documentation_fragment:
   - groundwork.homelab.attributes

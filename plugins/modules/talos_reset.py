@@ -15,6 +15,7 @@ description:
     it off afterwards.
   - One task resets one node, which has to call itself O(node_name). Another machine at that address is refused.
   - Refused before anything is wiped when etcd would lose its quorum or its last data.
+  - Refused where Talos runs in a container, which has no disk to wipe. A reset would only switch it off.
   - Does nothing to a machine that is in maintenance mode, as it has no config to lose.
 extends_documentation_fragment:
   - groundwork.homelab.attributes

@@ -13,7 +13,7 @@ import typing as t
 from ..errors import HomelabError, InvalidInput, Refused, ServerFault
 from ..plan import Change, Plan
 from ..waiting import Deadline, Pending, no_progress, wait_for
-from . import boots, compare, documents, status
+from . import boots, compare, documents, quorum, status
 from .client import Client
 from .inputs import Node
 from .node import Connector, Sight, State, silence, steadily
@@ -24,6 +24,10 @@ WORKER_GRACE = 8.0
 #: How often a config is handed to a node that answers, and then not.
 ATTEMPTS = 5
 _REBOOT_NOTE = "needs a reboot"
+_QUORUM_HINT = (
+    "The config was not applied. Wait until etcd is healthy (talos_health); or apply it with the mode staged, which "
+    "reboots nobody, and reboot with talos_reboot, which has force for who means it."
+)
 
 Progress = t.Callable[[str], None]
 
@@ -42,11 +46,14 @@ class Desired:
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """What applying a change needs to know besides the config."""
+    """What applying a change needs to know besides the config. ``member``: what a node that reboots for it is called in
+    etcd, empty when etcd does not run there.
+    """
 
     desired: Desired
     create: bool
     reboots: bool = False
+    member: str = ""
 
 
 @dataclasses.dataclass
@@ -73,6 +80,7 @@ class Rollout:
         workers = [one for one in desired if one.node.type == "worker"]
         changes = in_pool(lambda one: self._examine(one, planned), controls)
         self.controls = [one.node for one in controls if one.node.name not in planned]
+        self._guard([_operation(change) for change in changes if change])
         up = self._cluster_is_up() if workers else True
         changes += in_pool(lambda one: self._examine(one, planned, waiting_worker=not up), workers)
         return Plan.of(change for change in changes if change)
@@ -131,6 +139,7 @@ class Rollout:
         if not before and not after:
             return None
         reboots = self._judge(desired, client, self.mode)
+        voting = reboots and desired.node.type == "controlplane" and quorum.runs_etcd(client)
         note = _REBOOT_NOTE if reboots else "takes effect at the next reboot" if self.mode == "staged" else ""
         return Change(
             resource_of(desired.node),
@@ -138,7 +147,7 @@ class Rollout:
             before=before,
             after=after,
             note=note,
-            operation=Operation(desired, create=False, reboots=reboots),
+            operation=Operation(desired, create=False, reboots=reboots, member=client.hostname() if voting else ""),
         )
 
     def _difference(self, desired: Desired, client: Client) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
@@ -220,12 +229,15 @@ class Rollout:
     def _apply_one(self, change: Change, made: list[Change], up: bool) -> None:
         operation = _operation(change)
         node = operation.desired.node
+        self._guard([operation])
         boot = self._boot_id(node) if operation.reboots else ""
         self._said(f"applying the machine config of {node.name}")
         self._hand_over(operation)
         made.append(change)
         if operation.reboots:
             self._wait_for_reboot(node, boot)
+            if operation.member:
+                self._wait_for_etcd(node)
         elif operation.create:
             self._wait_for_first_boot(node, up)
 
@@ -303,9 +315,38 @@ class Rollout:
             self.connector, node, boot, deadline=self.deadline, progress=self._said
         )
 
+    def _wait_for_etcd(self, node: Node) -> None:
+        """Its member serves again, so that the next one may go."""
+
+        def check() -> bool | Pending:
+            try:
+                with self.connector.open(node) as client:
+                    return quorum.is_well(client) or Pending("it is not healthy yet")
+            except HomelabError as error:
+                if not error.retryable:
+                    raise
+                return Pending(error.answer or error.message)
+
+        wait_for(f"etcd on {node.name} serve again", check, deadline=self.deadline, progress=self._said)
+
     def _boot_id(self, node: Node) -> str:
-        with self.connector.open(node) as client:
-            return boots.read_id(client)
+        def read() -> str:
+            with self.connector.open(node) as client:
+                return boots.read_id(client)
+
+        return steadily(read, deadline=self.deadline, progress=self._said)
+
+    # -- etcd
+
+    def _guard(self, operations: t.Sequence[Operation]) -> None:
+        """None of these may cost etcd its quorum when it reboots for its config; one goes at a time."""
+        leaving = [quorum.Leaving(one.desired.node, one.member) for one in operations if one.member]
+        if not leaving:
+            return
+        guard = quorum.Guard(self.connector, self.controls, self.deadline, _QUORUM_HINT, self._said)
+        found = guard.members(_asked(leaving))
+        for one in leaving:
+            guard.judge(_asked([one]), found, [one])
 
     def _said(self, text: str) -> None:
         with self._speech:
@@ -318,6 +359,10 @@ class Rollout:
 
 class _WorkerWaits(HomelabError):
     """The worker's machine is on and its API is not, which is right before the cluster is up."""
+
+
+def _asked(leaving: t.Sequence[quorum.Leaving]) -> str:
+    return f"apply a config that reboots {', '.join(one.name for one in leaving)}"
 
 
 def resource_of(node: Node) -> str:

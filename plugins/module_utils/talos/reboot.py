@@ -57,9 +57,7 @@ class Reboot:
     def plan(self) -> Plan:
         """A restart for each node; raises when one of them is not ours to reboot, or etcd would lose its quorum."""
         standings = in_pool(self._examine, self.nodes)
-        members = [standing.member for standing in standings if standing.member]
-        for together in [[member] for member in members] if self.serial else [members]:
-            self._guard(together)
+        self._guard(*([[standing] for standing in standings] if self.serial else [standings]))
         return Plan.of(self._change(standing) for standing in standings)
 
     def _examine(self, node: Node) -> Standing:
@@ -90,38 +88,18 @@ class Reboot:
                 f"mode is force, which Talos knows since 1.{FORCE_SINCE}, and {client.of} runs {version.text}"
             )
 
-    def _guard(self, leaving: t.Sequence[str]) -> None:
-        """Ask a control plane node of the task for etcd's members; force asks nobody."""
-        if self.force or not leaving:
+    def _guard(self, *groups: t.Sequence[Standing]) -> None:
+        """Those of a group go together; force asks nobody."""
+        if self.force:
             return
-        found = self._voters(leaving)
-        why = quorum.problem(found, leaving, leave=False)
-        if why:
-            raise quorum.refusal(f"reboot {', '.join(leaving)}", why, _HINT)
-
-    def _voters(self, leaving: t.Sequence[str]) -> list[quorum.Voter]:
-        why = "etcd does not run"
-        try:
-            found = steadily(self._ask_for_voters, deadline=self.deadline, progress=self._said)
-            if found is not None:
-                return found
-        except HomelabError as error:
-            why = f"etcd does not tell its members: {error.answer or error.message}"
-        raise quorum.refusal(f"reboot {', '.join(leaving)}", why, _HINT)
-
-    def _ask_for_voters(self) -> list[quorum.Voter] | None:
-        """None when etcd runs on none of the nodes; raises when none of those where it runs answers."""
-        failure: HomelabError | None = None
-        for node in self.nodes:
-            try:
-                with self.connector.open(node) as client:
-                    if quorum.runs_etcd(client):
-                        return quorum.voters(self.connector, client)
-            except HomelabError as error:
-                failure = error
-        if failure:
-            raise failure
-        return None
+        running = [[one for one in group if one.member] for group in groups]
+        leaving = [[quorum.Leaving(one.node, one.member) for one in group] for group in running if group]
+        if not leaving:
+            return
+        guard = quorum.Guard(self.connector, self.nodes, self.deadline, _HINT, self._said)
+        found = guard.members(_asked([one for group in leaving for one in group]))
+        for group in leaving:
+            guard.judge(_asked(group), found, group)
 
     def _change(self, standing: Standing) -> Change:
         together = "" if self.serial or len(self.nodes) == 1 else ", together with the others"
@@ -151,7 +129,7 @@ class Reboot:
     def _reboot(self, standing: Standing) -> None:
         """In its turn. The others may have changed since the plan: the quorum is judged again."""
         if standing.member:
-            self._guard([standing.member])
+            self._guard([standing])
             self._hand_over(standing.node)
         self._go(standing)
         self._wait_for_health([standing])
@@ -200,7 +178,13 @@ class Reboot:
         if not whole:
             return
         found = Health(
-            self.connector, whole, self.deadline, node_ready=self.node_ready, censor=self.censor, progress=self._said
+            self.connector,
+            whole,
+            self.deadline,
+            node_ready=self.node_ready,
+            complete=False,
+            censor=self.censor,
+            progress=self._said,
         ).wait()
         for facts in found:
             self.seen[facts["name"]]["stage"] = facts["stage"]
@@ -222,6 +206,10 @@ class Reboot:
             {"name": node.name, "address": node.address, "type": node.type, **self.seen.get(node.name, {})}
             for node in self.nodes
         ]
+
+
+def _asked(leaving: t.Sequence[quorum.Leaving]) -> str:
+    return f"reboot {', '.join(one.name for one in leaving)}"
 
 
 def resource_of(node: Node) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..errors import HomelabError, InvalidInput, Refused
+from ..errors import InvalidInput, Refused
 from ..plan import Change, Plan, carry_out
 from ..waiting import Deadline, Pending, no_progress, wait_for
 from . import boots, quorum
@@ -94,6 +94,7 @@ class Reset:
             if sight.state is State.MAINTENANCE:
                 return self._of_unconfigured(client)
             self._judge_name(client)
+            self._judge_mode(client)
             self._judge_disks(client)
             member = client.hostname() if quorum.runs_etcd(client) else ""
             if member:
@@ -117,6 +118,16 @@ class Reset:
                 hint="Nothing was wiped. Is this its address? node_name has to be the machine's own host name.",
             )
 
+    def _judge_mode(self, client: Client) -> None:
+        """In a container Talos answers a reset as if it did it, stops its services, and is off with all its data."""
+        if client.version_facts()["mode"] == "container":
+            raise Refused(
+                f"reset {self.node.name}",
+                of=client.of,
+                answer="it runs in a container, which has no disk to wipe: a reset only switches it off",
+                hint="Nothing was wiped. Remove the container with its volumes and make it again: it then has no config.",
+            )
+
     def _judge_disks(self, client: Client) -> None:
         if not self.wanted.user_disks:
             return
@@ -133,23 +144,14 @@ class Reset:
                 known = ", ".join(sorted(paths - own)) or "no other disk"
                 raise InvalidInput(f"{self.node.name} has no disk {disk}", hint=f"It has {known}.")
 
-    def _voters(self) -> list[quorum.Voter]:
-        with self.connector.open(self.node) as client:
-            return quorum.voters(self.connector, client)
-
     def _guard(self, member: str) -> None:
         if self.force:
             return
         asked = f"reset {self.node.name}"
-        try:
-            found = steadily(self._voters, deadline=self.deadline, progress=self.progress)
-        except HomelabError as error:
-            why = f"etcd does not tell its members: {error.answer or error.message}"
-            raise quorum.refusal(asked, why, _HINT) from error
-        last = [voter.name for voter in found] == [member] and self.wanted.wipes_etcd
-        why = quorum.problem(found, [member], leave=self.wanted.graceful or last)
-        if why:
-            raise quorum.refusal(asked, why, _HINT)
+        guard = quorum.Guard(self.connector, [self.node], self.deadline, _HINT, self.progress)
+        found = guard.members(asked)
+        last = [voter.name for voter in found.voters] == [member] and self.wanted.wipes_etcd
+        guard.judge(asked, found, [quorum.Leaving(self.node, member)], leave=self.wanted.graceful or last)
 
     def _change(self, member: str, boot: str) -> Change:
         wanted = self.wanted

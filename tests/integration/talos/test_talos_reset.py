@@ -166,3 +166,16 @@ def test_a_refusal_is_told_in_the_node_s_words(lab: PlayedLab) -> None:
     lab.faults.add(Fault("answer", api="talos", verb="Reset", times=0, args=words))
     failed = reset(lab, "cp1", force=True)
     assert failed["failed"] and "the node is locked" in failed["msg"] and failed["changes"] == []
+
+
+@pytest.mark.parametrize("given", [{}, {"reboot": False}, {"force": True, "graceful": False}])
+def test_a_container_is_left_alone_as_a_reset_would_only_switch_it_off(lab: PlayedLab, given: dict[str, t.Any]) -> None:
+    stand_up(lab, "cp1", "w1")
+    lab.nodes["w1"].image = dataclasses.replace(lab.nodes["w1"].image, platform="container")
+    mark = lab.ledger.mark()
+    for check in (True, False):
+        refused = reset(lab, "w1", check=check, **given)
+        assert refused["failed"] and refused["error"]["kind"] == "Refused", refused
+        assert "it runs in a container, which has no disk to wipe: a reset only switches it off" in refused["msg"]
+        assert "Remove the container with its volumes" in refused["msg"] and refused["changes"] == []
+    assert wiped(lab, mark) == [] and lab.nodes["w1"].serving

@@ -45,3 +45,9 @@ def test_an_operator_may_reboot(lab: PlayedLab, names: tuple[str, ...]) -> None:
     assert reboots(lab, mark) == [f"{name} OK" for name in (*names, "w1")]
     assert not set(boot_ids(lab).values()) & set(before.values())
     assert [(one["stage"], one["boot_id"]) for one in made["nodes"]] == [("running", "")] * (len(names) + 1)
+
+
+def test_a_reader_may_see_whether_all_is_well(lab: PlayedLab) -> None:
+    stand_up(lab, *THREE, "w1")
+    seen = as_role(lab, "health", "os:reader", nodes=lab.described(*THREE, "w1"))
+    assert not seen.get("failed") and [one["stage"] for one in seen["nodes"]] == ["running"] * 4, seen

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pathlib
+import types
 import typing as t
 
 import pytest
@@ -12,9 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from talos_room import run
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
-from ansible_collections.groundwork.homelab.plugins.module_utils.talos import recovery, snapshot_file
+from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput, Refused, Unreachable
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos import channel, quorum, recovery, snapshot_file
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos.client import Member, Service
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos.inputs import Node
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos.node import Sight, State
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos.quorum import Voter, problem
+from ansible_collections.groundwork.homelab.plugins.module_utils.waiting import Deadline
 
 NODES = [{"name": "cp1", "address": "10.77.0.11", "type": "controlplane"}]
 
@@ -70,6 +76,97 @@ def test_whoever_may_go_leaves_a_majority_if_there_was_one(
     left = [voter for voter in found if voter.name not in leaving]
     voting = len(left) if leave else len(found)
     assert sum(voter.healthy for voter in left) > voting / 2 or (len(found) == 1 and not leave)
+
+
+# --- who is who, and who is asked
+class Etcd:
+    """One cluster as its nodes tell it: members with their URLs, and the addresses where an etcd serves."""
+
+    def __init__(self, members: list[Member], serving: dict[str, str], runs_on: str = "10.77.0.11") -> None:
+        self.members, self.serving, self.runs_on = members, serving, runs_on
+        self.asked: list[str] = []
+
+    def open(self, node: Node) -> t.Any:
+        return contextlib.nullcontext(self._client(node.address))
+
+    def look(self, node: Node) -> Sight:
+        self.asked.append(node.address)
+        if node.address not in self.serving:
+            return Sight(State.SILENT, reason=Unreachable("connect", answer="connection timed out"))
+        return Sight(State.OURS, self._client(node.address), "running")
+
+    def _client(self, address: str) -> t.Any:
+        runs = address in self.serving or address == self.runs_on
+        services = [Service("etcd", "Running", True, "up")] if runs else []
+        return types.SimpleNamespace(
+            of=address,
+            services=lambda: services,
+            etcd_members=lambda: self.members,
+            hostname=lambda: self.serving.get(address, ""),
+            channel=types.SimpleNamespace(close=lambda: None),
+        )
+
+
+def member(number: int, name: str = "", *, peer: str = "", client: str = "", learner: bool = False) -> Member:
+    host = f"10.77.0.{10 + number}"
+    peers, clients = (f"https://{peer or host}:2380",), (f"https://{client or host}:2379",)
+    return Member(number, name or f"cp{number}", peers, learner, clients)
+
+
+SERVING = {f"10.77.0.{10 + number}": f"cp{number}" for number in (1, 2, 3)}
+CPS = [Node(name, address, "controlplane") for address, name in SERVING.items()]
+
+
+def judged(etcd: Etcd, leaving: list[quorum.Leaving], *, nodes: list[Node] = CPS, leave: bool = False) -> str:
+    """Why they may not go, or the empty string."""
+    guard = quorum.Guard(t.cast(t.Any, etcd), nodes, Deadline(5), "Wait.")
+    try:
+        guard.judge("reboot", guard.members("reboot"), leaving, leave=leave)
+    except Refused as error:
+        return error.answer
+    return ""
+
+
+def test_a_member_is_known_by_its_node_s_address_when_its_name_is_another() -> None:
+    etcd = Etcd([member(1, "talos-a"), member(2, "talos-b"), member(3)], {"10.77.0.11": "cp1", "10.77.0.12": "cp2"})
+    why = judged(etcd, [quorum.Leaving(CPS[1], "cp2")])
+    assert (
+        why == "etcd has 3 voting members, not healthy: cp3; without talos-b 1 would be left, and its quorum is 2 of 3"
+    )
+
+
+def test_a_node_that_runs_etcd_and_is_no_member_may_not_go() -> None:
+    etcd = Etcd([member(1), member(2), member(3)], SERVING)
+    stranger = quorum.Leaving(Node("cp9", "10.77.0.19", "controlplane"), "cp9")
+    assert judged(etcd, [stranger]) == (
+        "etcd runs on cp9, and none of its members has that name or address: it has cp1, cp2, cp3"
+    )
+
+
+def test_a_learner_may_go() -> None:
+    etcd = Etcd([member(1), member(2), member(3, learner=True)], SERVING)
+    assert judged(etcd, [quorum.Leaving(CPS[2], "cp3")]) == ""
+
+
+def test_members_whose_peers_have_a_network_of_their_own_are_asked_at_their_nodes() -> None:
+    """etcd.advertisedSubnets: the addresses of peers are those of a network that we may not reach."""
+    members = [member(number, peer=f"172.16.0.{number}", client=f"172.16.0.{number}") for number in (1, 2, 3)]
+    etcd = Etcd(members, SERVING)
+    assert judged(etcd, [quorum.Leaving(CPS[0], "cp1")]) == ""
+    assert sorted(etcd.asked) == sorted(SERVING)
+
+
+def test_a_name_of_the_task_s_that_is_another_machine_s_does_not_count() -> None:
+    """cp3 is off, and the task has its name at the address of cp2."""
+    members = [member(number, peer=f"172.16.0.{number}", client=f"172.16.0.{number}") for number in (1, 2, 3)]
+    wrong = [CPS[0], CPS[1], Node("cp3", "10.77.0.12", "controlplane")]
+    etcd = Etcd(members, {"10.77.0.11": "cp1", "10.77.0.12": "cp2"})
+    assert "not healthy: cp3" in judged(etcd, [quorum.Leaving(CPS[0], "cp1")], nodes=wrong)
+
+
+def test_a_member_is_asked_at_the_address_of_its_clients_too() -> None:
+    members = [member(number, peer=f"172.16.0.{number}") for number in (1, 2, 3)]
+    assert judged(Etcd(members, SERVING), [quorum.Leaving(CPS[0], "cp1")], nodes=CPS[:1]) == ""
 
 
 # --- snapshots
@@ -156,7 +253,13 @@ CASES: list[tuple[str, dict[str, t.Any], str]] = [
 
 
 @pytest.mark.parametrize(("module", "params", "message"), CASES)
-def test_bad_input_is_told(bundle_path: pathlib.Path, module: str, params: dict[str, t.Any], message: str) -> None:
+def test_bad_input_is_told(
+    bundle_path: pathlib.Path, module: str, params: dict[str, t.Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: t.Any) -> t.Any:
+        raise AssertionError("a node was called")
+
+    monkeypatch.setattr(channel, "_connect", refuse)
     outcome = run(module, {"secrets_path": str(bundle_path), **params})
     assert outcome["failed"] and not outcome["changed"]
     assert message in outcome["msg"]
