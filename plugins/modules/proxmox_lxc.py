@@ -76,7 +76,9 @@ options:
             description: Snapshot of the source that is cloned.
             type: str
           storage:
-            description: Storage of the copies. Left out, they lie where those of the source lie.
+            description:
+              - Storage of the copies. Left out, they lie where those of the source lie.
+              - On another node than its source a clone is only made when the copies lie on a shared storage.
             type: str
       rootfs:
         description: Root file system. A new container that is no clone needs it.

@@ -11,7 +11,8 @@ import pytest
 from pve_containers import change, config_of, cts, made, status_of, truthful, with_
 from pve_lab import PveLab
 
-from simlab.proxmox.config import AclConfig, NodeConfig
+from ansible_collections.groundwork.homelab.plugins.module_utils.errors import Refused
+from simlab.proxmox.config import AclConfig, NodeConfig, StorageConfig
 
 
 @pytest.fixture
@@ -98,10 +99,10 @@ def test_a_clone_with_a_lost_answer_is_waited_for_and_finished(lab: PveLab, faul
 
 
 class Cluster(PveLab):
-    """Two nodes with a storage that both have."""
+    """Two nodes that both have storages ``local`` of their own, and share ``nas``."""
 
     def __init__(self, root: pathlib.Path) -> None:
-        super().__init__(root)
+        super().__init__(root, storages=[StorageConfig("nas", content=("rootdir",), shared=True)])
         self.config.nodes = (NodeConfig(cores=8), NodeConfig("pve2", address="10.66.0.3"))
         self.config.cluster_name = "lab"
         who = ("ansible@pve", "ansible@pve!groundwork")
@@ -113,6 +114,27 @@ def cluster(tmp_path: pathlib.Path) -> t.Iterator[PveLab]:
     with Cluster(tmp_path) as lab:
         containers.put_template(lab)
         yield lab
+
+
+def test_a_clone_on_another_node_needs_shared_storage(cluster: PveLab) -> None:
+    made(cluster, with_(vmid=900, hostname="golden", state="stopped"))
+    for check in (True, False):
+        outcome = cts(cluster, clone(node="pve2"), check=check)
+        assert outcome.result["msg"] == (
+            "CT 311 (copy) is to be on node pve2, but its source CT 900 is on node pve1 with volumes on local, which the "
+            "nodes do not share. Set clone.storage to a shared storage (with clone.full), or make the clone on node pve1."
+        )
+        assert outcome.writes == []
+    with cluster.session() as session, pytest.raises(Refused) as refused:
+        form = {"newid": 311, "target": "pve2", "full": 1}
+        session.post("/nodes/pve1/lxc/900/clone", form, asked="the server's own word")
+    assert refused.value.answer == "can't clone CT to node 'pve2' (CT uses local storage)"
+    there = clone(node="pve2", clone={"vmid": 900, "full": True, "storage": "nas"}, rootfs=None, mounts=None)
+    truthful(cluster, there)
+    assert config_of(cluster, 311, "pve2")["rootfs"].startswith("nas:311/")
+    other = {"vmid": 312, "hostname": "other", "clone": {"vmid": 311}, "state": "present"}
+    made(cluster, {"vmid": 311, "hostname": "copy", "node": "pve2", "state": "stopped"})
+    truthful(cluster, {**other, "node": "pve1"})
 
 
 def test_it_stays_where_it_is_unless_moving_is_allowed(cluster: PveLab) -> None:

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ...errors import InvalidInput
+from ..api import propertystring as ps
 from ..guests import guest_checks
 from ..vms.vm_state import Surroundings, VmState
+from . import ct_options as options
 from .ct_spec import Clone, Container
 from .ct_spec_parts import Mount, Network
 
@@ -89,6 +92,26 @@ def check_clone(ct: Container, clone: Clone, sources: Sources) -> VmState:
             hint="Stop it, or name a snapshot of it in clone.snapshot.",
         )
     return source
+
+
+def check_reach(ct: Container, source: VmState, around: Surroundings) -> None:
+    """A clone is made on another node only when its volumes lie on storages that the nodes share."""
+    if source.node == ct.node or ct.clone is None:
+        return
+    volumes = [
+        options.parse_mount(value)["volume"]
+        for key, value in source.config.items()
+        if re.fullmatch(r"rootfs|mp\d+", key)
+    ]
+    used = {ct.clone.storage or ps.storage_of(volume) for volume in volumes} - {""}
+    there = around.storages.get(ct.node, {})
+    local = sorted(name for name in used if name not in there or not there[name].shared)
+    if local:
+        raise InvalidInput(
+            f"{ct.title} is to be on node {ct.node}, but its source CT {source.vmid} is on node {source.node} with volumes "
+            f"on {', '.join(local)}, which the nodes do not share",
+            hint=f"Set clone.storage to a shared storage (with clone.full), or make the clone on node {source.node}.",
+        )
 
 
 def _complete(ct: Container) -> None:

@@ -15,7 +15,7 @@ from ..vms.vm_state import Needs, Surroundings, VmState
 from . import ct_difference as differ
 from . import ct_form as forms
 from . import ct_options as options
-from .ct_checks import Sources, check_clone, check_new, check_pool, check_same
+from .ct_checks import Sources, check_clone, check_new, check_pool, check_reach, check_same
 from .ct_rights import check_rights
 from .ct_spec import Clone, Container
 
@@ -151,8 +151,11 @@ def _container(
 
 def _new(ct: Container, around: Surroundings, planned_images: t.Collection[str], sources: Sources) -> list[Change]:
     check_pool(ct, None, around)
-    predicted = cloned(ct, check_clone(ct, ct.clone, sources)) if ct.clone else None
+    source = check_clone(ct, ct.clone, sources) if ct.clone else None
+    predicted = cloned(ct, source) if source else None
     check_new(ct, ct.node, *differ.new_parts(ct, predicted), around, planned_images, whole=True)
+    if source:
+        check_reach(ct, source, around)
     changes = [_clone(ct, ct.clone, sources) if ct.clone else _create(ct)]
     if ct.runs:
         changes.append(_power(ct, ct.node, "start"))

@@ -120,9 +120,18 @@ def _check_clone(call: Call, ct: Container, full: bool) -> None:
     if ct.running and not call.params.get("snapname"):
         kind = "Full" if full else "Linked"
         raise Failure(f"{kind} clone of a running container is only possible from a snapshot")
-    for _, volid in ct.volume_ids():
+    shared, snapshot = True, call.params.get("snapname")
+    for slot, volid in ct.volume_ids(ct.snapshots[snapshot].options if snapshot else None):
+        if volid.startswith("/"):
+            raise Failure(f"unable to clone mountpoint '{slot}' (type bind)")
+        store = call.cluster.storages.get(ct.node, str(storage) if storage else volid.partition(":")[0])
+        shared = shared and store.shared
+        call.allowed.require(f"/storage/{store.name}", "Datastore.AllocateSpace")
         if not full:
             raise Failure(f"Linked clone feature for '{volid}' is not available")
+    target = call.text("target", ct.node)
+    if target != ct.node and not shared:
+        raise Failure(f"can't clone CT to node '{target}' (CT uses local storage)")
 
 
 def _copy(call: Call, ct: Container, target: Container, made: list[str]) -> dict[str, str]:
