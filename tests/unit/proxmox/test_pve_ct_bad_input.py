@@ -96,6 +96,12 @@ def test_all_problems_are_told_at_once_with_their_places() -> None:
     assert "containers[0]: vmid 99" in text and "containers[2]: cores is 0" in text
 
 
+@pytest.mark.parametrize("seconds", [0, -1])
+def test_a_shutdown_has_time(seconds: int) -> None:
+    text = message(proxmox_lxc, containers=[CT], shutdown_timeout=seconds)
+    assert f"shutdown_timeout is {seconds} seconds. It must be at least 1." in text
+
+
 def test_two_containers_are_not_one() -> None:
     card = {"networks": [{"mac": "bc:24:11:00:00:01"}]}
     text = message(proxmox_lxc, containers=[{**CT, **card}, {**CT, **card}])

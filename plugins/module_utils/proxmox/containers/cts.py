@@ -15,6 +15,7 @@ from ..api.tasks import Tasks
 from ..guests import guest_run
 from ..guests.guest_plan import Planned
 from ..guests.guest_planner import GuestPlanner
+from ..guests.guest_spec import check_shutdown_timeout
 from ..vms.vm_state import VmState, read
 from .ct_apply import Applier
 from .ct_plan import needs, plan
@@ -27,6 +28,7 @@ ATTEMPTS = guest_run.ATTEMPTS
 def converge(task: Task) -> Result:
     """The module ``proxmox_lxc``."""
     containers = wanted(task.params["containers"])
+    shutdown_timeout = check_shutdown_timeout(task.params)
     connection = Connection.of(task.params)
     task.secret(connection.password, connection.token_secret, *(ct.password for ct in containers))
     with Session(connection, progress=task.progress) as session:
@@ -35,7 +37,6 @@ def converge(task: Task) -> Result:
         planned = planner.look_and_plan()
         report = _report(containers, planner.current, planned)
         if not task.check_mode:
-            shutdown_timeout = task.params.get("shutdown_timeout") or 180
             applier = Applier(session, tasks, shutdown_timeout=shutdown_timeout, restarts=planner.restarts)
             guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
         return task.result(planned.plan, containers=report)

@@ -49,6 +49,14 @@ def check_vmid(vmid: int) -> int:
     return vmid
 
 
+def check_shutdown_timeout(params: Params) -> int:
+    """In seconds; 180 when nothing is said."""
+    seconds = 180 if params.get("shutdown_timeout") is None else int(params["shutdown_timeout"])
+    if seconds < 1:
+        raise InvalidInput(f"shutdown_timeout is {seconds} seconds", hint="It must be at least 1.")
+    return seconds
+
+
 def claimed_twice(claims: t.Iterable[tuple[str, str, str]]) -> list[str]:
     """Claims are (kind, value, title): two entries must not mean one guest, or claim one MAC."""
     first: dict[tuple[str, str], str] = {}

@@ -17,6 +17,7 @@ from ..api.session import Session, segment
 from ..api.tasks import Tasks
 from ..guests import guest_run
 from ..guests.guest_planner import GuestPlanner
+from ..guests.guest_spec import check_shutdown_timeout
 from . import vm_clone
 from .vm_apply import Applier
 from .vm_operations import Clone
@@ -34,9 +35,7 @@ _NUMBERS = 1000
 def converge(task: Task) -> Result:
     """The module ``proxmox_vm``."""
     vms = wanted(task.params["vms"])
-    shutdown_timeout = 180 if task.params.get("shutdown_timeout") is None else int(task.params["shutdown_timeout"])
-    if shutdown_timeout < 1:
-        raise InvalidInput(f"shutdown_timeout is {shutdown_timeout} seconds", hint="It must be at least 1.")
+    shutdown_timeout = check_shutdown_timeout(task.params)
     connection = Connection.of(task.params)
     task.secret(connection.password, connection.token_secret)
     task.secret(*(vm.cloud_init.password for vm in vms if vm.cloud_init))
