@@ -14,6 +14,7 @@ from playing import play, tasks_of, without_ways
 from pve_lab import ROLE, Outcome, PveLab
 
 from ansible_collections.groundwork.homelab.plugins.modules import (
+    proxmox_backup_info,
     proxmox_node_info,
     proxmox_storage_info,
     proxmox_task_info,
@@ -21,7 +22,7 @@ from ansible_collections.groundwork.homelab.plugins.modules import (
 )
 from simlab.proxmox.config import NodeConfig, StorageConfig
 
-ALL = (proxmox_node_info, proxmox_storage_info, proxmox_task_info, proxmox_vm_info)
+ALL = (proxmox_backup_info, proxmox_node_info, proxmox_storage_info, proxmox_task_info, proxmox_vm_info)
 NAMES = [module.__name__.rpartition(".")[2] for module in ALL]
 
 
@@ -388,6 +389,15 @@ def test_a_certificate_that_does_not_verify_stops_it(pve: PveLab, module: t.Any)
 
 
 BAD: list[tuple[t.Any, dict[str, t.Any], str]] = [
+    (proxmox_backup_info, {"vmid": [99]}, "vmid 99 is no id of a guest. They are between 100 and 999999999."),
+    (proxmox_backup_info, {"vmid": ["all"]}, "unable to convert to int"),
+    (proxmox_backup_info, {"storage": ["nas/../x"]}, "storage 'nas/../x' is not valid. Write the name"),
+    (proxmox_backup_info, {"storage": [""]}, "storage '' is not valid"),
+    (proxmox_backup_info, {"node": ["pve 1"]}, "node 'pve 1' is not valid"),
+    (proxmox_backup_info, {"max_age": "soon"}, "max_age 'soon' is no time"),
+    (proxmox_backup_info, {"max_age": "-1d"}, "max_age '-1d' is no time"),
+    (proxmox_backup_info, {"task_timeout": -1}, "task_timeout is -1 seconds"),
+    (proxmox_backup_info, {"api_port": 70000}, "api_port 70000 is no port"),
     (proxmox_vm_info, {"vmid": [7]}, "vmid 7 is no id of a guest. They are between 100 and 999999999."),
     (proxmox_vm_info, {"vmid": ["many"]}, "unable to convert to int"),
     (proxmox_vm_info, {"node": ["pve1/../x"]}, "node 'pve1/../x' is not valid. Write the name"),

@@ -13,6 +13,7 @@ from pve_backups import aged, guests, made, prepared
 from pve_lab import Outcome, PveLab
 from test_pve_records import REFUSALS
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.session import Session
 from ansible_collections.groundwork.homelab.plugins.modules import (
     proxmox_backup,
     proxmox_backup_info,
@@ -66,6 +67,17 @@ def run(lab: PveLab, case: Case, **more: t.Any) -> Outcome:
     return lab.run(case.module, **{**case.params, **more})
 
 
+#: Ends of the paths of lists.
+LISTS = ("/cluster/resources", "/200/snapshot", "/content")
+
+
+def read_by(lab: PveLab, case: Case) -> set[str]:
+    """The paths of a look that changes nothing."""
+    outcome = lab.run(case.module, check=True, **case.params)
+    assert not outcome.result.get("failed"), outcome.result
+    return {entry.path for entry in outcome.requests if entry.verb == "GET"}
+
+
 def settled(lab: PveLab, case: Case, outcome: Outcome) -> None:
     assert not outcome.result.get("failed"), outcome.result
     assert outcome.result["changed"]
@@ -104,6 +116,29 @@ def test_a_list_that_is_cut_off_is_asked_for_again(lab: PveLab, name: str, fault
     case = CASES[name]
     lab.fault(fault, verb="GET", path=case.listed)
     settled(lab, case, run(lab, case))
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("data", [None, {}, "text", [1], [{"strange": 1}]])
+def test_json_that_is_something_else_is_said(
+    lab: PveLab, monkeypatch: pytest.MonkeyPatch, name: str, data: t.Any
+) -> None:
+    """At any list that the module reads, whichever of them has the strange answer."""
+    case = CASES[name]
+    real = Session.get
+    reads = read_by(lab, case)
+    for path in [path for path in LISTS if any(read.endswith(path) for read in reads)]:
+
+        def strange(
+            session: Session, asked_for: str, query: t.Any = None, *, asked: str = "", end: str = path
+        ) -> t.Any:
+            return data if asked_for.endswith(end) else real(session, asked_for, query, asked=asked)
+
+        monkeypatch.setattr(Session, "get", strange)
+        outcome = run(lab, case)
+        assert outcome.result["error"]["kind"] == "NoRecords", path
+        assert "the answer is JSON, but no list of records with" in outcome.result["msg"]
+        assert outcome.writes == []
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -14,7 +14,7 @@ import typing as t
 from ...errors import AccessDenied, InvalidInput, NotFound
 from ..api import propertystring as ps
 from ..api.lanes import together
-from ..api.session import Session, segment
+from ..api.session import Session, listing, segment
 from .retention import zone_of
 
 #: Where backups are looked at: (node, storage).
@@ -91,7 +91,8 @@ class StorageAt:
 
 def guests(session: Session) -> dict[int, Guest]:
     """All that may be seen, with one request."""
-    found = session.get("/cluster/resources", {"type": "vm"}, asked="list the guests of the cluster")
+    asked = "list the guests of the cluster"
+    found = listing(session, "/cluster/resources", "vmid", {"type": "vm"}, asked=asked)
     return {int(entry["vmid"]): _guest(entry) for entry in found}
 
 
@@ -107,7 +108,8 @@ def _guest(entry: t.Mapping[str, t.Any]) -> Guest:
 
 
 def storages(session: Session) -> list[StorageAt]:
-    found = session.get("/cluster/resources", {"type": "storage"}, asked="list the storages of the cluster")
+    asked = "list the storages of the cluster"
+    found = listing(session, "/cluster/resources", "storage", {"type": "storage"}, asked=asked)
     return [
         StorageAt(
             str(entry["storage"]),
@@ -149,7 +151,7 @@ def backups_at(session: Session, place: Place, vmid: int | None = None) -> list[
     asked = f"list the backups on storage {storage} of node {node}"
     path = f"/nodes/{segment(node)}/storage/{segment(storage)}/content"
     try:
-        found = session.get(path, query, asked=asked)
+        found = listing(session, path, "volid", query, asked=asked)
     except NotFound as error:
         raise InvalidInput(f"{error.answer} (node {node})", hint="Check the name of the storage.") from error
     backups = [_backup(entry) for entry in found if entry.get("content", "backup") == "backup"]
@@ -191,5 +193,6 @@ def to_prune(session: Session, place: Place, rule: t.Mapping[str, int], vmid: in
     if vmid:
         query["vmid"] = vmid
     asked = f"see what the retention removes from storage {storage} of node {node}"
-    found = session.get(f"/nodes/{segment(node)}/storage/{segment(storage)}/prunebackups", query, asked=asked)
+    path = f"/nodes/{segment(node)}/storage/{segment(storage)}/prunebackups"
+    found = listing(session, path, "volid", query, asked=asked)
     return frozenset(str(entry["volid"]) for entry in found if entry.get("mark") == "remove")

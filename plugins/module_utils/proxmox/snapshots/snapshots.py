@@ -13,7 +13,7 @@ from ...plan import Plan
 from ...task import Result, Task
 from ..api import rights
 from ..api.lanes import together
-from ..api.session import Session, segment
+from ..api.session import Session, listing, segment
 from ..api.task_start import Starter
 from ..api.tasks import Tasks
 from ..facts.reading import opened
@@ -59,7 +59,8 @@ def converge(task: Task) -> Result:
 def read(session: Session, wishes: t.Sequence[Wish]) -> dict[int, Guest]:
     """The guests that are there, one list for all, and the snapshots of each."""
     vmids = {wish.vmid for wish in wishes}
-    resources = session.get("/cluster/resources", {"type": "vm"}, asked="list the guests of the cluster")
+    asked = "list the guests of the cluster"
+    resources = listing(session, "/cluster/resources", "vmid", {"type": "vm"}, asked=asked)
     entries = [entry for entry in resources if int(entry.get("vmid", 0)) in vmids]
     taking = {(wish.vmid, wish.name) for wish in wishes if wish.state == "present"}
     guests = together(lambda entry: _guest(session, entry, taking), entries)
@@ -69,7 +70,7 @@ def read(session: Session, wishes: t.Sequence[Wish]) -> dict[int, Guest]:
 def _guest(session: Session, entry: t.Mapping[str, t.Any], taking: t.Collection[tuple[int, str]]) -> Guest:
     vmid, kind, node = int(entry["vmid"]), str(entry["type"]), str(entry["node"])
     path = f"/nodes/{segment(node)}/{kind}/{vmid}"
-    listed = session.get(f"{path}/snapshot", asked=f"list the snapshots of guest {vmid}")
+    listed = listing(session, f"{path}/snapshot", "name", asked=f"list the snapshots of guest {vmid}")
     now: t.Mapping[str, t.Any] = next((one for one in listed if one["name"] == "current"), {})
     found = {one["name"]: _snapshot(one) for one in listed if one["name"] != "current"}
     guest = Guest(
