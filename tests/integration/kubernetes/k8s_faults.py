@@ -69,18 +69,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.body = self.rfile.read(int(self.headers.get("content-length") or 0))
         number = self.server.number(f"{self.command} {self.path}")
         if self.server.fault is not None and self.server.first <= number < self.server.last:
             self.server.fault(self)
             return
+        self.reply(*self.passed_on())
+
+    def passed_on(self) -> tuple[int, bytes]:
+        """What the API server says to this request."""
         transport = self.server.somebody.client.transport
         kind = self.headers.get("content-type") or "application/json"
         found = transport.send(
-            self.command, self.path, "relay", body=json.loads(body) if body else None, content_type=kind,
+            self.command, self.path, "relay", body=json.loads(self.body) if self.body else None, content_type=kind,
             accept=self.headers.get("accept") or "application/json",
         )  # fmt: skip
-        self.reply(found.status, json.dumps(found.body).encode())
+        return found.status, json.dumps(found.body).encode()
 
     def reply(self, status: int, body: bytes, missing: int = 0, **headers: str) -> None:
         self.send_response(status)
@@ -105,6 +109,17 @@ def status(code: int, message: str, **headers: str) -> Fault:
 def slow(handler: Handler) -> None:
     """Longer than anybody waits for an answer."""
     time.sleep(1.5)
+    handler.close_connection = True
+
+
+def cut_before(handler: Handler) -> None:
+    """The connection ends, and nobody has read the request."""
+    handler.close_connection = True
+
+
+def cut_after(handler: Handler) -> None:
+    """What was asked is done, but the answer is lost."""
+    handler.passed_on()
     handler.close_connection = True
 
 
