@@ -15,7 +15,11 @@ import pytest
 import yaml
 from talos_room import run
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput, MissingDependency, ServerFault
+from ansible_collections.groundwork.homelab.plugins.module_utils.errors import (
+    InvalidInput,
+    MissingDependency,
+    ServerFault,
+)
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos import (
     client,
     credentials,
