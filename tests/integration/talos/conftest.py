@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import collections.abc as c
-import contextlib
 import os
 import pathlib
 import sys
-import threading
 import typing as t
 
 import pytest
@@ -18,7 +16,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(_ROOT / part) for part in ("simulator", "tests/simulator/talos", "tests/conformance")]
 
 import judgement
-from talos_lab import PlayedLab
+from talos_lab import PlayedLab, running_loop
 from talos_nodes import Nodes, of_a_lab, of_ones_own
 
 from ansible_collections.groundwork.homelab.plugins.module_utils import private_files
@@ -42,17 +40,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("TALOS"):
         judge = f"Talos nodes {os.environ['TALOS']}"
         judgement.of_a_real_one("talos", judge, session.config.stash[_OUTCOMES]).write()
-
-
-@contextlib.contextmanager
-def running_loop() -> c.Iterator[asyncio.AbstractEventLoop]:
-    """In a thread of its own, which plays the nodes."""
-    made = asyncio.new_event_loop()
-    thread = threading.Thread(target=made.run_forever, daemon=True)
-    thread.start()
-    yield made
-    made.call_soon_threadsafe(made.stop)
-    thread.join(5)
 
 
 @pytest.fixture

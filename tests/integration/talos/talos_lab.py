@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import collections.abc as c
+import contextlib
 import dataclasses
 import importlib
 import pathlib
 import socket
+import threading
 import time
 import typing as t
 
@@ -26,6 +29,17 @@ from simlab.talos import Registry, Settings, TalosNode
 from simlab.talos.versions import Version
 
 MODULES = "ansible_collections.groundwork.homelab.plugins.modules"
+
+
+@contextlib.contextmanager
+def running_loop() -> c.Iterator[asyncio.AbstractEventLoop]:
+    """In a thread of its own, which plays the nodes."""
+    made = asyncio.new_event_loop()
+    thread = threading.Thread(target=made.run_forever, daemon=True)
+    thread.start()
+    yield made
+    made.call_soon_threadsafe(made.stop)
+    thread.join(5)
 
 
 class Loopback:
