@@ -77,6 +77,9 @@ options:
           - How it is told whether a file that is there is the right one. V(name) by its name.
           - V(size) also by its size. The node asks the server of O(images[].url) for it in each run; a file of another size is deleted
             and downloaded again. This is how a file that is replaced under the same address is followed.
+          - With V(size) the old file is gone before the new one is there, because Proxmox VE downloads over no file. When the download
+            fails then, there is no file of that name until a later run succeeds; O(images[].checksum) does not change that. A release
+            whose name or O(images[].checksum_in_name) tells it apart has no such gap.
           - What is uploaded is always compared by its size.
         type: str
         choices: [name, size]
