@@ -47,10 +47,11 @@ class Deleting:
     def _wait(self, items: list[Item]) -> None:
         """Until just these objects are gone; one that was made anew under the same name is another."""
         if items:
-            readiness.wait(self.client, [_gone(item) for item in items], self.deadline, readiness.GONE)
+            readiness.wait(self.client, [gone(item) for item in items], self.deadline, readiness.GONE)
 
 
-def _gone(item: Item) -> readiness.Want:
+def gone(item: Item) -> readiness.Want:
+    """That just this object is there no more."""
     uid = str((item.live or {}).get("metadata", {}).get("uid") or "")
     return readiness.Want(
         item.served.kind, item.served.api_version, item.namespace, item.name, gone=True, uid=uid, resource=item.served

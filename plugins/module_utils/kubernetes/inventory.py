@@ -165,7 +165,10 @@ class Inventory:
 
     def _apply(self, wanted: Object, *, dry_run: bool) -> Object:
         try:
-            return self.client.apply(CONFIG_MAP, wanted, self.manager, force=True, dry_run=dry_run)
+            if self.version or dry_run:
+                return self.client.apply(CONFIG_MAP, wanted, self.manager, force=True, dry_run=dry_run)
+            # Applied, it would take the place of what somebody else has made since it was looked for.
+            return self.client.create(CONFIG_MAP.path(self.namespace), wanted, f"make {self.label}")
         except Conflict:
             # Perhaps with ourselves: a first try whose answer was lost.
             live = self.client.get(CONFIG_MAP, self.namespace, PREFIX + self.name)

@@ -13,7 +13,7 @@ from ..waiting import Deadline, retry
 from . import inventory, kinds, readiness, reading, shown
 from .answers import Undeclared, UnknownKind
 from .client import Client, Resource
-from .deleting import Deleting
+from .deleting import Deleting, gone
 from .inventory import CONFIG_MAP, Entry, Inventory
 from .items import Item, Options, brought, defines, in_order, settle_namespace, steps, unique
 from .judging import Judge
@@ -192,7 +192,7 @@ class Manifests:
     def _write(self, change: Change, made: list[Change], deadline: Deadline) -> None:
         item = change.operation
         if item.terminating:
-            readiness.wait_until_gone(self.client, [(item.served, item.namespace, item.name)], deadline)
+            readiness.wait(self.client, [gone(item)], deadline, readiness.GONE)
         if item.resource is None:
             item.resource = self.client.resource(item.wanted["apiVersion"], item.wanted["kind"])
             if item.resource is None:

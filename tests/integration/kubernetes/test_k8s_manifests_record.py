@@ -187,6 +187,18 @@ def test_of_two_who_write_a_record_at_the_same_time_the_second_is_told(lab: t.An
     assert recorded(lab) == []
 
 
+def test_of_two_who_make_a_record_at_the_same_time_the_second_is_told(lab: t.Any) -> None:
+    first, second, third = (record_of(lab) for _ in range(3))
+    first.write([entry(lab, "one")])
+    with pytest.raises(Conflict, match="already exists"):
+        second.write([entry(lab, "two")])
+    assert recorded(lab) == ["one"]
+    third.write([entry(lab, "one")])
+    assert third.version == first.version
+    third.write([entry(lab, "one"), entry(lab, "three")])
+    assert recorded(lab) == ["one", "three"]
+
+
 def test_who_wanted_the_same_as_the_other_has_got_it(lab: t.Any) -> None:
     record_of(lab).write([entry(lab, "one")])
     first, second = record_of(lab), record_of(lab)
