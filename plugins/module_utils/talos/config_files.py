@@ -63,6 +63,8 @@ def _change(file: File, discretion: compare.Discretion) -> Change | None:
         content = compare.shown(file.config, discretion) if file.config is not None else HIDDEN
         return Change(_resource(file), "create", after={"mode": "0600", "content": content}, operation=file)
     before, after, note = _difference(file, text, discretion)
+    if not before and not after:  # what stands in it stays, whatever becomes of its mode
+        file = dataclasses.replace(file, text=text)
     mode = private_files.mode_of(file.path)
     if mode != "0600":
         before, after = {"mode": mode, **before}, {"mode": "0600", **after}
