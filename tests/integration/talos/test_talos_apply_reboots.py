@@ -81,11 +81,12 @@ def test_a_control_plane_without_etcd_has_no_quorum_to_lose(lab: PlayedLab) -> N
     assert not made.get("failed") and made["changed"], made
 
 
+@pytest.mark.parametrize("verb", ["Read", "EtcdMemberList", "ServiceList"])
 @pytest.mark.parametrize("kind", ["drop-before", "cut", "garbage"])
-def test_a_boot_id_whose_answer_is_lost_is_asked_for_again(lab: PlayedLab, kind: str) -> None:
+def test_a_question_before_the_reboot_whose_answer_is_lost_is_asked_again(lab: PlayedLab, verb: str, kind: str) -> None:
     build(lab, "cp1")
     boot = lab.nodes["cp1"].runtime.boot_id
-    lab.faults.add(Fault(kind, api="talos", verb="Read"))
+    lab.faults.add(Fault(kind, api="talos", verb=verb))
     made = change(lab, "cp1", patches=[ENVIRONMENT])
     assert not made.get("failed"), made
     assert lab.faults.active[0].hit and lab.nodes["cp1"].runtime.boot_id != boot

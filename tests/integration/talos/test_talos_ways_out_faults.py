@@ -18,7 +18,7 @@ MODULES: dict[str, tuple[str, t.Callable[[PlayedLab], dict[str, t.Any]]]] = {
     "reset": ("Reset", lambda lab: {"node": lab.address("cp1"), "node_name": "cp1", "force": True}),
 }
 #: What each of them reads before it writes.
-READS = {"reboot": ("Get", "ServiceList", "Read", "EtcdMemberList"), "reset": ("Get", "ServiceList", "Read")}
+READS = {"reboot": ("Get", "ServiceList", "Read", "EtcdMemberList"), "reset": ("Get", "ServiceList", "Read", "Version")}
 #: Answers to the write, and what the error must say besides the call's name; none of them is worth a second try.
 REFUSALS = {
     "INVALID_ARGUMENT": "this is no way",

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import types
 import typing as t
 
 import pytest
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import AccessDenied, Unreachable
-from ansible_collections.groundwork.homelab.plugins.module_utils.talos import boots, client
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos import apply, boots, client, compare
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos.inputs import Node
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos.node import Sight, State
 from ansible_collections.groundwork.homelab.plugins.module_utils.waiting import Clock, Deadline
@@ -90,3 +92,28 @@ def test_without_a_boot_id_a_passing_stage_is_not_the_end(settled: bool) -> None
 
 def test_without_a_boot_id_one_that_was_seen_going_is_back() -> None:
     assert stage_after(Answers("running"), Answers("rebooting"), Answers("running")) == "running"
+
+
+def test_the_next_control_plane_waits_until_etcd_serves_again() -> None:
+    """A machine's stage may be running while its etcd is not well yet, or cannot be asked for a moment."""
+    told: list[t.Any] = [
+        Unreachable("connect", answer="connection refused"),
+        [client.Service("etcd", "Preparing", None, "Running pre state")],
+        [client.Service("etcd", "Running", False, "up", "no leader")],
+        [client.Service("etcd", "Running", True, "up")],
+    ]
+    asked = []
+
+    class Connector:
+        def open(self, node: Node) -> t.Any:
+            asked.append(node.name)
+            answer = told.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return contextlib.nullcontext(types.SimpleNamespace(services=lambda: answer))
+
+    now = [0.0]
+    deadline = Deadline(30, Clock(lambda: now[0], lambda seconds: now.__setitem__(0, now[0] + seconds)))
+    rollout = apply.Rollout(t.cast(t.Any, Connector()), "auto", compare.Discretion(frozenset()), deadline)
+    rollout._wait_for_etcd(CP)
+    assert asked == ["cp1"] * 4 and told == []
