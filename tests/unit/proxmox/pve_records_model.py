@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small model of the calls behind storages, pools and access, in memory: it refuses what a Proxmox VE refuses."""
+"""A small model of the calls behind storages, pools, mappings, backup jobs and access, in memory: it refuses what a Proxmox VE refuses."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class Model:
         self.writes: list[str] = []
         self.storages: dict[str, Record] = {}
         self.pools: dict[str, Record] = {}
+        self.mappings: dict[str, dict[str, Record]] = {"pci": {}, "usb": {}, "dir": {}}
+        self.jobs: dict[str, Record] = {}
         self.guests: set[int] = set()
         self.users: dict[str, Record] = {}
         self.groups: dict[str, Record] = {}
@@ -37,18 +39,15 @@ class Model:
     # -- reads -------------------------------------------------------------------------------------------------------
 
     def get(self, path: str, query: t.Mapping[str, t.Any] | None = None, *, asked: str = "") -> t.Any:
-        tables = {
-            "/storage": ("storage", self.storages),
-            "/access/groups": ("groupid", self.groups),
-            "/access/roles": ("roleid", self.roles),
-        }
-        if path in tables:
-            key, table = tables[path]
-            return [{key: name, **record} for name, record in table.items()]
         if path == "/access/users":
             return [self._user(name) for name in self.users]
         if path == "/pools":
             return self._pools((query or {}).get("poolid"))
+        if path == "/cluster/resources" and (query or {}).get("type") == "storage":
+            return [{"storage": name, "node": "pve1", "content": "backup"} for name in self.storages]
+        if path in self._tables():
+            key, table = self._table(path)
+            return [{key: name, **record} for name, record in table.items()]
         return {
             "/access/permissions": {},
             "/access/domains": [{"realm": "pve"}],
@@ -56,7 +55,9 @@ class Model:
                 {"path": path, "type": kind, "ugid": who, "roleid": role, "propagate": on}
                 for (path, kind, who, role), on in self.acls.items()
             ],
-            "/cluster/resources": [{"vmid": vmid, "pool": self._home(vmid)} for vmid in self.guests],
+            "/cluster/resources": [
+                {"vmid": vmid, "type": "qemu", "node": "pve1", "pool": self._home(vmid)} for vmid in self.guests
+            ],
             "/nodes": [{"node": "pve1"}, {"node": "pve2"}],
         }[path]
 
@@ -113,6 +114,8 @@ class Model:
         table = self._user_tokens(path) if path.count("/") == 5 else self._table(base)[1]
         if name not in table:
             raise NotFound(asked, answer="does not exist")
+        if base.startswith("/cluster/mapping") and not form.get("map"):
+            raise Refused(asked, answer="map: property is missing and it is not optional")
         if base == "/access/users" and "groups" in form:
             self._member(name, form.pop("groups"))
         for key in listed(form.pop("delete", "")):
@@ -144,12 +147,17 @@ class Model:
             record["users"] = ",".join(one for one in listed(record.get("users")) if one != name)
 
     def _table(self, path: str) -> tuple[str, dict[str, Record]]:
+        return self._tables()[path]
+
+    def _tables(self) -> dict[str, tuple[str, dict[str, Record]]]:
         return {
             "/storage": ("storage", self.storages),
+            "/cluster/backup": ("id", self.jobs),
             "/access/users": ("userid", self.users),
             "/access/groups": ("groupid", self.groups),
             "/access/roles": ("roleid", self.roles),
-        }[path]
+            **{f"/cluster/mapping/{kind}": ("id", table) for kind, table in self.mappings.items()},
+        }
 
     def _forget(self, kind: str, name: str) -> None:
         for acl in list(self.acls):

@@ -184,9 +184,29 @@ ALIASES = st.builds(
 ALIAS_STATES = st.none() | ALIASES.map(lambda alias: dataclasses.replace(alias, present=True))
 
 
+GROUPS = st.builds(
+    spec.Group, st.just("web"), st.booleans(), st.sampled_from([None, "", "c"]), st.none() | LISTS.map(tuple)
+)
+GROUP_STATES = st.none() | st.builds(
+    spec.Group, st.just("web"), st.just(True), st.sampled_from(["", "c"]), LISTS.map(tuple)
+)
+
+
+def group_after(operation: fp.Operation) -> spec.Group | None:
+    """By the steps that are sent: a group goes when its rules are gone."""
+    rules = tuple((operation.was.rules or ()) if operation.was else ())
+    for step in operation.steps:
+        rules = tuple(fr.after(step, rules))
+    if operation.to is None:
+        assert rules == ()
+        return None
+    return dataclasses.replace(operation.to, rules=rules)
+
+
 def model(current: Current, changes: list[t.Any]) -> Current:
     """What there is when the changes are made."""
     options, aliases, ipsets, rules = dict(current.options), dict(current.aliases), dict(current.ipsets), current.rules
+    groups = dict(current.groups)
     for change in changes:
         operation: fp.Operation = change.operation
         if operation.what == "options":
@@ -196,15 +216,22 @@ def model(current: Current, changes: list[t.Any]) -> Current:
         elif operation.what == "rules":
             for step in operation.steps:
                 rules = tuple(fr.after(step, rules))
+        elif operation.what == "group":
+            groups.pop(operation.name, None)
+            left = group_after(operation)
+            groups.update({operation.name: left} if left else {})
         else:
             named: dict[str, t.Any] = aliases if operation.what == "alias" else ipsets  # type: ignore[assignment]
             named.pop(operation.name, None)
             named.update({operation.name: operation.to} if operation.to else {})
-    return Current(options=options, aliases=aliases, ipsets=ipsets, rules=rules)
+    return Current(options=options, aliases=aliases, ipsets=ipsets, rules=rules, groups=groups)
 
 
 @settings(max_examples=60, deadline=None)
-@given(OPTION_WISHES, OPTION_STATES, LISTS, st.none() | LISTS, st.booleans(), SETS, SET_STATES, ALIASES, ALIAS_STATES)
+@given(
+    OPTION_WISHES, OPTION_STATES, LISTS, st.none() | LISTS, st.booleans(), SETS, SET_STATES, ALIASES, ALIAS_STATES, GROUPS,
+    GROUP_STATES,
+)  # fmt: skip
 def test_what_is_planned_is_what_will_be(
     wishes: dict[str, t.Any],
     options: dict[str, str],
@@ -215,17 +242,26 @@ def test_what_is_planned_is_what_will_be(
     ipset_is: spec.IpSet | None,
     alias: spec.Alias,
     alias_is: spec.Alias | None,
+    group: spec.Group,
+    group_is: spec.Group | None,
 ) -> None:
     cleaned = {name: spec._option("datacenter", name, value) for name, value in wishes.items()}
     given_rules = None if wanted is None else tuple(wanted)
     firewall = spec.Firewall(
-        "datacenter", options=cleaned, rules=given_rules, exclusive=exclusive, aliases=(alias,), ipsets=(ipset,)
+        "datacenter",
+        options=cleaned,
+        rules=given_rules,
+        exclusive=exclusive,
+        aliases=(alias,),
+        ipsets=(ipset,),
+        groups=(group,),
     )
     current = Current(
         options=options,
         rules=tuple(rules),
         aliases={"lan": alias_is} if alias_is else {},
         ipsets={"management": ipset_is} if ipset_is else {},
+        groups={"web": group_is} if group_is else {},
     )
     changes = fp.ordered(fp.plan(firewall, PLACE, current))
     end = model(current, changes)
@@ -238,6 +274,11 @@ def test_what_is_planned_is_what_will_be(
     assert end.aliases.get("lan") == (alias if alias.present else None)
     if ipset.present and ipset.entries is not None:
         assert end.ipsets["management"].entries == ipset.entries
+    assert ("web" in end.groups) == group.present
+    if group.present:
+        comment, rules = (group_is.comment, group_is.rules) if group_is else ("", ())
+        wanted_ = (comment if group.comment is None else group.comment, rules if group.rules is None else group.rules)
+        assert (end.groups["web"].comment, end.groups["web"].rules) == wanted_
 
 
 def wish(**more: t.Any) -> spec.Firewall:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Storages, pools and access on a model: random states and wishes. What is planned is what comes true, and then nothing is left."""
+"""Storages, pools, mappings, backup jobs and access on a model: random states and wishes. What is planned is what comes true, and then nothing is left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from pve_records_model import Model, listed
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
 from ansible_collections.groundwork.homelab.plugins.module_utils.plan import carry_out
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.access import access, access_spec
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.records import pool_plan, pools, storages
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.backups import backup_jobs
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.records import (
+    mappings,
+    pool_plan,
+    pools,
+    records,
+    storages,
+)
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task
 
 SETTINGS = settings(max_examples=60, deadline=None)
@@ -88,6 +95,161 @@ def test_storages_become_what_was_wished_and_nothing_else_changes(
                 given_ = wish.values.get(field.name)
                 value = field.of(before.get(name, {"path": "/x"})) if given_ is None else field.clean(given_)
                 assert field.of(model.storages[name]) == value
+
+
+# -- mappings and backup jobs ----------------------------------------------------------------------------------------
+
+
+def became(wishes: t.Sequence[records.Wish], before: t.Mapping[str, t.Any], found: t.Mapping[str, t.Any]) -> None:
+    """Each record is what was predicted of it and what was wished, and one that nobody named is as it was."""
+    named = {wish.name: wish for wish in wishes}
+    for name in before.keys() | found.keys():
+        wish = named.get(name)
+        if wish is None:
+            assert found[name] == before[name]
+        elif not wish.present:
+            assert name not in found
+        else:
+            predicted = records.after(wish, {wish.kind.key: name, **before[name]} if name in before else None) or {}
+            for field in wish.kind.fields:
+                value = wish.values.get(field.name)
+                assert field.of(found[name]) == field.of(predicted)
+                assert value is None or field.of(found[name]) == field.clean(value)
+
+
+DEVICE = st.fixed_dictionaries(
+    {
+        "node": st.sampled_from(["pve1", "pve2"]),
+        "path": st.sampled_from(["0000:00:02.0", "0000:01:00.0"]),
+        "id": st.sampled_from(["8086:46d1", "8086:1533"]),
+    },
+    optional={"iommugroup": st.sampled_from(["1", "2"]), "description": st.just("a card")},
+)
+DEVICES = st.lists(DEVICE, min_size=1, max_size=3, unique_by=lambda one: (one["node"], one["path"]))
+MAPPED = st.dictionaries(
+    st.sampled_from(["aa", "bb"]),
+    st.tuples(DEVICES, optional(description=st.just("d"), mdev=st.just(1))),
+)
+MAPPINGS = st.lists(
+    st.builds(
+        lambda name, state, exclusive, more: {"name": name, "type": "pci", "state": state, "exclusive": exclusive, **more},
+        st.sampled_from(["aa", "bb", "cc"]),
+        STATE,
+        st.booleans(),
+        optional(devices=DEVICES, description=st.sampled_from(["", "d", "e"]), mediated=st.booleans()),
+    ),
+    unique_by=lambda one: one["name"],
+    max_size=3,
+)  # fmt: skip
+
+
+@SETTINGS
+@given(MAPPED, MAPPINGS)
+def test_mappings_become_what_was_wished_and_entries_of_other_nodes_stay(
+    there: dict[str, t.Any], entries_: list[dict[str, t.Any]]
+) -> None:
+    model = Model()
+    for name, (devices, more) in there.items():
+        texts = [",".join(f"{part}={value}" for part, value in device.items()) for device in devices]
+        model.mappings["pci"][name] = {"map": texts, **more}
+    before = copy.deepcopy(model.mappings["pci"])
+    wishes = mappings.wanted(entries_)
+    kept = {wish.resource for wish, entry in zip(wishes, entries_, strict=True) if not entry["exclusive"]}
+
+    def look() -> mappings.Mappings:
+        return mappings.Mappings(t.cast(t.Any, model), wishes, kept)
+
+    first = look()
+    try:
+        plan = first.look_and_plan().plan
+    except InvalidInput:
+        assert any(one.present and one.name not in before and not one.values.get("map") for one in wishes)
+        assert model.writes == []
+        return
+    assert model.writes == []
+    first.carry_out()
+    assert len(model.writes) == len(plan)
+    assert not look().look_and_plan().plan
+    finals = [
+        mappings.with_others(one, before[one.name]) if one.resource in kept and one.present and one.name in before else one
+        for one in wishes
+    ]  # fmt: skip
+    became(finals, before, model.mappings["pci"])
+
+
+WHOM = st.sampled_from([{}, {"vmids": [101, 102]}, {"pool": "lab"}, {"all": True}, {"all": True, "exclude": [103]}])
+KEPT = st.sampled_from([{}, {"keep_last": 3}, {"keep_daily": 7, "keep_weekly": 4}])
+JOBS = st.lists(
+    st.builds(
+        lambda name, state, whom, more: (
+            {"id": name, "state": state} if state == "absent" else {"id": name, "state": state, **whom, **more}
+        ),
+        st.sampled_from(["aa", "bb", "cc"]),
+        STATE,
+        WHOM,
+        optional(
+            schedule=st.sampled_from(["02:30", "sat 03:00"]),
+            storage=st.sampled_from(["nas", "local"]),
+            mode=st.sampled_from(["snapshot", "stop"]),
+            compress=st.sampled_from(["zstd", "none"]),
+            retention=KEPT,
+            enabled=st.booleans(),
+            comment=st.sampled_from(["", "c"]),
+            protected=st.booleans(),
+            fleecing=st.sampled_from(["", "nas"]),
+            bandwidth_limit=st.sampled_from([0, 1000]),
+            mailto=st.sampled_from([[], ["a@lab.test"]]),
+        ),
+    ),
+    unique_by=lambda one: one["id"],
+    max_size=3,
+)
+PLANNED_JOBS = st.dictionaries(
+    st.sampled_from(["aa", "bb"]),
+    st.tuples(
+        st.sampled_from([{"vmid": "101"}, {"pool": "old"}, {"all": 1}, {"all": 1, "exclude": "101,103"}]),
+        optional(
+            mode=st.just("suspend"),
+            compress=st.just("zstd"),
+            enabled=st.just(0),
+            comment=st.just("d"),
+            mailto=st.just("b@lab.test"),
+            bwlimit=st.just(500),
+            **{"prune-backups": st.sampled_from(["keep-last=3", "keep-weekly=4,keep-daily=7"])},
+        ),
+    ),
+)
+
+
+@SETTINGS
+@given(PLANNED_JOBS, JOBS)
+def test_backup_jobs_become_what_was_wished_and_name_their_guests_in_one_way(
+    there: dict[str, t.Any], entries_: list[dict[str, t.Any]]
+) -> None:
+    model = Model()
+    model.storages, model.guests = {"nas": {}, "local": {}}, {101, 102, 103}
+    model.jobs = {name: {"schedule": "01:00", "storage": "nas", **whom, **more} for name, (whom, more) in there.items()}
+    before = copy.deepcopy(model.jobs)
+    wishes = [backup_jobs._wish(entry) for entry in entries_]
+
+    def look() -> backup_jobs.Jobs:
+        return backup_jobs.Jobs(t.cast(t.Any, model), wishes)
+
+    first = look()
+    try:
+        plan = first.look_and_plan().plan
+    except InvalidInput:
+        assert any(one.present and one.name not in before for one in wishes)
+        assert model.writes == []
+        return
+    assert model.writes == []
+    first.carry_out()
+    assert len(model.writes) == len(plan)
+    assert not look().look_and_plan().plan
+    became(wishes, before, model.jobs)
+    for job in model.jobs.values():
+        assert sum(bool(job.get(one)) for one in ("vmid", "pool", "all")) == 1
+        assert not job.get("exclude") or job.get("all")
 
 
 # -- pools -----------------------------------------------------------------------------------------------------------
