@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with a use of the lookup of SOPS files is said, and nothing secret with it."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import typing as t
+
+import pytest
+from secrets_room import play, run
+
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age
+from ansible_collections.groundwork.homelab.plugins.modules import sops_file
+
+OWNER, STRANGER = age.Identity.generate(), age.Identity.generate()
+PASSWORD = "hunter2hunter2"
+WELL = "age_key_file='age.txt'"
+
+#: What the lookup is given -> what it says.
+WRONG: dict[str, tuple[str, str]] = {
+    "no key file": ("'good.sops.yaml'", "age_key_file"),
+    "a key file that is not there": ("'good.sops.yaml', age_key_file='nobody.txt'", "There is no age key file at"),
+    "a key file that others can read": ("'good.sops.yaml', age_key_file='open.txt'", "others than its owner"),
+    "a key file without a key": ("'good.sops.yaml', age_key_file='empty.txt'", "holds no identity"),
+    "the identity of somebody else": (
+        "'good.sops.yaml', age_key_file='stranger.txt'",
+        f"it is encrypted for {OWNER.recipient}, not for the given identities",
+    ),
+    "a value that was removed": (f"'removed.sops.yaml', {WELL}", "its MAC is not that of its values"),
+    "a value that was changed": (f"'changed.sops.yaml', {WELL}", "a does not decrypt: it was changed, moved"),
+    "a file that is not encrypted": (f"'plain.yaml', {WELL}", "plain.yaml is not encrypted: it has no part sops"),
+    "a file that is not there": (f"'nobody.sops.yaml', {WELL}", "nobody.sops.yaml"),
+    "a value that is not there": (f"'good.sops.yaml', key=['a', 'b'], {WELL}", "good.sops.yaml has no a.b"),
+    "an unknown option": (
+        f"'good.sops.yaml', keys=['a'], {WELL}",
+        "The lookup has no option keys. There are age_key_file, format, key.",
+    ),
+    "an unknown format": (f"'good.sops.yaml', format='toml', {WELL}", "toml"),
+}
+
+
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each wrong use says, of one playbook."""
+    folder = tmp_path_factory.mktemp("lookup")
+    for name, text in {"age": OWNER.text, "stranger": STRANGER.text, "open": OWNER.text, "empty": "# none"}.items():
+        (folder / f"{name}.txt").write_text(text + "\n")
+        (folder / f"{name}.txt").chmod(0o644 if name == "open" else 0o600)
+    files(folder)
+    tasks: list[dict[str, t.Any]] = [
+        {
+            "ansible.builtin.debug": {"msg": "{{ lookup('groundwork.homelab.sops', " + given + ") }}"},
+            "register": f"r{number}",
+            "ignore_errors": True,
+        }
+        for number, (given, _message) in enumerate(WRONG.values())
+    ]
+    content = "{{ [" + ", ".join(f"r{number}" for number in range(len(WRONG))) + "] | to_json }}"
+    tasks.append({"ansible.builtin.copy": {"content": content, "dest": str(folder / "said.json"), "mode": "0600"}})
+    done = play(folder, tasks)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert OWNER.text not in done.stdout + done.stderr and STRANGER.text not in done.stdout + done.stderr
+    said = json.loads((folder / "said.json").read_text())
+    return {case: str(one["msg"]) if one.get("failed") else "" for case, one in zip(WRONG, said, strict=True)}
+
+
+def files(folder: pathlib.Path) -> None:
+    good = folder / "good.sops.yaml"
+    content = {"a": PASSWORD, "other": PASSWORD}
+    options = {"recipients": [OWNER.recipient], "age_key_file": str(folder / "age.txt"), "content": content}
+    assert run(sops_file, path=str(good), **options)["changed"]
+    lines = good.read_text().splitlines(keepends=True)
+    (folder / "removed.sops.yaml").write_text("".join(line for line in lines if not line.startswith("other:")))
+    (folder / "changed.sops.yaml").write_text(good.read_text().replace("data:", "data:AAAA", 1))
+    (folder / "plain.yaml").write_text(f"a: {PASSWORD}\n")
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_said(case: str, messages: dict[str, str]) -> None:
+    assert WRONG[case][1] in messages[case], messages[case]
+    assert PASSWORD not in messages[case]
