@@ -30,6 +30,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.kube
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task, execute
 from ansible_collections.groundwork.homelab.plugins.modules import manifests
 from simlab import binaries
+from simlab.cluster.audit import is_write
 
 ROOT = pathlib.Path(__file__).parents[3]
 READY_WITHIN = 60.0
@@ -216,8 +217,7 @@ class Lab:
         return execute(manifests.run, task)
 
     def writes(self, since: int) -> list[tuple[str, str]]:
-        asked = self.server.requests(since)
-        return [(verb, uri) for verb, uri in asked if verb not in ("get", "list", "watch") and "dryRun=All" not in uri]
+        return [(verb, uri) for verb, uri in self.server.requests(since) if is_write(verb, uri)]
 
     @property
     def client(self) -> Client:

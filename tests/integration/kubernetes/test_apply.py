@@ -123,7 +123,7 @@ def test_a_set_is_predicted_applied_and_then_needs_no_write(lab: t.Any) -> None:
     everything = [thing, *MANY, thing_definition(group)]
     before = lab.server.mark()
     predicted = lab.run(copy.deepcopy(everything), check=True)
-    assert lab.writes(before) == [("create", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")], "a question"
+    assert lab.writes(before) == []
     done = lab.run(copy.deepcopy(everything))
     assert "msg" not in done
     assert predicted["changes"] == done["changes"]
