@@ -152,13 +152,21 @@ def listing(
     """A list of records that all have ``key``; raises :class:`NoRecords` for an answer that is something else."""
     found = session.get(path, query, asked=asked)
     if not isinstance(found, list) or not all(isinstance(entry, dict) and key in entry for entry in found):
-        raise NoRecords(
-            asked,
-            of=session.of,
-            answer=f"the answer is JSON, but no list of records with {key!r}",
-            hint="Are api_host and api_port those of a Proxmox VE API?",
-        )
+        raise _no_records(session, asked, f"no list of records with {key!r}")
     return found
+
+
+def record(session: Session, path: str, query: t.Mapping[str, t.Any] | None = None, *, asked: str) -> dict[str, t.Any]:
+    """One record, empty for nothing; raises :class:`NoRecords` for an answer that is something else."""
+    found = session.get(path, query, asked=asked)
+    if found is not None and not isinstance(found, dict):
+        raise _no_records(session, asked, "no record")
+    return found or {}
+
+
+def _no_records(session: Session, asked: str, what: str) -> NoRecords:
+    hint = "Are api_host and api_port those of a Proxmox VE API?"
+    return NoRecords(asked, of=session.of, answer=f"the answer is JSON, but {what}", hint=hint)
 
 
 def while_locked(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ...web import AnswerLost
-from .session import Session, segment
+from .session import Session, listing, segment
 from .tasks import Tasks, Upid
 
 Start = t.Callable[[], object]
@@ -44,7 +44,8 @@ class Starter:
 
     def _known(self, node: str, kind: str, vmid: int) -> set[str]:
         query = {"vmid": vmid, "typefilter": kind, "source": "all", "limit": 50}
-        found = self.session.get(f"/nodes/{segment(node)}/tasks", query, asked=f"list the tasks of node {node}")
+        asked = f"list the tasks of node {node}"
+        found = listing(self.session, f"/nodes/{segment(node)}/tasks", "upid", query, asked=asked)
         # Others may have begun one of the same kind meanwhile. Listed without the "!" of a token by some versions.
         who = {self.session.connection.who, self.session.connection.user}
         return {str(entry["upid"]) for entry in found if str(entry.get("user")) in who}

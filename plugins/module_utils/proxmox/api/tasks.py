@@ -16,7 +16,7 @@ from ...errors import HomelabError, ServerFault, TaskFailed
 from ...waiting import Backoff, Deadline, Pending, wait_for
 from ...web import AnswerLost
 from .answers import Locked
-from .session import Session, segment
+from .session import Session, listing, segment
 
 #: Lines of a task's log that an error shows.
 LOG_LINES = 8
@@ -97,13 +97,10 @@ class Tasks:
 
     def running(self, node: str) -> list[Upid]:
         """What a node is working on now. Open consoles are no work."""
-        found = self.session.get(
-            f"/nodes/{segment(node)}/tasks", {"source": "active"}, asked=f"read the running tasks of node {node}"
-        )
+        asked = f"read the running tasks of node {node}"
+        found = listing(self.session, f"/nodes/{segment(node)}/tasks", "upid", {"source": "active"}, asked=asked)
         running = [
-            Upid.parse(entry.get("upid"), asked=f"read the running tasks of node {node}", of=self.session.of)
-            for entry in found
-            if not entry.get("endtime")
+            Upid.parse(entry["upid"], asked=asked, of=self.session.of) for entry in found if not entry.get("endtime")
         ]
         return [task for task in running if task.kind not in CONSOLES]
 

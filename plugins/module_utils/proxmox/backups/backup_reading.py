@@ -14,7 +14,7 @@ import typing as t
 from ...errors import AccessDenied, InvalidInput, NotFound
 from ..api import propertystring as ps
 from ..api.lanes import together
-from ..api.session import Session, listing, segment
+from ..api.session import Session, listing, record, segment
 from .retention import zone_of
 
 #: Where backups are looked at: (node, storage).
@@ -180,7 +180,7 @@ def _backup(entry: t.Mapping[str, t.Any]) -> Backup:
 def clock(session: Session, node: str) -> Clock:
     """This machine's own time where a node does not tell its."""
     try:
-        answer = session.get(f"/nodes/{segment(node)}/time", asked=f"read the time of node {node}")
+        answer = record(session, f"/nodes/{segment(node)}/time", asked=f"read the time of node {node}")
     except AccessDenied:
         return Clock(int(time.time()), datetime.timezone.utc)
     return Clock(int(answer["time"]), zone_of(answer))

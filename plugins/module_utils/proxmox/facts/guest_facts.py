@@ -17,7 +17,7 @@ from ...errors import AccessDenied, Refused
 from ...plan import HIDDEN
 from ...task import Result, Task
 from ..api.lanes import together
-from ..api.session import Session, segment
+from ..api.session import Session, listing, record, segment
 from ..snapshots.snapshot_list import snapshots
 from ..vms.options import tags
 from .reading import attempt, check_vmids, checked, online, opened
@@ -56,7 +56,7 @@ def basic(session: Session) -> list[Guest]:
     The list comes from a daemon that lags behind by some ten seconds: a guest that it knows nothing of yet (or whose
     node is offline) is asked for by itself, if its node is there.
     """
-    found = session.get("/cluster/resources", {"type": "vm"}, asked="list the guests of the cluster")
+    found = listing(session, "/cluster/resources", "vmid", {"type": "vm"}, asked="list the guests of the cluster")
     guests = sorted((_guest(entry) for entry in found), key=lambda guest: int(guest["vmid"]))
     unknown = [guest for guest in guests if guest["status"] == "unknown"]
     if unknown:
@@ -144,10 +144,18 @@ def _path(guest: Guest) -> str:
     return f"/nodes/{segment(guest['node'])}/{guest['type']}/{guest['vmid']}"
 
 
+#: What is a list -> the key that all its records have, and what is one record. What an agent says is of any shape.
+_LISTS = {"pending": "key", "snapshot": "name"}
+_RECORDS = ("config", "status/current")
+
+
 def _read(session: Session, guest: Guest, what: str) -> t.Any:
     word = "container" if guest["type"] == "lxc" else "VM"
     asked = f"read {what} of {word} {guest['vmid']} on node {guest['node']}"
-    return session.get(f"{_path(guest)}/{what}", asked=asked)
+    path = f"{_path(guest)}/{what}"
+    if what in _RECORDS:
+        return record(session, path, asked=asked)
+    return listing(session, path, _LISTS[what], asked=asked) if what in _LISTS else session.get(path, asked=asked)
 
 
 def _config(config: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

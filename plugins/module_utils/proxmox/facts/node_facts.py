@@ -11,7 +11,7 @@ import typing as t
 from ...task import Result, Task
 from ..api.lanes import together
 from ..api.names import STORAGE
-from ..api.session import Session, segment
+from ..api.session import Session, listing, record, segment
 from .reading import attempt, checked, opened
 
 Entry = dict[str, t.Any]
@@ -59,7 +59,7 @@ def look_up_storages(task: Task) -> Result:
 
 def _nodes(session: Session) -> list[Entry]:
     """By name. Without the right Sys.Audit only names and states are known; the numbers are 0 then."""
-    found = session.get("/nodes", asked="list the nodes")
+    found = listing(session, "/nodes", "node", asked="list the nodes")
     return sorted((_node(entry) for entry in found), key=lambda node: str(node["name"]))
 
 
@@ -85,8 +85,13 @@ def _more(session: Session, node: Entry, facts: t.Collection[str]) -> None:
             node[_KEYS.get(fact, fact)] = _SHAPES[fact](found)
 
 
+#: What is a list -> the key that all its records have.
+_LISTS = {"network": "iface", "storage": "storage"}
+
+
 def _read(session: Session, node: Entry, what: str) -> t.Any:
-    return session.get(f"/nodes/{segment(node['name'])}/{what}", asked=f"read the {what} of node {node['name']}")
+    path, asked = f"/nodes/{segment(node['name'])}/{what}", f"read the {what} of node {node['name']}"
+    return listing(session, path, _LISTS[what], asked=asked) if what in _LISTS else record(session, path, asked=asked)
 
 
 def _status(found: t.Mapping[str, t.Any]) -> Entry:
@@ -183,7 +188,7 @@ def _fill(session: Session, storage: Entry, content: t.Collection[str] | None) -
     path = f"/nodes/{segment(storage['node'])}/storage/{segment(storage['name'])}/content"
     query = {"content": next(iter(content))} if content and len(content) == 1 else {}
     asked = f"list the content of storage {storage['name']} on node {storage['node']}"
-    found = attempt(storage["errors"], "contents", lambda: session.get(path, query, asked=asked)) or ()
+    found = attempt(storage["errors"], "contents", lambda: listing(session, path, "volid", query, asked=asked)) or ()
     kinds = [entry for entry in found if not content or entry.get("content") in content]
     storage["contents"] = sorted((_volume(entry) for entry in kinds), key=lambda volume: str(volume["volid"]))
 

@@ -13,7 +13,7 @@ from ...task import Task
 from ...web import NeverSent
 from ..api.connection import Connection
 from ..api.names import NODE, VMIDS
-from ..api.session import Session
+from ..api.session import Session, listing
 
 T = t.TypeVar("T")
 
@@ -27,7 +27,7 @@ def opened(task: Task) -> Session:
 
 def online(session: Session) -> dict[str, bool]:
     """Node -> whether it is there."""
-    nodes = session.get("/nodes", asked="list the nodes")
+    nodes = listing(session, "/nodes", "node", asked="list the nodes")
     return {str(entry["node"]): entry.get("status") == "online" for entry in nodes}
 
 

@@ -11,7 +11,7 @@ import typing as t
 from ...errors import InvalidInput
 from ...task import Result, Task
 from ..api.lanes import together
-from ..api.session import Session, segment
+from ..api.session import Session, listing, record, segment
 from ..api.tasks import Tasks, Upid
 from .reading import attempt, check_vmids, checked, online, opened
 
@@ -80,7 +80,8 @@ def _list(session: Session, node: str, params: t.Mapping[str, t.Any], errors: di
     if state in _VERDICTS:
         query["statusfilter"] = _VERDICTS[state]
     asked = f"list the tasks of node {node}"
-    found = attempt(errors, node, lambda: session.get(f"/nodes/{segment(node)}/tasks", query, asked=asked))
+    path = f"/nodes/{segment(node)}/tasks"
+    found = attempt(errors, node, lambda: listing(session, path, "upid", query, asked=asked))
     entries = [_task(entry) for entry in found or ()]
     return [entry for entry in entries if state is None or entry["state"] == state]
 
@@ -88,7 +89,7 @@ def _list(session: Session, node: str, params: t.Mapping[str, t.Any], errors: di
 def _one(session: Session, upid: str, errors: dict[str, str]) -> Entry | None:
     node, asked = upid.split(":")[1], f"read the task {upid}"
     path = f"/nodes/{segment(node)}/tasks/{segment(upid)}/status"
-    found = attempt(errors, upid, lambda: session.get(path, asked=asked))
+    found = attempt(errors, upid, lambda: record(session, path, asked=asked))
     if found is None:
         return None
     return _task({**found, "status": found.get("exitstatus", ""), "endtime": found.get("status") == "stopped"})

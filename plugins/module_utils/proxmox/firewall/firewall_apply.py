@@ -10,7 +10,7 @@ import typing as t
 from ...errors import Conflict, Refused
 from ...plan import Change, Plan
 from ..api.lanes import side_by_side
-from ..api.session import Session, segment
+from ..api.session import Session, listing, segment
 from .firewall_plan import GONE, OFF, Operation
 from .firewall_rules import Edit, Insert, Move, Rule, Step, after, of_api
 from .firewall_spec import Alias, Group, IpSet
@@ -68,7 +68,8 @@ class Applier:
         """Positions mean something only in the list that they were found in, so each write is guarded by its digest."""
         rules = list(was)
         for step in steps:
-            listed = sorted(self.session.get(path, asked=f"read {about}"), key=lambda entry: int(entry["pos"]))
+            found = listing(self.session, path, "pos", asked=f"read {about}")
+            listed = sorted(found, key=lambda entry: int(entry["pos"]))
             if [of_api(entry) for entry in listed] != rules:
                 raise Conflict(f"change {about}", of=self.session.of, answer="somebody else has changed them meanwhile")
             digest = {"digest": listed[0]["digest"]} if listed else {}

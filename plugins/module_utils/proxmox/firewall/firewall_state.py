@@ -10,7 +10,7 @@ import typing as t
 
 from ...errors import InvalidInput
 from ..api.lanes import together
-from ..api.session import Session, segment
+from ..api.session import Session, listing, record, segment
 from .firewall_rules import Rule, lets_in, of_api
 from .firewall_spec import Alias, Firewall, Group, IpSet, address
 
@@ -45,7 +45,7 @@ def places(session: Session, firewalls: t.Iterable[Firewall], planned: t.Collect
     firewalls = list(firewalls)
     guests: dict[int, t.Mapping[str, t.Any]] = {}
     if any(firewall.scope == "guest" for firewall in firewalls):
-        found = session.get("/cluster/resources", {"type": "vm"}, asked="list the guests of the cluster")
+        found = listing(session, "/cluster/resources", "vmid", {"type": "vm"}, asked="list the guests of the cluster")
         guests = {int(entry["vmid"]): entry for entry in found}
     return {firewall.name: _place(firewall, guests, planned) for firewall in firewalls}
 
@@ -71,7 +71,7 @@ def read(session: Session, firewall: Firewall, place: Place) -> Current:
     about = f"of the firewall of {firewall.name}"
     options: dict[str, t.Any] = {}
     if firewall.options:
-        options = session.get(f"{place.path}/options", asked=f"read the options {about}") or {}
+        options = record(session, f"{place.path}/options", asked=f"read the options {about}")
     return Current(
         options={key: str(value) for key, value in options.items() if key != "digest"},
         digest=str(options.get("digest") or ""),
@@ -83,12 +83,12 @@ def read(session: Session, firewall: Firewall, place: Place) -> Current:
 
 
 def rules(session: Session, path: str, about: str) -> tuple[Rule, ...]:
-    listed = session.get(path, asked=f"read the rules {about}")
+    listed = listing(session, path, "pos", asked=f"read the rules {about}")
     return tuple(of_api(entry) for entry in sorted(listed, key=lambda entry: int(entry["pos"])))
 
 
 def _aliases(session: Session, path: str, about: str) -> dict[str, Alias]:
-    found = session.get(f"{path}/aliases", asked=f"read the aliases {about}")
+    found = listing(session, f"{path}/aliases", "cidr", asked=f"read the aliases {about}")
     return {
         str(entry["name"]).lower(): Alias(
             str(entry["name"]).lower(),
@@ -102,7 +102,7 @@ def _aliases(session: Session, path: str, about: str) -> dict[str, Alias]:
 
 def _ipsets(session: Session, path: str, wanted: t.Iterable[IpSet], about: str) -> dict[str, IpSet]:
     """All of them by name, and the entries of those that are wanted."""
-    listed = session.get(f"{path}/ipset", asked=f"read the IP sets {about}")
+    listed = listing(session, f"{path}/ipset", "name", asked=f"read the IP sets {about}")
     comments = {str(entry["name"]).lower(): str(entry.get("comment") or "") for entry in listed}
     names = [one.name for one in wanted if one.name in comments]
     entries = dict(zip(names, together(lambda name: _entries(session, path, name), names), strict=True))
@@ -110,7 +110,7 @@ def _ipsets(session: Session, path: str, wanted: t.Iterable[IpSet], about: str) 
 
 
 def _entries(session: Session, path: str, name: str) -> dict[str, t.Mapping[str, str]]:
-    found = session.get(f"{path}/ipset/{segment(name)}", asked=f"read the IP set {name}")
+    found = listing(session, f"{path}/ipset/{segment(name)}", "cidr", asked=f"read the IP set {name}")
     return {
         str(entry["cidr"]): {
             "comment": str(entry.get("comment") or ""),
@@ -128,7 +128,7 @@ def _groups(session: Session, wanted: t.Iterable[Group]) -> dict[str, Group]:
 
 def group_names(session: Session) -> dict[str, str]:
     """Name of a security group -> its comment."""
-    listed = session.get(f"{DATACENTER}/groups", asked="list the security groups")
+    listed = listing(session, f"{DATACENTER}/groups", "group", asked="list the security groups")
     return {str(entry["group"]): str(entry.get("comment") or "") for entry in listed}
 
 
@@ -162,7 +162,7 @@ class Gate:
 
 def gate(session: Session) -> Gate:
     about = "of the firewall of the datacenter"
-    options = session.get(f"{DATACENTER}/options", asked=f"read the options {about}") or {}
+    options = record(session, f"{DATACENTER}/options", asked=f"read the options {about}")
     found = rules(session, f"{DATACENTER}/rules", about)
     used = {rule["action"] for rule in found if rule["type"] == "group"}
     known = sorted(used & set(group_names(session))) if used else []

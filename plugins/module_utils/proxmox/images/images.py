@@ -15,7 +15,7 @@ from ...plan import Change, Plan
 from ...task import Result, Task
 from ..api import rights
 from ..api.lanes import together
-from ..api.session import Session, segment
+from ..api.session import Session, listing, record, segment
 from ..api.tasks import Tasks
 from ..facts.reading import opened
 from .image_apply import Applier, content_of
@@ -112,8 +112,7 @@ def resolved(session: Session, images: t.Sequence[Image]) -> list[Image]:
 
 def _appliances(session: Session, node: str) -> list[dict[str, t.Any]]:
     asked = f"list the container templates that Proxmox offers to node {node}"
-    found: list[dict[str, t.Any]] = session.get(f"/nodes/{segment(node)}/aplinfo", asked=asked)
-    return found
+    return listing(session, f"/nodes/{segment(node)}/aplinfo", "template", asked=asked)
 
 
 def _newest(image: Image, offered: t.Sequence[t.Mapping[str, t.Any]]) -> Image:
@@ -165,7 +164,7 @@ def _size(session: Session, node: str, url: str, verify: bool) -> int:
     query = {"url": url, **({} if verify else {"verify-certificates": 0})}
     asked = f"read the size of {url} through node {node}"
     try:
-        found = session.get(f"/nodes/{segment(node)}/query-url-metadata", query, asked=asked)
+        found = record(session, f"/nodes/{segment(node)}/query-url-metadata", query, asked=asked)
     except HomelabError as error:
         error.hint = error.hint or "Is the url right, and can the node reach it? compare=name does not ask."
         raise type(error)(error.asked, of=error.of, answer=error.answer, hint=error.hint, **error.details) from error
@@ -178,14 +177,16 @@ def _size(session: Session, node: str, url: str, verify: bool) -> int:
 # -- what is said before anything is written -------------------------------------------------------------------------
 
 
+def _storages(session: Session, node: str) -> list[dict[str, t.Any]]:
+    return listing(session, f"/nodes/{segment(node)}/storage", "storage", asked=f"list the storages of node {node}")
+
+
 def _checked(session: Session, made: Plan) -> Plan:
     """The plan, each file of a shared storage once. Nothing is asked when nothing is to be done."""
     if not made:
         return made
     nodes = sorted({change.operation.node for change in made})
-    lists = together(
-        lambda node: session.get(f"/nodes/{segment(node)}/storage", asked=f"list the storages of {node}"), nodes
-    )
+    lists = together(lambda node: _storages(session, node), nodes)
     storages = {(node, one["storage"]): one for node, found in zip(nodes, lists, strict=True) for one in found}
     made = once(made, storages)
     known = rights.read(session)

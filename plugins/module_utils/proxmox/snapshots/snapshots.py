@@ -13,7 +13,7 @@ from ...plan import Plan
 from ...task import Result, Task
 from ..api import rights
 from ..api.lanes import together
-from ..api.session import Session, listing, segment
+from ..api.session import Session, listing, record, segment
 from ..api.task_start import Starter
 from ..api.tasks import Tasks
 from ..facts.reading import opened
@@ -86,7 +86,7 @@ def _guest(session: Session, entry: t.Mapping[str, t.Any], taking: t.Collection[
     )
     if any(vmid == other and name not in found for other, name in taking):
         query, asked = {"feature": "snapshot"}, f"see whether guest {vmid} can have snapshots"
-        feature = session.get(f"{path}/feature", query, asked=asked)
+        feature = record(session, f"{path}/feature", query, asked=asked)
         guest = dataclasses.replace(guest, able=bool(int(feature.get("hasFeature") or 0)))
     return guest
 

@@ -14,7 +14,7 @@ from ...errors import AccessDenied, Conflict, NotFound, Refused
 from ..api import propertystring as ps
 from ..api import rights
 from ..api.lanes import together
-from ..api.session import Session, segment
+from ..api.session import Session, listing, record, segment
 from .options import Value
 
 Kind = t.Literal["qemu", "lxc"]
@@ -105,7 +105,9 @@ def read(
     """The guests with these ids, by id; those that are not there (or may not be seen) are left out. Guests of another
     kind are only named. ``found`` are their entries, from lists that were read already."""
     if found is None:
-        resources = session.get("/cluster/resources", {"type": "vm"}, asked="list the guests of the cluster")
+        resources = listing(
+            session, "/cluster/resources", "vmid", {"type": "vm"}, asked="list the guests of the cluster"
+        )
         found = [entry for entry in resources if int(entry.get("vmid", 0)) in vmids]
     states = together(lambda entry: _state(session, entry, kind), found)
     return {state.vmid: state for state in states if state is not None}
@@ -156,8 +158,8 @@ def _state(session: Session, entry: t.Mapping[str, t.Any], wanted: Kind) -> VmSt
         return VmState(vmid, kind, node, str(entry.get("name") or ""))
     path, asked = f"/nodes/{segment(node)}/{kind}/{vmid}", f"read {WORDS[wanted]} {vmid} on node {node}"
     try:
-        pending = session.get(f"{path}/pending", asked=asked)
-        status = entry if entry.get("now") else session.get(f"{path}/status/current", asked=asked)
+        pending = listing(session, f"{path}/pending", "key", asked=asked)
+        status = entry if entry.get("now") else record(session, f"{path}/status/current", asked=asked)
     except NotFound:
         return None
     config, waiting = _effective(pending)
@@ -203,7 +205,7 @@ def _with_size_of(value: Value | None, pending: Value) -> Value:
 
 
 def _storages(session: Session, node: str) -> dict[str, Storage]:
-    found = session.get(f"/nodes/{segment(node)}/storage", asked=f"list the storages of node {node}")
+    path, asked = f"/nodes/{segment(node)}/storage", f"list the storages of node {node}"
     return {
         entry["storage"]: Storage(
             name=entry["storage"],
@@ -211,13 +213,13 @@ def _storages(session: Session, node: str) -> dict[str, Storage]:
             active=bool(entry.get("active", 1)) and bool(entry.get("enabled", 1)),
             shared=bool(int(entry.get("shared") or 0)),
         )
-        for entry in found
+        for entry in listing(session, path, "storage", asked=asked)
     }
 
 
 def _bridges(session: Session, node: str) -> frozenset[str] | None:
-    query = {"type": "any_bridge"}
-    found = session.get(f"/nodes/{segment(node)}/network", query, asked=f"list the bridges of node {node}")
+    path, query = f"/nodes/{segment(node)}/network", {"type": "any_bridge"}
+    found = listing(session, path, "iface", query, asked=f"list the bridges of node {node}")
     return frozenset(entry["iface"] for entry in found) or None
 
 
@@ -227,7 +229,7 @@ def _image_size(session: Session, node: str, volume: str) -> int | None:
     storage = volume.partition(":")[0]
     path = f"/nodes/{segment(node)}/storage/{segment(storage)}/content/{segment(volume)}"
     try:
-        return int(session.get(path, asked=f"read the volume {volume} on node {node}").get("size") or 0)
+        return int(record(session, path, asked=f"read the volume {volume} on node {node}").get("size") or 0)
     except AccessDenied:
         return 0
     except (NotFound, Refused) as error:
@@ -239,17 +241,17 @@ def _image_size(session: Session, node: str, volume: str) -> int | None:
 def _nodes(session: Session) -> dict[str, Node]:
     return {
         entry["node"]: Node(entry.get("status") == "online", int(entry.get("maxcpu") or 0))
-        for entry in session.get("/nodes", asked="list the nodes")
+        for entry in listing(session, "/nodes", "node", asked="list the nodes")
     }
 
 
 def _pools(session: Session) -> frozenset[str]:
-    return frozenset(entry["poolid"] for entry in session.get("/pools", asked="list the pools"))
+    return frozenset(entry["poolid"] for entry in listing(session, "/pools", "poolid", asked="list the pools"))
 
 
 def _mappings(session: Session, kind: str) -> frozenset[str] | None:
     """None when there are none that may be seen."""
-    found = session.get(f"/cluster/mapping/{kind}", asked=f"list the resource mappings for {kind}")
+    found = listing(session, f"/cluster/mapping/{kind}", "id", asked=f"list the resource mappings for {kind}")
     return frozenset(str(entry["id"]) for entry in found) or None
 
 
@@ -259,10 +261,10 @@ def _migration(session: Session, vmid: int, node: str, target: str) -> dict[str,
     path = f"/nodes/{segment(node)}/qemu/{vmid}/migrate"
     asked = f"ask whether VM {vmid} can move to node {target}"
     try:
-        found = session.get(path, {"target": target}, asked=asked)
+        found = record(session, path, {"target": target}, asked=asked)
     except AccessDenied:
         return {}
     except NotFound as error:
         hint = f"It was there a moment ago: somebody moves it or has deleted it. Look for VM {vmid}, then run again."
         raise Conflict(asked, of=error.of, answer=error.answer, hint=hint) from error
-    return dict(found or {})
+    return found

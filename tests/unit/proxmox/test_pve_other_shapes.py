@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""JSON that is no answer of Proxmox VE: whoever sends it is named, instead of a module that fails with a TypeError, or
+that takes an empty object for an empty list and makes everything anew."""
+
+from __future__ import annotations
+
+import types
+import typing as t
+
+import pytest
+
+from ansible_collections.groundwork.homelab.plugins.module_utils.plan import Change, Plan
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import task_start
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.session import NoRecords
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.tasks import Tasks
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.backups import backup_reading
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.facts import (
+    guest_facts,
+    node_facts,
+    reading,
+    task_facts,
+)
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.firewall import firewall_spec, firewall_state
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.images import images
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.snapshots import snapshots
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.snapshots.snapshot_spec import wanted
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms import vm_state
+
+GUEST = {"vmid": 200, "type": "qemu", "node": "pve1", "name": "cp01", "status": "running"}
+QEMU = "/nodes/pve1/qemu/200"
+CONTENT = "/nodes/pve1/storage/nas/content"
+RIGHT: dict[str, t.Any] = {
+    "/cluster/resources": [GUEST],
+    f"{QEMU}/snapshot": [{"name": "current"}],
+    f"{QEMU}/pending": [],
+    f"{QEMU}/status/current": {"status": "running"},
+    "/nodes": [{"node": "pve1", "status": "online"}],
+}
+
+
+class Session:
+    """Answers as Proxmox VE does, but for one path."""
+
+    of = "Proxmox VE at https://pve1:8006"
+    connection = types.SimpleNamespace(who="ansible@pve!test", user="ansible@pve")
+
+    def __init__(self, odd: str, answer: t.Any) -> None:
+        self.answers = {**RIGHT, odd: answer}
+
+    def get(self, path: str, _query: t.Any = None, *, asked: str = "") -> t.Any:
+        assert asked
+        return self.answers[path]
+
+
+WISH = [{"vmid": 200, "name": "before", "state": "present"}]
+FIREWALLS = [firewall_spec.Firewall("guest", vmid=200)]
+SETS = [firewall_spec.IpSet("admins", True)]
+PLAN = Plan.of([Change("image/x", "create", operation=types.SimpleNamespace(node="pve1"))])
+
+LISTS: list[tuple[str, t.Callable[[t.Any], t.Any]]] = [
+    ("/cluster/resources", lambda session: snapshots.read(session, wanted(WISH))),
+    (f"{QEMU}/snapshot", lambda session: snapshots.read(session, wanted(WISH))),
+    ("/cluster/resources", backup_reading.guests),
+    ("/cluster/resources", backup_reading.storages),
+    (CONTENT, lambda session: backup_reading.backups_at(session, ("pve1", "nas"))),
+    ("/nodes/pve1/storage/nas/prunebackups", lambda session: backup_reading.to_prune(session, ("pve1", "nas"), {})),
+    ("/cluster/resources", guest_facts.basic),
+    ("/nodes", node_facts._nodes),
+    ("/nodes", reading.online),
+    ("/cluster/resources", lambda session: firewall_state.places(session, FIREWALLS, ())),
+    ("/cluster/firewall/rules", lambda session: firewall_state.rules(session, "/cluster/firewall/rules", "")),
+    ("/cluster/firewall/aliases", lambda session: firewall_state._aliases(session, "/cluster/firewall", "")),
+    ("/cluster/firewall/ipset", lambda session: firewall_state._ipsets(session, "/cluster/firewall", SETS, "")),
+    ("/cluster/firewall/ipset/a", lambda session: firewall_state._entries(session, "/cluster/firewall", "a")),
+    ("/cluster/firewall/groups", firewall_state.group_names),
+    ("/cluster/resources", lambda session: vm_state.read(session, {200})),
+    (f"{QEMU}/pending", lambda session: vm_state.read(session, {200})),
+    ("/nodes/pve1/storage", lambda session: vm_state._storages(session, "pve1")),
+    ("/nodes/pve1/network", lambda session: vm_state._bridges(session, "pve1")),
+    ("/nodes", vm_state._nodes),
+    ("/pools", vm_state._pools),
+    ("/cluster/mapping/pci", lambda session: vm_state._mappings(session, "pci")),
+    ("/nodes/pve1/storage", lambda session: images._checked(session, PLAN)),
+    ("/nodes/pve1/aplinfo", lambda session: images._appliances(session, "pve1")),
+    ("/nodes/pve1/tasks", lambda session: Tasks(session, lambda _warning: None).running("pve1")),
+    ("/nodes/pve1/tasks", lambda session: task_start.Starter(session, t.cast("t.Any", None))._known("pve1", "x", 1)),
+]
+
+
+@pytest.mark.parametrize("answer", ["text", [1], {}], ids=str)
+@pytest.mark.parametrize(("path", "read"), LISTS, ids=[f"{number}-{path}" for number, (path, _) in enumerate(LISTS)])
+def test_what_is_no_list_of_records_is_told(path: str, read: t.Callable[[t.Any], t.Any], answer: t.Any) -> None:
+    with pytest.raises(NoRecords) as caught:
+        read(Session(path, answer))
+    assert caught.value.asked and caught.value.of == Session.of
+    assert "Are api_host and api_port those of a Proxmox VE API?" in caught.value.message
+
+
+RECORDS: list[tuple[str, t.Callable[[t.Any], t.Any]]] = [
+    (f"{QEMU}/status/current", lambda session: vm_state.read(session, {200})),
+    ("/cluster/firewall/options", firewall_state.gate),
+    ("/nodes/pve1/time", lambda session: backup_reading.clock(session, "pve1")),
+    (f"{CONTENT}/nas:x", lambda session: vm_state._image_size(session, "pve1", "nas:x")),
+]
+
+
+@pytest.mark.parametrize("answer", ["text", [1], 1], ids=str)
+@pytest.mark.parametrize(("path", "read"), RECORDS, ids=[path for path, _ in RECORDS])
+def test_what_is_no_record_is_told(path: str, read: t.Callable[[t.Any], t.Any], answer: t.Any) -> None:
+    with pytest.raises(NoRecords) as caught:
+        read(Session(path, answer))
+    assert caught.value.asked and caught.value.of == Session.of
+
+
+#: What modules that look things up tell of it, as an error of that thing.
+LOOKED_UP: list[tuple[str, t.Callable[[t.Any, dict[str, str]], t.Any]]] = [
+    ("/nodes/pve1/tasks", lambda session, errors: task_facts._list(session, "pve1", {}, errors)),
+    ("/nodes/pve1/storage", lambda session, errors: node_facts._storages(session, _node(errors))),
+    ("/nodes/pve1/network", lambda session, errors: node_facts._more(session, _node(errors), ["network"])),
+    ("/nodes/pve1/status", lambda session, errors: node_facts._more(session, _node(errors), ["status"])),
+    (f"{QEMU}/pending", lambda session, errors: guest_facts.gather(session, [_guest(errors)], ["pending"])),
+    (f"{QEMU}/config", lambda session, errors: guest_facts.gather(session, [_guest(errors)], ["config"])),
+    (f"{QEMU}/snapshot", lambda session, errors: guest_facts.gather(session, [_guest(errors)], ["snapshots"])),
+    (CONTENT, lambda session, errors: node_facts._fill(session, {**_node(errors), "name": "nas", "node": "pve1"}, ())),
+]
+
+
+def _guest(errors: dict[str, str]) -> dict[str, t.Any]:
+    return {**GUEST, "errors": errors}
+
+
+def _node(errors: dict[str, str]) -> dict[str, t.Any]:
+    return {"name": "pve1", "status": "online", "errors": errors}
+
+
+@pytest.mark.parametrize("answer", ["text", [1]], ids=str)
+@pytest.mark.parametrize(("path", "read"), LOOKED_UP, ids=[path for path, _ in LOOKED_UP])
+def test_it_is_an_error_of_what_was_looked_up(
+    path: str, read: t.Callable[[t.Any, dict[str, str]], t.Any], answer: t.Any
+) -> None:
+    errors: dict[str, str] = {}
+    read(Session(path, answer), errors)
+    (told,) = errors.values()
+    assert "Are api_host and api_port those of a Proxmox VE API?" in told
