@@ -64,9 +64,13 @@ options:
         type: dict
         suboptions:
           vmid:
-            description: Number of the source. It must be switched off, unless a snapshot is named.
+            description:
+              - Number of the source. Either this or O(containers[].clone.hostname).
+              - The source must be switched off, unless a snapshot is named.
             type: int
-            required: true
+          hostname:
+            description: Name of the source, which only one container may have.
+            type: str
           full:
             description:
               - Whether the volumes are copied. V(false) makes a linked clone, of a template only. Left out, a template gives a linked
@@ -448,14 +452,14 @@ EXAMPLES = r"""
         networks:
           - {ip: dhcp, ip6: auto, mac: "BC:24:11:00:03:12"}
 
-- name: A copy of the name server, to try something
+- name: A copy of the container golden, to try something
   groundwork.homelab.proxmox_lxc:
     containers:
       - vmid: 313
         hostname: pihole-test
         node: pve1
         state: stopped
-        clone: {vmid: 900, full: true}
+        clone: {hostname: golden, full: true}
         rootfs: {storage: local, size: 6G}
 
 - name: Delete it, but only if this number is this container
@@ -555,9 +559,9 @@ _NETWORK: dict[str, t.Any] = {
 _DEVICE = {"state": _THERE, **_each("str", "slot path mode"), **_each("int", "uid gid"), "deny_write": _OFF}
 _FEATURES = {**_each("bool", "nesting keyctl fuse mknod force_rw_sys"), "mount": _LIST}
 _CLONE = {
-    "vmid": {"type": "int", "required": True},
+    "vmid": {"type": "int"},
     "full": {"type": "bool"},
-    **_each("str", "snapshot storage"),
+    **_each("str", "hostname snapshot storage"),
 }
 _CONTAINER: dict[str, t.Any] = {
     "vmid": {"type": "int", "required": True},

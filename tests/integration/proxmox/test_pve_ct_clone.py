@@ -61,6 +61,7 @@ def test_two_clones_of_one_source_in_one_task(lab: PveLab) -> None:
         (clone(clone={"vmid": 900, "storage": "isoonly"}), "The storage 'isoonly' takes no volumes of containers"),
         (clone(unprivileged=False), "CT 311 (copy) is unprivileged, which cannot be changed."),
         (clone(clone={"vmid": 901}), "CT 311 (copy) is to be a clone of CT 901, which does not exist."),
+        (clone(clone={"hostname": "gold"}), "CT 311 (copy) is to be a clone of the container 'gold', which does not exist."),
     ],
 )  # fmt: skip
 def test_what_a_clone_cannot_be_is_said_before_it_is_made(lab: PveLab, wish: dict[str, t.Any], message: str) -> None:
@@ -86,16 +87,35 @@ def test_a_template_serves_clones_and_is_no_container(lab: PveLab) -> None:
     assert truthful(lab, clone(clone={"vmid": 900, "full": True})).actions == ["ct/311 create", "ct/311 start"]
 
 
+def test_a_source_is_found_by_its_name(lab: PveLab) -> None:
+    wish = clone(clone={"hostname": "Golden"}, memory=1024)
+    outcome = truthful(lab, wish)
+    assert outcome.changes[0]["after"]["clone"] == "900 (full)"
+    assert "/cluster/resources" not in [entry.path for entry in made(lab, wish).requests], (
+        "nobody looks for it any more"
+    )
+    made(lab, with_(vmid=901, hostname="golden-2", state="stopped"))
+    change(lab, 901, hostname="golden")
+    assert made(lab, wish).changes == []
+    several = cts(lab, {**wish, "vmid": 312, "hostname": "copy-2"})
+    assert (
+        "CT 312 (copy-2) is to be cloned by name, and 2 containers have the name 'Golden': 900 on node pve1, 901 on node pve1"
+        in several.result["msg"]
+    )
+    assert several.writes == []
+
+
+@pytest.mark.parametrize("by", [{"vmid": 900}, {"hostname": "golden"}], ids=["vmid", "name"])
 @pytest.mark.parametrize("fault", ["drop-before", "drop-after"])
-def test_a_clone_with_a_lost_answer_is_waited_for_and_finished(lab: PveLab, fault: str) -> None:
+def test_a_clone_with_a_lost_answer_is_waited_for_and_finished(lab: PveLab, fault: str, by: dict[str, t.Any]) -> None:
     """The node works on it under the number of the source."""
     lab.fault(fault, verb="POST", path="/nodes/pve1/lxc/900/clone")
     lab.fault("task-time", verb="POST", path="/nodes/pve1/lxc/900/clone", times=0, seconds=0.4)
-    outcome = made(lab, clone(memory=1024))
+    outcome = made(lab, clone(memory=1024, clone=by))
     assert outcome.actions == ["ct/311 create", "ct/311 start"]
     assert int(config_of(lab, 311)["memory"]) == 1024
     lab.faults.clear()
-    assert made(lab, clone(memory=1024)).changes == []
+    assert made(lab, clone(memory=1024, clone=by)).changes == []
 
 
 class Cluster(PveLab):
@@ -125,8 +145,8 @@ def test_a_clone_on_another_node_needs_shared_storage(cluster: PveLab) -> None:
             "nodes do not share. Set clone.storage to a shared storage (with clone.full), or make the clone on node pve1."
         )
         assert outcome.writes == []
+    form = {"newid": 311, "target": "pve2", "full": 1}
     with cluster.session() as session, pytest.raises(Refused) as refused:
-        form = {"newid": 311, "target": "pve2", "full": 1}
         session.post("/nodes/pve1/lxc/900/clone", form, asked="the server's own word")
     assert refused.value.answer == "can't clone CT to node 'pve2' (CT uses local storage)"
     there = clone(node="pve2", clone={"vmid": 900, "full": True, "storage": "nas"}, rootfs=None, mounts=None)

@@ -75,7 +75,7 @@ def check_clone(ct: Container, clone: Clone, sources: Sources) -> VmState:
     if source is None or source.kind != "lxc":
         what = "is a VM" if source else "does not exist"
         hint = "Without the right VM.Audit on it a container cannot be seen."
-        raise InvalidInput(f"{ct.title} is to be a clone of CT {clone.source}, which {what}", hint=hint)
+        raise InvalidInput(f"{ct.title} is to be a clone of {clone.title}, which {what}", hint=hint)
     if clone.full is False and not source.template and not clone.snapshot:
         raise InvalidInput(
             f"{ct.title} is to be a linked clone of CT {clone.source}, which is no template",

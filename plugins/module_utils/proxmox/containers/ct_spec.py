@@ -42,12 +42,18 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Clone:
-    """Made from another container; ``full`` None leaves it to the server: linked from a template, else full."""
+    """Made from another container; ``full`` None leaves it to the server: linked from a template, else full. ``source``
+    is 0 where it is known by its ``hostname``."""
 
     source: int
     full: bool | None
     snapshot: str
     storage: str
+    hostname: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"CT {self.source}" if self.source else f"the container {self.hostname!r}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +163,7 @@ def _consistent(ct: Container) -> None:
         raise InvalidInput(
             f"{ct.title} is a clone, which keeps the password and ssh_keys of its source", hint="Leave them out."
         )
-    if ct.clone and ct.clone.source == ct.vmid:
+    if ct.clone and (ct.clone.source == ct.vmid or ct.clone.hostname.lower() == ct.hostname.lower()):
         raise InvalidInput(f"{ct.title} is to be a clone of itself")
 
 
@@ -204,13 +210,20 @@ def _unset(names: t.Sequence[str], found: dict[str, Value]) -> None:
 def _clone(clone: Params | None) -> Clone | None:
     if not clone:
         return None
-    guest_spec.check_vmid(int(clone["vmid"]))
+    source, hostname = int(clone.get("vmid") or 0), clone.get("hostname") or ""
+    if bool(source) == bool(hostname):
+        raise InvalidInput("clone needs either vmid or hostname", hint="It says which container is copied.")
+    if source:
+        guest_spec.check_vmid(source)
+    else:
+        hint = "Use letters, digits, hyphens and dots, as in a DNS name."
+        guest_spec.match(guest_spec.NAME, hostname, "hostname of clone", hint)
     storage = clone.get("storage") or ""
     if storage:
         guest_spec.match(STORAGE, storage, "storage of clone", "Give the name of a storage.")
     if storage and clone.get("full") is False:
         raise InvalidInput("A linked clone lies on the storage of its source", hint="Leave out clone.storage.")
-    return Clone(int(clone["vmid"]), clone.get("full"), clone.get("snapshot") or "", storage)
+    return Clone(source, clone.get("full"), clone.get("snapshot") or "", storage, hostname)
 
 
 def _password(password: str) -> str:

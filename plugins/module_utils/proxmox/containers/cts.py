@@ -45,6 +45,7 @@ def converge(task: Task) -> Result:
 class Planner(GuestPlanner[Planned]):
     kind = "lxc"
     word = "CT"
+    words = "containers"
     tool = "pct"
 
     def __init__(
@@ -52,6 +53,8 @@ class Planner(GuestPlanner[Planned]):
     ) -> None:
         super().__init__(session, tasks, {ct.vmid for ct in containers})
         self.containers = containers
+        #: The same, with the numbers of sources that were given by their names.
+        self.found = containers
         self.planned_images = planned_images
         self.sources: dict[tuple[int, str], VmState] = {}
 
@@ -59,7 +62,9 @@ class Planner(GuestPlanner[Planned]):
         """The sources of clones only where there is something to clone."""
         whole = any(ct.pool is not None for ct in self.containers)
         found = self.states({ct.vmid: ct.node for ct in self.containers}, whole=whole, only=only)
-        clones = [ct.clone for ct in self.containers if ct.clone and ct.state != "absent" and ct.vmid not in found]
+        self.found = [ct if ct.vmid in found else self._with_source(ct) for ct in self.containers]
+        making = [ct for ct in self.found if ct.state != "absent" and ct.vmid not in found]
+        clones = [ct.clone for ct in making if ct.clone and ct.clone.source]
         known = self.sources if only is not None else {}
         clones_unread = [clone for clone in clones if (clone.source, clone.snapshot) not in known]
         more = {clone.source for clone in clones_unread} - set(found)
@@ -71,6 +76,14 @@ class Planner(GuestPlanner[Planned]):
         }
         return found
 
+    def _with_source(self, ct: Container) -> Container:
+        """With the number of the container that it is cloned from, if there is one of this name."""
+        if not ct.clone or ct.clone.source or ct.state == "absent":
+            return ct
+        entry = self.only_one(ct.clone.hostname, f"{ct.title} is to be cloned by name")
+        number = int(entry["vmid"]) if entry else 0
+        return dataclasses.replace(ct, clone=dataclasses.replace(ct.clone, source=number))
+
     def _at_snapshot(self, source: VmState, clone: Clone) -> VmState:
         if not clone.snapshot or source.kind != "lxc":
             return source
@@ -79,7 +92,7 @@ class Planner(GuestPlanner[Planned]):
         return dataclasses.replace(source, config=self.session.get(path, {"snapshot": clone.snapshot}, asked=asked))
 
     def plan(self) -> Planned:
-        wishes = [self._left(ct) for ct in self.containers]
+        wishes = [self._left(ct) for ct in self.found]
         need = needs(wishes, self.current)
         if need.rights:
             self.current, self.sources = self.completed(self.current), self.completed(self.sources)
@@ -94,8 +107,8 @@ class Planner(GuestPlanner[Planned]):
         return int(operation.ct.vmid)
 
     def worked_on_as(self, vmids: t.Collection[int]) -> set[int]:
-        sources = {ct.clone.source for ct in self.containers if ct.clone and ct.vmid in vmids}
-        return {*vmids, *sources}
+        sources = {ct.clone.source for ct in self.found if ct.clone and ct.vmid in vmids}
+        return {*vmids, *sources} - {0}
 
 
 def _report(containers: list[Container], current: t.Mapping[int, VmState], planned: Planned) -> list[dict[str, t.Any]]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ...errors import InvalidInput
 from ..api.session import Session
 from ..api.tasks import Tasks
-from ..vms.vm_state import Kind, Needs, Surroundings, VmState, look_around, read
+from ..vms.vm_state import Entry, Kind, Needs, Surroundings, VmState, look_around, read
 from . import guest_plan, guest_run
 from .guest_lists import GuestLists
 from .restarts import Restarts
@@ -23,6 +24,8 @@ class GuestPlanner(guest_run.Planner[VmState, P]):
     """A second look is for the guests that are to be changed; the others, and what is around them, were just read."""
 
     kind: Kind = "qemu"
+    #: Several of them.
+    words = "VMs"
 
     def __init__(self, session: Session, tasks: Tasks, vmids: t.Collection[int]) -> None:
         super().__init__(session, tasks, vmids)
@@ -79,6 +82,17 @@ class GuestPlanner(guest_run.Planner[VmState, P]):
         }
         self._whole |= {state.vmid for state in whole.values()}
         return whole
+
+    def only_one(self, name: str, what: str) -> Entry | None:
+        """The guest of this name, if there is one. Raises :class:`InvalidInput` when several have it."""
+        entries = self.lists.named(name)
+        if len(entries) < 2:
+            return entries[0] if entries else None
+        entries = sorted(entries, key=lambda entry: int(entry["vmid"]))
+        known = ", ".join(f"{entry['vmid']} on node {entry['node']}" for entry in entries)
+        raise InvalidInput(
+            f"{what}, and {len(entries)} {self.words} have the name {name!r}: {known}", hint="Give the vmid."
+        )
 
     def around(self, need: Needs) -> Surroundings:
         if need not in self._around:

@@ -9,7 +9,7 @@ import dataclasses
 import re
 import typing as t
 
-from ...errors import AccessDenied, Conflict, InvalidInput, Refused
+from ...errors import AccessDenied, Conflict, Refused
 from ...task import Result, Task
 from ..api.connection import Connection
 from ..api.lanes import together
@@ -23,7 +23,7 @@ from .vm_apply import Applier
 from .vm_operations import Clone
 from .vm_plan import Planned, needs, plan
 from .vm_spec import CloneOf, Vm, wanted
-from .vm_state import Entry, VmState, read
+from .vm_state import VmState, read
 
 #: How often an interrupted or overtaken run looks and plans again.
 ATTEMPTS = guest_run.ATTEMPTS
@@ -102,7 +102,7 @@ class _Planner(GuestPlanner[Planned]):
         """The number of what it is cloned from; 0 when there is none."""
         if clone.vmid:
             return clone.vmid
-        entry = self._only(clone.name, f"{vm.title} is to be cloned by name")
+        entry = self.only_one(clone.name, f"{vm.title} is to be cloned by name")
         return int(entry["vmid"]) if entry else 0
 
     # -- who is meant -------------------------------------------------------------------------------------------------
@@ -111,17 +111,8 @@ class _Planner(GuestPlanner[Planned]):
         """With the number of the VM of this name, if there is one."""
         if vm.vmid:
             return vm
-        entry = self._only(vm.name, f"{vm.title} is given without vmid")
+        entry = self.only_one(vm.name, f"{vm.title} is given without vmid")
         return dataclasses.replace(vm, vmid=int(entry["vmid"])) if entry else vm
-
-    def _only(self, name: str, what: str) -> Entry | None:
-        """Raises :class:`InvalidInput` when several have the name; templates come after VMs only where both do."""
-        entries = self.lists.named(name)
-        if len(entries) < 2:
-            return entries[0] if entries else None
-        entries = sorted(entries, key=lambda entry: int(entry["vmid"]))
-        known = ", ".join(f"{entry['vmid']} on node {entry['node']}" for entry in entries)
-        raise InvalidInput(f"{what}, and {len(entries)} VMs have the name {name!r}: {known}", hint="Give the vmid.")
 
     def _with_new_numbers(self, vms: list[Vm]) -> list[Vm]:
         """Free numbers for VMs that are not there. They are not reserved: creating one is what takes it."""
