@@ -387,7 +387,11 @@ options:
             type: bool
             default: false
       cloud_init:
-        description: Cloud-init drive and what it says.
+        description:
+          - Cloud-init drive and what it says.
+          - A guest reads it when it boots. When the values of a running VM change, its drive is written anew, so that any reboot
+            takes them; they are listed in RV(vms[].pending) by the run that changes them, and O(vms[].allow_restart) restarts
+            the VM. Later runs do not list them, as Proxmox VE does not know whether the guest has booted since.
         type: dict
         suboptions:
           storage:
@@ -704,7 +708,9 @@ vms:
       description: Whether anything was changed.
       type: bool
     pending:
-      description: Options that wait for a restart of the VM.
+      description:
+        - Options that wait for a restart of the VM.
+        - Values of O(vms[].cloud_init) are listed only by the run that changes them.
       type: list
       elements: str
 """

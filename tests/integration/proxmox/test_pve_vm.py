@@ -256,6 +256,26 @@ def test_memory_of_a_running_vm_waits_for_a_restart_that_has_to_be_allowed(pve: 
     assert pve.status_of(200) == "running"
 
 
+def test_new_addresses_of_a_running_vm_are_on_its_drive_and_wait_for_its_next_boot(pve: PveLab) -> None:
+    made(pve)
+    address = "ip=192.168.30.51/24,gw=192.168.30.1"
+    new = with_(cloud_init={**VM["cloud_init"], "ipconfig": [address], "nameservers": ["9.9.9.9"]})
+    outcome = truthful(pve, new)
+    assert outcome.writes == ["PUT /nodes/pve1/qemu/200/config", "PUT /nodes/pve1/qemu/200/cloudinit"]
+    assert outcome.result["vms"][0]["pending"] == ["ipconfig0", "nameserver"]
+    assert outcome.warnings == [
+        "VM 200 (talos-cp01) is running and needs a restart before ipconfig0, nameserver take effect; "
+        "allow_restart lets this module do it."
+    ]
+    with pve.session() as session:
+        listed = session.get("/nodes/pve1/qemu/200/cloudinit")
+    assert not [one for one in listed if "pending" in one or "delete" in one]
+    restarted = truthful(pve, with_(allow_restart=True))
+    assert restarted.actions == ["vm/200 update", "vm/200 restart"]
+    assert "PUT /nodes/pve1/qemu/200/cloudinit" not in restarted.writes
+    assert restarted.result["vms"][0]["pending"] == []
+
+
 def test_stopped_means_shut_down_first_and_absent_takes_the_disks(pve: PveLab) -> None:
     made(pve)
     assert truthful(pve, with_(state="stopped")).actions == ["vm/200 stop"]

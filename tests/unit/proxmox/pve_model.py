@@ -160,6 +160,8 @@ class Model:
             self.guests[int(form["vms"])].pool = "" if form.get("delete") else form["poolid"]
         elif parts[-1] == "config":
             self._put(int(parts[4]), dict(form))
+        elif parts[-1] == "cloudinit":
+            assert self.guests[int(parts[4])].running, "the drive of a VM is written anew when it starts"
         elif parts[-1] == "resize":
             config = self.guests[int(parts[4])].config
             config[form["disk"]] = re.sub(r"size=\w+", f"size={form['size']}", config[form["disk"]])

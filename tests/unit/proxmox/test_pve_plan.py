@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fractions
 import re
 import typing as t
@@ -189,7 +190,9 @@ RESTART = [
     ("scsi1", "local:8", "0", None, True),
     ("scsi0", "local:x,ssd=1", None, "local:x", True),
     ("ide2", "local:cloudinit", None, None, True),
-    ("ipconfig0", "ip=dhcp", None, None, False),
+    ("ipconfig0", "ip=dhcp", None, None, True),
+    ("cipassword", "x", None, None, True),
+    ("nameserver", "1.1.1.1", "network,disk,usb,cloudinit", None, True),
 ]
 
 
@@ -230,6 +233,34 @@ def test_a_restart_comes_after_the_update_that_needs_it() -> None:
         ("update", "needs a restart"),
         ("restart", "applies memory"),
     ]
+    assert (made.pending, made.warnings) == ({}, ())
+
+
+SEED = {"ide2": "local:200/vm-200-cloudinit.qcow2,media=cdrom", "ipconfig0": "ip=10.0.0.5/24"}
+NEW_ADDRESS = {"cloud_init": {"storage": "local", "ipconfig": ["ip=10.0.0.6/24"]}}
+
+
+def test_what_a_guest_reads_when_it_boots_waits_for_a_restart() -> None:
+    """The server takes it at once and says of nothing that it waits; the guest has read its drive when it booted."""
+    made = planned(NEW_ADDRESS, there(running=True, **SEED))
+    (change,) = made.plan
+    assert (change.note, made.pending) == ("needs a restart", {200: ("ipconfig0",)})
+    assert "needs a restart before ipconfig0 takes effect" in made.warnings[0]
+    assert change.operation.seeds
+    restarted = planned({**NEW_ADDRESS, "allow_restart": True}, there(running=True, **SEED))
+    assert [(one.action, one.note) for one in restarted.plan][1] == ("restart", "applies ipconfig0")
+    assert not restarted.plan.changes[0].operation.seeds and not restarted.pending
+    reset = planned({**NEW_ADDRESS, "state": "reset"}, there(running=True, **SEED))
+    assert [one.action for one in reset.plan] == ["update", "restart"]
+    assert reset.plan.changes[0].operation.seeds and not reset.pending
+    stopped = planned(NEW_ADDRESS, there(**SEED))
+    assert not stopped.plan.changes[0].operation.seeds and not stopped.pending
+
+
+def test_what_only_waited_to_come_does_not_wait_when_it_is_taken_back() -> None:
+    state = dataclasses.replace(there(running=True, pending=("serial0",), serial0="socket"), coming={"serial0"})
+    made = planned({"serial": False}, state)
+    assert [(change.action, change.note) for change in made.plan] == [("update", "")]
     assert (made.pending, made.warnings) == ({}, ())
 
 

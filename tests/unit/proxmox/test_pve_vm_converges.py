@@ -9,7 +9,7 @@ import typing as t
 
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from pve_model import GIB, PASSWORD, Guest, Model
+from pve_model import GIB, LIVE, PASSWORD, Guest, Model
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.tasks import Tasks
@@ -210,9 +210,15 @@ def test_what_is_planned_is_made_and_then_nothing_is_left(data: st.DataObject) -
 
         again = Run(played, copy.deepcopy(wish))
         assert again.changes == [], wish
-        assert again.planned.pending == run.planned.pending
+        assert _without_cloud_init(again.planned.pending) == _without_cloud_init(run.planned.pending)
         _as_wished(played, wish, bool(run.planned.pending))
         event("done")
+
+
+def _without_cloud_init(pending: dict[int, tuple[str, ...]]) -> dict[int, tuple[str, ...]]:
+    """What the server knows to wait. It does not know whether a guest has booted since its cloud-init drive changed."""
+    kept = {vmid: tuple(key for key in keys if not LIVE.fullmatch(key)) for vmid, keys in pending.items()}
+    return {vmid: keys for vmid, keys in kept.items() if keys}
 
 
 def _as_wished(played: Model, wish: dict[str, t.Any], waits: bool) -> None:

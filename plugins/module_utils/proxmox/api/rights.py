@@ -106,6 +106,8 @@ def _updated(paths: tuple[str, ...], operation: t.Any, config: t.Mapping[str, t.
         for slot, storage in space.items()
         if storage
     ]
+    if operation.seeds:
+        needs.append(Need(paths, ("VM.Config.Cloudinit",), f"write the cloud-init drive of VM {vmid} anew"))
     if found.template:
         needs.append(Need(paths, ("VM.Allocate",), f"make VM {vmid} a template"))
     return needs + into_pool(paths, f"VM {vmid}", found.pool or found.leaves)

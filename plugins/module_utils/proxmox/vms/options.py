@@ -85,9 +85,12 @@ _MEANS_NOTHING = {"discard": "ignore", "cache": "none"}
 
 #: Options of a running VM that take effect at once; all others wait for a stop and start.
 _LIVE = re.compile(
-    r"name|tags|description|onboot|protection|startup|balloon|ipconfig\d+|nameserver|searchdomain|ciuser|cipassword"
-    r"|sshkeys|citype|ciupgrade|cicustom|cpulimit|cpuunits|hotplug|hookscript|unused\d+"
+    r"name|tags|description|onboot|protection|startup|balloon|cpulimit|cpuunits|hotplug|hookscript|unused\d+"
 )
+
+#: What stands on the cloud-init drive. The server takes it at once, so that nothing is pending there, but writes the drive
+#: only when the VM starts or when it is asked to; and the guest reads it when it boots.
+_ON_DRIVE = re.compile(r"ipconfig\d+|nameserver|searchdomain|ciuser|cipassword|sshkeys|citype|ciupgrade|cicustom")
 
 #: Options that a running VM takes when this word is in its ``hotplug``.
 _HOTPLUG_WORDS = (("net", "network"), ("usb", "usb"), ("tablet", "usb"), ("vcpus", "cpu"))
@@ -147,6 +150,11 @@ def needs_restart(key: str, value: Value | None, hotplug: str | None, before: Va
     if _HOT_DISK.fullmatch(key):
         return "disk" not in allowed or before is not None
     return True
+
+
+def on_drive(key: str) -> bool:
+    """Whether the guest reads this option from its cloud-init drive."""
+    return _ON_DRIVE.fullmatch(key) is not None
 
 
 def hotplug_words(text: str) -> frozenset[str]:

@@ -89,12 +89,12 @@ class Applier(GuestApplier):
 
     # -- changing -----------------------------------------------------------------------------------------------------
 
-    def _reconcile(self, vm: Vm, node: str) -> None:
+    def _reconcile(self, vm: Vm, node: str, *, seeds: bool = False) -> None:
         """Look at what came before, and change what differs from what is wanted."""
         state = self._state(vm, node)
         found = difference(vm, state)
         if found:
-            self._update(Update(vm, node, state.digest, found))
+            self._update(Update(vm, node, state.digest, found, seeds=seeds))
 
     def _state(self, vm: Vm, node: str) -> VmState:
         lists = GuestLists(self.session, "qemu")
@@ -111,7 +111,7 @@ class Applier(GuestApplier):
         """
         vm, node, found = operation.vm, operation.node, operation.found
         if operation.late:
-            self._reconcile(vm, node)
+            self._reconcile(vm, node, seeds=operation.seeds)
             return
         asked = f"update {vm.title}"
         self.session.progress(asked)
@@ -132,6 +132,9 @@ class Applier(GuestApplier):
         self._set_drives(operation, {key: str(value) for key, value in found.put.items() if key in changing})
         if "protection" in waits:
             self._put(operation, {"protection": 1}, (), asked, "")
+        if operation.seeds:
+            asked = f"write the cloud-init drive of {vm.title} anew"
+            self.session.put(f"{self._path(vm, node)}/cloudinit", {}, asked=asked)
         if found.pool or found.leaves:
             self._pool(vm, found.pool, found.leaves)
         if found.template:

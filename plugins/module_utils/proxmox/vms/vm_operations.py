@@ -28,13 +28,15 @@ class Create:
 @dataclasses.dataclass(frozen=True)
 class Update:
     """``found`` is guarded by ``digest``. ``late`` ones are worked out anew when it is their turn: what came before them
-    may have changed what they start from."""
+    may have changed what they start from. ``seeds`` when the cloud-init drive is to be written anew: its values change,
+    and the VM goes on running (one that starts gets a new drive anyway)."""
 
     vm: Vm
     node: str
     digest: str
     found: Difference = dataclasses.field(repr=False)
     late: bool = False
+    seeds: bool = False
 
     @property
     def put(self) -> Form:

@@ -12,8 +12,9 @@ from ...plan import Change, Plan
 from ..api import propertystring as ps
 from ..guests.guest_plan import Planned, plan_each
 from . import vm_clone
-from .options import gets_pinned, needs_restart
+from .options import gets_pinned, needs_restart, on_drive
 from .vm_case import Case, case, needs
+from .vm_change import Difference
 from .vm_checks import check_parts, check_rights
 from .vm_form import shown_config
 from .vm_operations import Clone, Create, Destroy, Migrate, Power, Update
@@ -125,18 +126,21 @@ def _existing(one: Case, state: VmState, around: Surroundings) -> Planned:
     waiting = _waiting(one, state) if runs_on else set()
     if runs_on:
         _disks_that_only_come(one, state, waiting)
-    pending = tuple(sorted(waiting | (set(state.pending) if runs_on else set())))
+    taken_back = {*found.delete, *found.destroy} & state.coming
+    waiting -= taken_back
+    pending = tuple(sorted((waiting | set(state.pending)) - taken_back if runs_on else ()))
+    power = _power_after(one, state, runs_on, pending)
     changes: list[Change] = []
     if state.running and not runs_on:
         changes.append(_power(vm, state.node, "stop", note=_by_ha(state)))
     if one.moves:
         changes.append(_migrate(one, state, runs_on, around))
     if found:
-        operation = Update(vm, one.node, state.digest, found, late=one.moves)
+        seeds = runs_on and _seeds(found) and not (power and power.operation.to == "restart")
+        operation = Update(vm, one.node, state.digest, found, late=one.moves, seeds=seeds)
         note = NEEDS_RESTART if waiting else ""
         changes.append(Change(_name(vm), "update", found.before, found.after, note, operation))
     warnings = _warnings(one, state, pending)
-    power = _power_after(one, state, runs_on, pending)
     if power:
         changes.append(power)
         pending = () if power.operation.to != "reset" else pending
@@ -157,9 +161,17 @@ def _waiting(one: Case, state: VmState) -> set[str]:
             hotplug = found.put.get("hotplug", None if "hotplug" in found.delete else hotplug)
         if needs_restart(key, None, None if hotplug is None else str(hotplug), None if key in removed else before):
             waiting.add(key)
+    if one.vm.state == "reset":
+        waiting = {key for key in waiting if not on_drive(key)}  # the guest boots, with its new drive
     if gets_pinned(found.put, found.delete, config.get("machine")):
         waiting.add("machine")
     return waiting
+
+
+def _seeds(found: Difference) -> bool:
+    """Whether what stands on a cloud-init drive that is there changes."""
+    comes = any(str(volume).endswith(":cloudinit") for volume in found.allocate.values())
+    return not comes and any(on_drive(key) for key in (*found.put, *found.delete))
 
 
 def _disks_that_only_come(one: Case, state: VmState, waiting: set[str]) -> None:

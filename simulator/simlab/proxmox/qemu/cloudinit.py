@@ -10,18 +10,30 @@ import urllib.parse
 
 from .. import formats, named_formats
 from ..api import Call, handles
-from . import drives, options
+from . import drives, machine, options, pending
 from .vm import Vm
 
 _CLOUD_INIT = "/nodes/{node}/qemu/{vmid}/cloudinit"
-#: What the list of values shows (never the addresses).
+#: What the list of values shows, whether it has changed or not (never the addresses).
 _LISTED = ("cicustom", "cipassword", "citype", "ciuser", "nameserver", "searchdomain", "sshkeys")
 
 
 @handles("GET", _CLOUD_INIT)
 def listing(call: Call) -> list[dict[str, t.Any]]:
+    """Values that are set, beside those that the drive of a running VM was written with. Of an address only its coming and
+    going is listed."""
     vm = call.cluster.vm(call.node.name, call.vmid)
-    return [{"key": name, "value": options.shown(name, vm.options[name])} for name in _LISTED if name in vm.options]
+    now = _values(vm)
+    drive = vm.cloud_init if vm.running and vm.cloud_init is not None else now
+    found = [{"key": name, "pending": options.shown(name, now[name])} for name in now if name not in drive]
+    for name in [name for name in _LISTED if name in now and name in drive]:
+        entry = {"key": name, "value": options.shown(name, drive[name])}
+        found.append(entry if now[name] == drive[name] else {**entry, "pending": options.shown(name, now[name])})
+    return found + [{"key": name, "delete": 1} for name in drive if name not in now]
+
+
+def _values(vm: Vm) -> dict[str, str]:
+    return {name: value for name, value in vm.options.items() if pending.is_cloud_init(name)}
 
 
 @handles("PUT", _CLOUD_INIT)
@@ -29,7 +41,9 @@ async def regenerate(call: Call) -> None:
     vm = call.cluster.vm(call.node.name, call.vmid)
     async with call.cluster.locked(vm):
         vm.check_lock()
-        vm.cloud_init = {name: value for name, value in vm.merged().items() if name in _LISTED}
+        vm.cloud_init = _values(vm)
+        if vm.running and call.cluster.host is not None:  # what it boots from next
+            await call.cluster.host.nics_changed(machine.guest_of(call.cluster, vm))
 
 
 @handles("GET", f"{_CLOUD_INIT}/dump")

@@ -93,11 +93,12 @@ def _disk(cluster: Cluster, vm: Vm, slot: str, drive: drives.Drive) -> Disk | No
 
 
 def _cloud_init(vm: Vm) -> dict[str, str] | None:
+    """What stands on the drive: of a VM that runs, what it was last written with."""
     if not any(drives.is_cloudinit(drive) for _, drive in vm.volumes()):
         return None
+    name = {"name": vm.options["name"]} if "name" in vm.options else {}
+    if vm.running and vm.cloud_init is not None:
+        return {**vm.cloud_init, **name}
     pattern = re.compile(r"ipconfig\d+")
-    return {
-        name: value
-        for name, value in vm.options.items()
-        if name in options.CLOUD_INIT or name == "name" or pattern.fullmatch(name)
-    }
+    values = {key: text for key, text in vm.options.items() if key in options.CLOUD_INIT or pattern.fullmatch(key)}
+    return {**values, **name}
