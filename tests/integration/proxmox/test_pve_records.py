@@ -208,7 +208,7 @@ def test_a_server_that_is_busy_is_asked_again(lab: PveLab, case: Case, status: i
     settled(lab, case, case.create, lab.run(case.module, **case.create))
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "firewall"])
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("data", [None, {}, "text", [1], [{"strange": 1}]])
 def test_json_that_is_something_else_is_said(
     lab: PveLab, monkeypatch: pytest.MonkeyPatch, case: Case, data: t.Any
