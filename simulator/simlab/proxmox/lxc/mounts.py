@@ -49,8 +49,8 @@ def allocate(cluster: Cluster, ct: Container, name: str, value: str, made: list[
         store = storages.get(ct.node, match[1] or "local")
         kind = "subvol" if store.type == "zfspool" else "vm"
         volume = store.next_name(ct.vmid, "raw", prefix=kind)
-        size = int(float(match[2]) * 1024) << 20  # whole MiB, rounded down
-        disk = storages.allocate(ct.node, store.name, volume, size)
+        made_size = int(float(match[2]) * 1024) << 20  # whole MiB, rounded down
+        disk = storages.allocate(ct.node, store.name, volume, made_size)
         disk.content = "rootdir"
         made.append(disk.volid)
         mount["volume"], mount["size"] = disk.volid, format_size(disk.size)
