@@ -55,9 +55,9 @@ def allocate(cluster: Cluster, ct: Container, name: str, value: str, made: list[
         made.append(disk.volid)
         mount["volume"], mount["size"] = disk.volid, format_size(disk.size)
     elif names.is_volume_id(mount["volume"]):
-        size = storages.size_of(ct.node, mount["volume"])
-        if size is not None:
-            mount["size"] = format_size(size)
+        there = storages.size_of(ct.node, mount["volume"])
+        if there is not None:
+            mount["size"] = format_size(there)
     return options.render_mount(name, mount)
 
 
