@@ -59,6 +59,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.errors import H
 from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import files
 from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age_keys, sops, sops_values
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task
+from ansible_collections.groundwork.homelab.plugins.plugin_utils import lookup_options
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]
@@ -67,19 +68,10 @@ class LookupModule(LookupBase):  # type: ignore[misc]
     def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **keywords: t.Any) -> list[t.Any]:
         self.set_options(var_options=variables, direct=keywords)
         try:
-            self._check_options(keywords)
+            lookup_options.refuse_unknown(self.option_definitions, keywords)
             return [self._value(str(term)) for term in terms]
         except HomelabError as error:
             raise AnsibleError(error.message) from None
-
-    def _check_options(self, given: t.Collection[str]) -> None:
-        """Ansible leaves out what it does not know: with C(keys) for C(key) the whole file would be given."""
-        known = [name for name in self.option_definitions if not name.startswith("_")]
-        unknown = [name for name in given if name not in known]
-        if unknown:
-            raise InvalidInput(
-                f"The lookup has no option {', '.join(unknown)}", hint=f"There are {', '.join(sorted(known))}."
-            )
 
     def _value(self, term: str) -> t.Any:
         path = files.absolute(self._loader.path_dwim(term))

@@ -74,6 +74,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.errors import H
 from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age, age_keys
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos import credentials, secrets_bundle
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task
+from ansible_collections.groundwork.homelab.plugins.plugin_utils import lookup_options
 
 
 class LookupModule(LookupBase):
@@ -82,6 +83,7 @@ class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **keywords: t.Any) -> list[t.Any]:
         self.set_options(var_options=variables, direct=keywords)
         try:
+            lookup_options.refuse_unknown(self.option_definitions, keywords)
             given = credentials.required_bundle_path({"secrets_path": self.get_option("secrets_path")})
             bundle = secrets_bundle.load(pathlib.Path(self._loader.path_dwim(str(given))), self._identities)
             return [secrets_bundle.value(bundle, term, decode=self.get_option("decode")) for term in terms]

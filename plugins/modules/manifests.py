@@ -33,6 +33,7 @@ options:
     description:
       - The objects. Each is a mapping, or text with YAML documents. A C(List) stands for its members.
       - Secrets may use C(stringData); it is sent as C(data).
+      - A field without a value says no more than one that is left out, but in custom resources, such as the values of a C(HelmRelease).
     type: list
     elements: raw
     default: []
@@ -121,6 +122,8 @@ options:
     description:
       - What to do with a CustomResourceDefinition that is older than the one in the cluster. It is older if it lacks a version in which
         objects are stored, or the newest one, or if its release (such as C(gateway.networking.k8s.io/bundle-version)) is lower.
+      - Where it names no release, it is older if it lacks fields that the one in the cluster has, and either an older C(controller-gen)
+        wrote it, or it brings no field and no version of its own. What an upgrade loses is said in the note of its change.
       - V(refuse) is an error, before anything is written. V(keep) leaves the newer one as it is, with a warning.
     type: str
     choices:

@@ -110,6 +110,11 @@ def look_up(*terms: t.Any, **options: t.Any) -> list[t.Any]:
     return t.cast("list[t.Any]", plugin.run(list(terms), {}, **options))
 
 
+def test_an_option_that_the_lookup_does_not_have_is_refused(bundle_path: pathlib.Path) -> None:
+    with pytest.raises(AnsibleError, match="talos_secret: The lookup has no option decoded. There are .*decode"):
+        look_up("certs.os.crt", secrets_path=str(bundle_path), decoded=True)
+
+
 def test_a_value_is_found_by_its_path(bundle_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = yaml.safe_load(bundle_path.read_text())
     values = look_up("trustdinfo.token", "certs.os.crt", secrets_path=str(bundle_path))
