@@ -80,10 +80,10 @@ def _older_fields(live: Object, wanted: Object) -> str:
     """Without a release to go by: a definition that lacks fields, and that an older generator wrote, or that has no other
     fields. What is there can then do all that the wanted one can, so leaving it is no loss. Newer releases take fields away
     too, but bring others, or come from a newer generator."""
-    lost = lost_fields(live, wanted)
+    lost, own = lost_fields(live, wanted), lost_fields(there=wanted, given=live)
     generators = _releases(live, wanted, GENERATOR)
     order = generators.order if generators else 0
-    brings = set(versions(wanted, served=True)) - set(versions(live, served=True)) or lost_fields(wanted, live)
+    brings = set(versions(wanted, served=True)) - set(versions(live, served=True)) or own
     older = order < 0 or (order == 0 and not brings)
     return f"it lacks fields that are there: {_named(lost)}" if lost and older else ""
 
@@ -92,10 +92,10 @@ def _named(fields: list[str]) -> str:
     return ", ".join(fields[:TOLD]) + (f" and {len(fields) - TOLD} more" if len(fields) > TOLD else "")
 
 
-def lost_fields(live: Object, wanted: Object) -> list[str]:
-    """The fields of what is there that the wanted definition has not, of versions that both serve; without what is in them."""
-    there, given = schemas(live), schemas(wanted)
-    found = [field for name in there if name in given for field in _lost(there[name], given[name])]
+def lost_fields(there: Object, given: Object) -> list[str]:
+    """The fields of one definition that another has not, of versions that both serve; without what is in them."""
+    old, new = schemas(there), schemas(given)
+    found = [field for name in old if name in new for field in _lost(old[name], new[name])]
     return list(dict.fromkeys(found))
 
 

@@ -213,7 +213,7 @@ _OWNER = re.compile(r"(?<![^/])(?:(\d+)(?=/)|(?:vm|base)-(\d+)-)")
 
 def _source(volume: str, why: str) -> Need:
     """To copy a disk of a VM is to clone that VM; an image only has to be readable."""
-    storage, _, name = volume.partition(":")
+    storage, _colon, name = volume.partition(":")
     owners = [] if name.startswith("import/") else [folder or own for folder, own in _OWNER.findall(name)]
     if owners:
         return Need((f"/vms/{owners[-1]}",), ("VM.Clone",), why)
