@@ -19,6 +19,7 @@ REPORT ?=
 # What `make simulated-proxmox` is given.
 LISTEN ?= 127.0.0.1:8006
 PASSWORD ?=
+CLOCK ?=
 # What `make conformance` is given: a person's own Proxmox VE and Talos nodes.
 PVE ?=
 TALOS ?=
@@ -60,9 +61,9 @@ rehearse: setup ## Run playbooks on a simulated lab: LAB=solo PLAY="bootstrap bo
 	@$(BIN)/rehearse run --lab $(LAB) $(PLAY) $(if $(REPORT),--report $(REPORT)) $(REHEARSAL_ARGS) $(if $(PLAYBOOK_ARGS),-- $(PLAYBOOK_ARGS))
 
 .PHONY: simulated-proxmox
-simulated-proxmox: setup ## Serve the simulated Proxmox VE alone: LISTEN=127.0.0.1:8006 PASSWORD=…
+simulated-proxmox: setup ## Serve the simulated Proxmox VE alone: LISTEN=127.0.0.1:8006 PASSWORD=… [CLOCK=2026-11-21T12:00:00Z]
 	@test -n "$(PASSWORD)" || { echo "simulated-proxmox: give the password of root@pam: make simulated-proxmox PASSWORD=…" >&2; exit 2; }
-	@$(BIN)/rehearse proxmox --listen "$(LISTEN)" --password "$(PASSWORD)"
+	@$(BIN)/rehearse proxmox --listen "$(LISTEN)" --password "$(PASSWORD)" $(if $(CLOCK),--clock "$(CLOCK)")
 
 define tests
 $(if $(TESTS),$(1)/python -m pytest -q $(TESTS),\

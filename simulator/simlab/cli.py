@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import datetime
 import json
 import os
 import pathlib
@@ -74,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     proxmox.add_argument("--listen", default="127.0.0.1:8006", metavar="ADDRESS:PORT")
     proxmox.add_argument("--password", required=True, help="of root@pam")
     proxmox.add_argument("--web", default="127.0.0.1:9000", metavar="ADDRESS:PORT", help="its web server with files")
+    proxmox.add_argument(
+        "--clock",
+        metavar="MOMENT",
+        help="what its clock shows at the start, such as 2026-11-21T12:00:00+00:00: for recordings whose answers name dates",
+    )
     proxmox.set_defaults(function=_proxmox)
     return parser
 
@@ -243,7 +249,13 @@ def _proxmox(options: argparse.Namespace) -> int:
         host, _, port = address.rpartition(":")
         if not host or not port.isdigit():
             raise _Usage(f"{address!r}: expected ADDRESS:PORT")
-    asyncio.run(standalone.run(options.listen, options.password, options.web))
+    clock = time.time
+    if options.clock:
+        try:
+            clock = standalone.clock_from(datetime.datetime.fromisoformat(options.clock).timestamp())
+        except ValueError as error:
+            raise _Usage(f"--clock: {error}") from None
+    asyncio.run(standalone.run(options.listen, options.password, options.web, clock))
     return 0
 
 

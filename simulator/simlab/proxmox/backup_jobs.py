@@ -72,9 +72,10 @@ def _check_pool(call: Call) -> None:
 @handles("GET", _JOBS)
 def listing(call: Call) -> list[dict[str, t.Any]]:
     found = []
+    now = datetime.datetime.fromtimestamp(call.cluster.config.clock(), datetime.UTC)
     for name, job in _jobs(call).items():
         entry = _shown(name, job)
-        moment = next_run(str(job["schedule"]), datetime.datetime.now(datetime.UTC))
+        moment = next_run(str(job["schedule"]), now)
         found.append(entry | ({"next-run": moment} if entry["enabled"] and moment else {}))
     return found
 

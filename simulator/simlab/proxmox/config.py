@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import time
 import typing as t
 
 _GIB = 1 << 30
@@ -104,3 +105,5 @@ class ProxmoxConfig:
     appliances: tuple[t.Mapping[str, str], ...] = ()
     #: Whether an HA manager runs: without it a resource is only a definition.
     ha_manager: bool = True
+    #: The nodes' wall clock, in seconds since the epoch: what the schedules of backup jobs are counted from.
+    clock: t.Callable[[], float] = time.time

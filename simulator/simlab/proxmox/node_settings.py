@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import typing as t
 
 from . import formats
@@ -35,7 +34,7 @@ def set_dns(call: Call) -> None:
 
 @handles("GET", "/nodes/{node}/time")
 def clock(call: Call) -> dict[str, t.Any]:
-    now = int(time.time())
+    now = int(call.cluster.config.clock())
     return {"localtime": now, "time": now, "timezone": _settings(call)["timezone"]}
 
 

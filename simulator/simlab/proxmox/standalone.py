@@ -20,6 +20,7 @@ import ssl
 import sys
 import tarfile
 import tempfile
+import time
 import typing as t
 
 from .. import images
@@ -48,7 +49,9 @@ _QCOW2_SIZE = 196624
 _TEMPLATE_SIZE = 1067286
 
 
-def config(root: pathlib.Path, password: str, time_scale: float = 0.02) -> ProxmoxConfig:
+def config(
+    root: pathlib.Path, password: str, time_scale: float = 0.02, clock: t.Callable[[], float] = time.time
+) -> ProxmoxConfig:
     return ProxmoxConfig(
         root=root,
         nodes=(NodeConfig(kvm=False),),
@@ -57,6 +60,7 @@ def config(root: pathlib.Path, password: str, time_scale: float = 0.02) -> Proxm
         time_scale=time_scale,
         status_delay=_STATUS_SECONDS / time_scale,
         ha_manager=False,
+        clock=clock,
     )
 
 
@@ -94,6 +98,12 @@ def _template() -> bytes:
     return buffer.getvalue().ljust(_TEMPLATE_SIZE, b"\0")
 
 
+def clock_from(start: float) -> t.Callable[[], float]:
+    """A clock that shows ``start`` (seconds since the epoch) now and goes on from there."""
+    begun = time.monotonic()
+    return lambda: start + time.monotonic() - begun
+
+
 def listen(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     return socket.create_server((host, int(port)))
@@ -101,13 +111,19 @@ def listen(address: str) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def serving(
-    sock: socket.socket, password: str, root: pathlib.Path, web: str, time_scale: float = 0.02
+    sock: socket.socket,
+    password: str,
+    root: pathlib.Path,
+    web: str,
+    *,
+    time_scale: float = 0.02,
+    clock: t.Callable[[], float] = time.time,
 ) -> t.AsyncIterator[ProxmoxServer]:
     """The server on ``sock`` while the block runs, and the web server at ``web``."""
     downloads = files(root)
     web_sock = listen(web)
     fetch = _from_the_node(fetching.fetcher(), _address(sock), _address(web_sock))
-    server = ProxmoxServer(config(root, password, time_scale), None, Ledger(), Faults(), fetch)
+    server = ProxmoxServer(config(root, password, time_scale, clock), None, Ledger(), Faults(), fetch)
     certificate, key = certificates.self_signed(root, "127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -137,12 +153,12 @@ def _from_the_node(fetch: fetching.Fetch, api: str, web: str) -> fetching.Fetch:
     return seen
 
 
-async def run(address: str, password: str, web: str) -> None:
+async def run(address: str, password: str, web: str, clock: t.Callable[[], float] = time.time) -> None:
     done = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, done.set)
     with tempfile.TemporaryDirectory(prefix="simulated-proxmox-") as root:
-        async with serving(listen(address), password, pathlib.Path(root), web):
+        async with serving(listen(address), password, pathlib.Path(root), web, clock=clock):
             print(f"simulated Proxmox VE: https://{address} root@pam, downloads at http://{web}", flush=True)
             await done.wait()
 

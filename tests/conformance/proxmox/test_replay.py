@@ -45,6 +45,13 @@ def _load() -> t.Any:
     return module
 
 
+def _moment_of_the_recording() -> float:
+    """What the recorded node's clock showed: the next runs of its backup jobs are counted from it."""
+    lines = HERE.joinpath("answers.jsonl").read_text("utf-8").splitlines()
+    answers = (answer for answer in map(json.loads, lines) if answer["request"]["path"] == "/nodes/pve1/time")
+    return float(next(answer["body"]["data"]["time"] for answer in answers if answer["case"] == "time"))
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[str]:
     """The address of a server in its starting state, in a thread of its own."""
@@ -54,7 +61,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[str]:
 
     async def serve() -> None:
         root = tmp_path_factory.mktemp("proxmox")
-        async with standalone.serving(sock, PASSWORD, root, "127.0.0.1:0", time_scale=0.01):
+        clock = standalone.clock_from(_moment_of_the_recording())
+        async with standalone.serving(sock, PASSWORD, root, "127.0.0.1:0", time_scale=0.01, clock=clock):
             ready.set()
             await done.wait()
 
