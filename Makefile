@@ -25,10 +25,10 @@ PVE ?=
 TALOS ?=
 QUICK ?=
 # What `make test` gives pytest, such as TESTS=tests/unit; without it all tests but SKIP and those of the real controllers,
-# on so many workers: of two processors, tests that wait leave a part of one idle.
+# on so many workers (three by default: of two processors, tests that wait leave a part of one idle).
 TESTS ?=
 SKIP ?=
-WORKERS ?= 3
+WORKERS ?=
 # These run after all others, alone: they measure times, or replay recordings in their order.
 ALONE := tests/conformance tests/acceptance/test_bootstrap.py tests/acceptance/test_cluster.py
 
@@ -66,13 +66,13 @@ simulated-proxmox: setup ## Serve the simulated Proxmox VE alone: LISTEN=127.0.0
 	@$(BIN)/rehearse proxmox --listen "$(LISTEN)" --password "$(PASSWORD)" $(if $(CLOCK),--clock "$(CLOCK)")
 
 define tests
-$(if $(TESTS),$(1)/python -m pytest -q $(TESTS),\
-$(1)/python -m pytest -q -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(ALONE) $(SKIP) tests/controllers) tests && \
+$(if $(TESTS),$(1)/python -m pytest -q $(if $(WORKERS),-n $(WORKERS) --dist worksteal) $(TESTS),\
+$(1)/python -m pytest -q -n $(or $(WORKERS),3) --dist worksteal $(addprefix --ignore=,$(ALONE) $(SKIP) tests/controllers) tests && \
 $(1)/python -m pytest -q $(filter-out $(SKIP),$(ALONE)))
 endef
 
 .PHONY: test
-test: lint setup ## Lint, then all tests on the newest versions: [TESTS=tests/unit] [SKIP=tests/acceptance]
+test: lint setup ## Lint, then all tests on the newest versions: [TESTS=tests/unit] [SKIP=tests/acceptance] [WORKERS=3]
 	@$(call tests,$(BIN))
 
 .PHONY: test-floor
