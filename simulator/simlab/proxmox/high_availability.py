@@ -12,6 +12,9 @@ from .api import Call, handles
 from .errors import Failure
 from .qemu.vm import Vm
 
+if t.TYPE_CHECKING:
+    from .cluster import Cluster
+
 _RESOURCES = "/cluster/ha/resources"
 
 
@@ -80,6 +83,12 @@ def add(call: Call) -> None:
     given = {key: value for key, value in call.params.items() if key not in ("sid", "type")}
     _resources(call)[sid] = given
     call.cluster.ha_request(sid)
+
+
+def manage(cluster: Cluster, sid: str, state: str) -> None:
+    """Make a new guest a resource."""
+    cluster.extra("ha", dict)[sid] = {"state": state}
+    cluster.ha_request(sid)
 
 
 @handles("PUT", f"{_RESOURCES}/{{sid}}")

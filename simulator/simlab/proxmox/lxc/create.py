@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
-from .. import backup
+from .. import backup, high_availability
 from ..api import Call, handles
 from ..errors import ApiError, Failure, Forbidden, task_text
 from ..qemu import checks
@@ -29,30 +30,60 @@ def create(call: Call) -> str:
     settings = {name: str(value) for name, value in call.params.items() if name not in _REQUEST_ONLY}
     restore = call.flag("restore")
     pool = call.params.get("pool")
-    _check_allowed(call, settings, pool)
+    if settings.get("unprivileged") == "0" and not restore:
+        call.allowed.require("/", "Sys.Modify")
+    over = _overwritten(call)
     checks.check_ssh_keys({"sshkeys": call.text("ssh-public-keys")})
+    _check_allowed(call, settings, pool)
+    _use_storage(call, settings)
+    mounts.check_access(call, call.vmid, settings)
     archive = call.text("ostemplate")
     _check_archive(call, archive, restore)
+    if "rootfs" not in settings:
+        if any(options.is_mount(name) for name in settings):
+            raise Failure("mount points configured, but 'rootfs' not set - aborting")
+        mounts.check_storage(call, call.text("storage", "local"))
+    mounts.check_storages(call, settings)
     check_hardware(call, settings, privileged=settings.get("unprivileged") == "0")
     if "rootfs" not in settings and not restore:
         settings["rootfs"] = f"{call.text('storage', 'local')}:4"
-    mounts.check(call, call.vmid, settings)
     options.normalise(settings, str(call.cluster.options.get("tag-style", "")))
     ct = Container(call.vmid, call.node.name, {"lock": "create"}, node_cores=call.node.config.cores)
-    _take_id(call, ct)
+    _take_id(call, ct, over)
     if pool:
         call.cluster.pools[pool].guests.add(call.vmid)
     job = _Create(call, ct, settings)
     return call.start("vzrestore" if restore else "vzcreate", call.vmid, job.run, job.undo)
 
 
-def _take_id(call: Call, ct: Container) -> None:
-    old = call.cluster.guests.get(ct.vmid)
-    if old is None or not call.flag("force") or not isinstance(old, Container) or not call.flag("restore"):
+def _overwritten(call: Call) -> Container | None:
+    """The container that a forced restore takes the place of; raises Failure when the id is not free."""
+    old = call.cluster.guests.get(call.vmid)
+    if old is None:
+        return None
+    if (
+        not isinstance(old, Container)
+        or old.node != call.node.name
+        or not (call.flag("restore") and call.flag("force"))
+    ):
+        raise Failure(f"{old.word} {old.vmid} already exists on node '{old.node}'")
+    if old.running:
+        raise Failure("can't overwrite running container")
+    old.check_protection(f"unable to restore CT {old.vmid}")
+    return old
+
+
+def _use_storage(call: Call, settings: dict[str, str]) -> None:
+    """A size alone is one on ``storage``."""
+    for name, value in settings.items():
+        if options.is_mount(name) and re.fullmatch(r"\d+(\.\d+)?", value):
+            settings[name] = f"{call.text('storage', 'local')}:{value}"
+
+
+def _take_id(call: Call, ct: Container, old: Container | None) -> None:
+    if old is None:
         call.cluster.add(ct)
         return
-    if old.running:
-        raise Failure(f"unable to restore CT {ct.vmid} - container is running")
     for volid in [volid for _, volid in old.volume_ids() if mounts.owned(call.cluster, old, volid)]:
         call.cluster.storages.free(old.node, volid)
     call.cluster.guests[ct.vmid] = ct
@@ -63,12 +94,12 @@ def _check_allowed(call: Call, settings: dict[str, str], pool: str | None) -> No
         raise Forbidden(f"pool '{pool}' does not exist")
     in_pool = pool and call.allowed.has(f"/pool/{pool}", ["VM.Allocate"])
     if not in_pool and not call.allowed.has(f"/vms/{call.vmid}", ["VM.Allocate"]):
-        raise Forbidden()
-    if not call.flag("restore"):
-        for name in settings:
+        over = call.flag("restore") and call.flag("force") and call.vmid in call.cluster.guests
+        if not (over and call.allowed.has(f"/vms/{call.vmid}", ["VM.Backup"])):
+            raise Forbidden()
+    for name in settings:
+        if name != "unprivileged":
             call.allowed.vm(call.vmid, options.right_of(name), pool=pool)
-    if settings.get("unprivileged") == "0" and not call.caller.is_root:
-        call.allowed.require("/", "Sys.Modify")
 
 
 def _check_archive(call: Call, archive: str, restore: bool) -> None:
@@ -137,8 +168,12 @@ class _Create:
         self.ct.options.update(options_)
         self.ct.tidy()
         self.made.clear()
-        if self.call.flag("start"):
+        started = self.call.flag("start")
+        if started:
             await power.start_ct(self.call.cluster, self.ct)
+        if self.call.flag("ha-managed"):
+            task.log("Add as HA resource")
+            high_availability.manage(self.call.cluster, f"ct:{self.ct.vmid}", "started" if started else "stopped")
 
     def _archive(self) -> pathlib.Path:
         archive = self.call.text("ostemplate")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ..api import Call
@@ -15,7 +16,7 @@ from . import options
 from .ct import Container
 
 
-def check(call: Call, vmid: int, params: t.Mapping[str, str]) -> None:
+def check_access(call: Call, vmid: int, params: t.Mapping[str, str]) -> None:
     """Rights on storages and volumes; bind mounts are root's."""
     for name in sorted(params):
         if options.is_mount(name):
@@ -25,19 +26,43 @@ def check(call: Call, vmid: int, params: t.Mapping[str, str]) -> None:
 def _check_volume(call: Call, vmid: int, volume: str) -> None:
     match = NEW_DISK.fullmatch(volume)
     if match:
-        check_storage(call, match[1] or "local")
+        call.allowed.require(f"/storage/{match[1] or 'local'}", "Datastore.AllocateSpace")
     elif volume.startswith("/"):
         if not call.caller.is_root:
-            raise Forbidden("mount point type bind is only allowed for root@pam")
+            raise Forbidden(f"mount point type {kind_of(volume)} is only allowed for root@pam")
     else:
         call.cluster.storages.check_volume_access(call.allowed, call.node.name, vmid, volume)
 
 
+def kind_of(path: str) -> str:
+    """What a path in the place of a volume is."""
+    return "device" if path.startswith("/dev/") else "bind"
+
+
+def check_content(call: Call, volume: str) -> None:
+    """Raises Failure for a volume of a storage that takes no containers."""
+    if not volume.startswith("/"):
+        storage = (NEW_DISK.fullmatch(volume) or re.match("([^:]+):", volume) or [None, ""])[1] or "local"
+        if "rootdir" not in call.cluster.storages.get(call.node.name, storage).content:
+            raise Failure(f"storage '{storage}' does not allow content type 'rootdir' (Container)")
+
+
+def check_storages(call: Call, params: t.Mapping[str, str]) -> None:
+    """The storages of a container that is to be made."""
+    for name in sorted(params):
+        if options.is_mount(name):
+            volume = options.parse_mount(name, params[name])["volume"]
+            if not volume.startswith("/"):
+                match = NEW_DISK.fullmatch(volume)
+                check_storage(call, (match[1] or "local") if match else names.split(volume)[0])
+
+
 def check_storage(call: Call, storage: str) -> None:
-    call.allowed.require(f"/storage/{storage}", "Datastore.AllocateSpace")
-    store = call.cluster.storages.get(call.node.name, storage)
+    """Raises ApiError for a storage on which no container can be made."""
+    store = call.cluster.storages.get_enabled(call.node.name, storage)
     if "rootdir" not in store.content:
         raise ParameterError({"storage": f"storage '{storage}' does not support container directories"})
+    call.allowed.require(f"/storage/{storage}", "Datastore.AllocateSpace")
 
 
 def allocate(cluster: Cluster, ct: Container, name: str, value: str, made: list[str]) -> str:
@@ -46,7 +71,7 @@ def allocate(cluster: Cluster, ct: Container, name: str, value: str, made: list[
     match = NEW_DISK.fullmatch(mount["volume"])
     storages = cluster.storages
     if match:
-        store = storages.get(ct.node, match[1] or "local")
+        store = storages.get_enabled(ct.node, match[1] or "local")
         kind = "subvol" if store.type == "zfspool" else "vm"
         volume = store.next_name(ct.vmid, "raw", prefix=kind)
         made_size = int(float(match[2]) * 1024) << 20  # whole MiB, rounded down

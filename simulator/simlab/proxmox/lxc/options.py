@@ -20,8 +20,12 @@ _MOUNT = re.compile(r"rootfs|mp\d+")
 _NET = re.compile(r"net\d+")
 
 #: What a running container takes at once; the rest waits for a restart.
-LIVE = frozenset("hostname tags description onboot protection startup cores memory swap cpulimit cpuunits".split())
+LIVE = frozenset(
+    "hostname tags description onboot protection startup cores memory swap cpulimit cpuunits hookscript lock".split()
+)
 READ_ONLY = frozenset(("unprivileged",))
+#: The greatest weight that a cgroup (version 2) takes.
+_MOST_CPU_UNITS = 10000
 
 
 @functools.cache
@@ -66,9 +70,13 @@ def render_mount(name: str, mount: dict[str, str]) -> str:
     return formats.render(spec_of(name)["format"], mount)
 
 
+def parse_net(name: str, value: str) -> dict[str, str]:
+    return formats.parse(spec_of(name)["format"], value, name)
+
+
 def with_hwaddr(name: str, value: str, prefix: str) -> str:
     """A network interface's canonical text; one without an address gets one."""
-    net = formats.parse(spec_of(name)["format"], value, name)
+    net = parse_net(name, value)
     net.setdefault("hwaddr", new_mac(prefix))
     net.setdefault("type", "veth")
     return formats.render(spec_of(name)["format"], net)
@@ -87,6 +95,8 @@ def normalise(values: dict[str, str], tag_style: str = "") -> None:
         if "case-sensitive=1" not in tag_style:
             tags = [tag.lower() for tag in tags]
         values["tags"] = ";".join(sorted(set(tags)))
+    if "cpuunits" in values:
+        values["cpuunits"] = str(min(max(int(values["cpuunits"]), 1), _MOST_CPU_UNITS))
     for name, value in values.items():
         if value == "":
             values[name] = " "

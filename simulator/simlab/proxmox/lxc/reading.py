@@ -6,7 +6,7 @@ from __future__ import annotations
 import typing as t
 
 from ..api import Call, handles
-from ..errors import Failure
+from ..errors import Failure, ParameterError
 from ..tasks import Task
 from . import ct as containers
 from . import mounts, options
@@ -26,6 +26,28 @@ def listing(call: Call) -> list[dict[str, t.Any]]:
     ]
 
 
+_INDEX = """config pending status vncproxy termproxy vncwebsocket spiceproxy migrate clone rrd rrddata firewall snapshot
+    resize interfaces""".split()
+_STATUS_INDEX = "current start stop shutdown reboot migrate".split()
+
+
+@handles("GET", _CT)
+def index(call: Call) -> list[dict[str, str]]:
+    containers.find(call)
+    return [{"subdir": name} for name in _INDEX]
+
+
+@handles("GET", f"{_CT}/status")
+def status_index(call: Call) -> list[dict[str, str]]:
+    containers.find(call)
+    return [{"subdir": name} for name in _STATUS_INDEX]
+
+
+@handles("GET", f"{_CT}/snapshot/{{snapname}}")
+def snapshot_index(call: Call) -> list[dict[str, str]]:
+    return [{"cmd": "rollback"}, {"cmd": "config"}]
+
+
 @handles("GET", f"{_CT}/status/current")
 def current(call: Call) -> dict[str, t.Any]:
     ct = containers.find(call)
@@ -37,6 +59,9 @@ def current(call: Call) -> dict[str, t.Any]:
 def config(call: Call) -> dict[str, t.Any]:
     ct = containers.find(call)
     name = call.params.get("snapshot")
+    if name and call.flag("current"):
+        text = "cannot use 'snapshot' parameter with 'current'"
+        raise ParameterError({"snapshot": text, "current": text})
     if name:
         if name not in ct.snapshots:
             raise Failure(f"snapshot '{name}' does not exist")

@@ -80,10 +80,12 @@ def config(call: Call) -> dict[str, t.Any]:
 
 @handles("PUT", f"{_ONE}/config")
 def describe(call: Call) -> None:
+    if "description" not in call.params:
+        return
     ct = containers.find(call)
     ct.check_lock()
     snapshot = disks.find(ct, call.text("snapname"))
-    snapshot.description = call.text("description", snapshot.description).rstrip("\n")
+    snapshot.description = call.text("description").rstrip("\n")
 
 
 @handles("DELETE", _ONE)
@@ -129,5 +131,8 @@ async def _rollback(call: Call, ct: Container, name: str) -> None:
 
 @handles("GET", f"{_CT}/feature")
 def feature(call: Call) -> dict[str, t.Any]:
-    ct, wanted = containers.find(call), call.text("feature")
-    return {"hasFeature": int(wanted == "copy" or (wanted == "snapshot" and has_feature(call, ct)))}
+    ct, wanted, name = containers.find(call), call.text("feature"), call.text("snapname")
+    section = disks.find(ct, name).options if name else ct.options
+    binds = any(volid.startswith("/") for _, volid in ct.volume_ids(section))
+    known = {"copy": not binds, "snapshot": not binds and has_feature(call, ct), "clone": False}
+    return {"hasFeature": int(known[wanted])}

@@ -8,6 +8,7 @@ import typing as t
 from .. import formats
 from ..api import Call, handles
 from ..errors import Failure, Forbidden, ParameterError
+from ..firewall import CHANGED
 from . import create, mounts, options
 from . import ct as containers
 from .ct import Container
@@ -17,7 +18,9 @@ if t.TYPE_CHECKING:
 
 _REQUEST_ONLY = ("node", "vmid", "digest", "delete", "revert")
 #: Options that cannot be deleted.
-_REQUIRED = ("rootfs", "arch", "ostype")
+_REQUIRED = ("memory", "rootfs", "ostype")
+#: What a bridge of the lab lets through.
+_BRIDGE_MTU = 1500
 
 
 @handles("PUT", "/nodes/{node}/lxc/{vmid}/config")
@@ -27,14 +30,19 @@ async def put(call: Call) -> None:
     revert = formats.split_list(call.text("revert"))
     if not settings and not delete and not revert:
         raise Failure("no options specified")
-    _check_lists(settings, delete, revert)
-    for name in [*settings, *delete]:
-        call.allowed.vm(call.vmid, options.right_of(name))
-    mounts.check(call, call.vmid, settings)
-    _check_hardware(call, settings, delete)
-    options.normalise(settings, str(call.cluster.options.get("tag-style", "")))
     ct = containers.find(call)
     async with call.cluster.locked(ct):
+        ct.check_lock()
+        if call.params.get("digest") and call.params["digest"] != ct.digest():
+            raise Failure(CHANGED)
+        for name in [*delete, *revert]:
+            call.allowed.vm(call.vmid, options.right_of(name))
+        _check_lists(settings, delete, revert)
+        for name in settings:
+            call.allowed.vm(call.vmid, options.right_of(name))
+        mounts.check_access(call, call.vmid, settings)
+        _check_hardware(call, settings, delete)
+        options.normalise(settings, str(call.cluster.options.get("tag-style", "")))
         _change(call, ct, settings, delete, revert)
 
 
@@ -52,33 +60,43 @@ def _check_hardware(call: Call, settings: dict[str, str], delete: list[str]) -> 
 
 
 def _check_lists(settings: dict[str, str], delete: list[str], revert: list[str]) -> None:
-    for name in delete:
-        if name in settings:
-            text = f"you can't use '-{name}' and -delete {name}' at the same time"
-            raise ParameterError({"delete": text})
-        if not options.exists(name):
-            raise ParameterError({"delete": f"unknown option '{name}'"})
-    for name in revert:
-        if not options.exists(name):
-            raise ParameterError({"revert": f"unknown option '{name}'"})
+    for word, listed in (("revert", revert), ("delete", delete)):
+        for name in listed:
+            if not options.exists(name):
+                raise ParameterError({word: f"unknown option '{name}'"})
+            if name in settings:
+                raise ParameterError({word: f"you can't use '-{name}' and {_SAID[word]} {name}' at the same time"})
+            if word == "delete" and name in revert:
+                text = f"you can't use '-delete {name}' and '-revert {name}' at the same time"
+                raise ParameterError({"delete": text})
+
+
+#: One of the two texts lacks a quotation mark.
+_SAID = {"revert": "'-revert", "delete": "-delete"}
 
 
 def _change(call: Call, ct: Container, settings: dict[str, str], delete: list[str], revert: list[str]) -> None:
-    if call.params.get("digest") and call.params["digest"] != ct.digest():
-        raise Failure("detected modified configuration - file changed by other user? Try again.")
-    ct.check_lock()
-    for name in [*settings, *delete]:
-        if name in options.READ_ONLY:
-            raise Failure(f"unable to modify read-only option: '{name}'")
+    known = [name for name in delete if name in ct.options or name in ct.pending]
+    for name in known:
+        _check_delete(ct, name)
+    for name, value in settings.items():
+        _check_change(call, ct, name, value)
     for name in revert:
         ct.pending.pop(name, None)
         ct.deleting.pop(name, None)
-    for name in delete:
+    for name in known:
         _delete(call, ct, name)
-    for name, value in settings.items():
-        ct.deleting.pop(name, None)
-        made: list[str] = []
-        ct.pending[name] = mounts.allocate(call.cluster, ct, name, value, made) if options.is_mount(name) else value
+    made: list[str] = []
+    try:
+        for name, value in sorted(settings.items()):
+            ct.deleting.pop(name, None)
+            ct.pending[name] = _allocated(call, ct, name, value, made)
+    except ParameterError:
+        for name in settings:  # all or nothing
+            ct.pending.pop(name, None)
+        for volid in made:
+            call.cluster.storages.free(ct.node, volid)
+        raise
     if call.text("description", "x").strip("\n") == "" and "description" in ct.options:
         ct.deleting["description"] = False
     ct.tidy()
@@ -88,21 +106,48 @@ def _change(call: Call, ct: Container, settings: dict[str, str], delete: list[st
         apply(call.cluster, ct)
 
 
-def _delete(call: Call, ct: Container, name: str) -> None:
+def _allocated(call: Call, ct: Container, name: str, value: str, made: list[str]) -> str:
+    """A mount point with its volume, which is made if need be; anything else as it is. Raises ParameterError."""
+    if not options.is_mount(name):
+        return value
+    try:
+        return mounts.allocate(call.cluster, ct, name, value, made)
+    except Failure as error:
+        what = f"unable to hotplug {name}:" if ct.running else f"unable to apply pending change {name} :"
+        raise ParameterError({name: f"{what} {error}\n"}) from None
+
+
+def _check_delete(ct: Container, name: str) -> None:
     if name in _REQUIRED:
         raise Failure(f"unable to delete required option '{name}'")
+    if name in options.READ_ONLY:
+        raise Failure(f"unable to delete read-only option: '{name}'")
+    if name.startswith("unused") or options.is_mount(name):
+        ct.check_protection(f"can't remove CT {ct.vmid} drive '{name}'")
+
+
+def _check_change(call: Call, ct: Container, name: str, value: str) -> None:
+    if options.is_mount(name):
+        ct.check_protection(f"can't update CT {ct.vmid} drive '{name}'")
+        mounts.check_content(call, options.parse_mount(name, value)["volume"])
+    elif name in options.READ_ONLY:
+        raise Failure(f"unable to modify read-only option: '{name}'")
+    elif options.is_net(name):
+        mtu = options.parse_net(name, value).get("mtu", "0")
+        if int(mtu) > _BRIDGE_MTU:
+            raise Failure(f"{name}: MTU size '{mtu}' is bigger than bridge MTU '{_BRIDGE_MTU}'")
+
+
+def _delete(call: Call, ct: Container, name: str) -> None:
     ct.pending.pop(name, None)
     if name not in ct.options:
         return
     if name.startswith("unused"):
         volid = ct.options[name]
-        ct.check_protection(f"can't remove unused volume '{volid}'")
         if mounts.owned(call.cluster, ct, volid) and not ct.uses(volid):
             call.cluster.storages.free(ct.node, volid)
         del ct.options[name]
         return
-    if options.is_mount(name):
-        ct.check_protection(f"can't remove CT {ct.vmid} drive '{name}'")
     ct.deleting[name] = False
 
 

@@ -4,16 +4,25 @@
 from __future__ import annotations
 
 import re
+import typing as t
 
 from ..api import Call, handles
-from ..errors import ApiError, Failure, Forbidden, NotSimulated
+from ..errors import ApiError, Failure, Forbidden, ParameterError
+from ..firewall import CHANGED
 from ..sizes import format_size, parse_size
+from ..storage.store import Volume, copy_data
 from ..tasks import Task
 from . import ct as containers
-from . import mounts, options
+from . import mounts, options, reassigning
 from .ct import Container
 
+if t.TYPE_CHECKING:
+    from ..cluster import Cluster
+    from ..storage.store import Volume
+
 _CT = "/nodes/{node}/lxc/{vmid}"
+#: Types of storage on which a container's volume can be a linked clone.
+_LINKING = frozenset(("lvmthin", "zfspool", "rbd", "btrfs"))
 _MISSING = "property is missing and it is not optional"
 
 
@@ -53,20 +62,35 @@ def resize(call: Call) -> str:
 
 @handles("POST", f"{_CT}/move_volume")
 def move(call: Call) -> str:
-    ct, slot = containers.find(call), call.text("volume")
+    chosen = [name for name in ("storage", "target-vmid") if call.params.get(name)]
+    if len(chosen) == 2:
+        raise Failure("either set storage or target-vmid, but not both")
+    if not chosen:
+        text = "both 'storage' and 'target-vmid' missing, either needs to be set"
+        raise ParameterError({"storage": text, "target-vmid": text})
+    return reassigning.reassign(call) if chosen == ["target-vmid"] else _move(call)
+
+
+def _move(call: Call) -> str:
+    slot, storage = call.text("volume"), call.text("storage")
+    call.allowed.require(f"/storage/{storage}", "Datastore.AllocateSpace")
+    ct = containers.find(call)
     ct.check_lock()
-    if "target-vmid" in call.params:
-        raise NotSimulated("POST", "move_volume to another container")
-    mount = _mount(ct, slot)
     if ct.running:
         raise Failure("cannot move volumes of a running container")
+    if slot.startswith("unused"):
+        raise Failure(f"cannot move volume '{slot}', only configured volumes can be moved to another storage")
+    mount = _mount(ct, slot)
+    if call.params.get("digest") not in (None, ct.digest()):
+        raise Failure(CHANGED)
 
     async def work(task: Task) -> None:
-        storage = call.text("storage")
-        call.cluster.storages.get(ct.node, storage)
+        call.cluster.storages.get_enabled(ct.node, storage)
         async with call.cluster.locked(ct):
             made = call.cluster.storages.copy(ct.node, mount["volume"], storage, ct.vmid, "raw")
             made.content = "rootdir"
+            if ct.template:
+                made = make_base(call.cluster, ct, made.volid)
             old, mount["volume"] = mount["volume"], made.volid
             ct.options[slot] = options.render_mount(slot, mount)
             if call.flag("delete"):
@@ -87,11 +111,13 @@ def clone(call: Call) -> str:
     if pool and pool not in call.cluster.pools:
         raise Forbidden(f"pool '{pool}' does not exist")
     call.allowed.vm(new, "VM.Allocate", pool=pool)
-    name = call.params.get("snapname")
-    if name and name not in ct.snapshots:
-        raise Failure(f"snapshot '{name}' does not exist")
-    full = call.flag("full", not ct.template)
-    _check_clone(call, ct, full)
+    if call.params.get("storage"):
+        call.cluster.storages.get_enabled(ct.node, call.text("storage"))
+    ct.check_lock()
+    if new in call.cluster.guests:
+        other = call.cluster.guests[new]
+        raise Failure(f"{other.word} {new} already exists on node '{other.node}'")
+    _check_clone(call, ct, call.flag("full", not ct.template))
     target = Container(new, call.text("target", ct.node), {"lock": "create"}, node_cores=ct.node_cores)
     call.cluster.add(target)
     if pool:
@@ -113,20 +139,20 @@ def clone(call: Call) -> str:
 
 
 def _check_clone(call: Call, ct: Container, full: bool) -> None:
-    ct.check_lock()
-    storage = call.params.get("storage")
-    if storage:
-        mounts.check_storage(call, str(storage))
-    if ct.running and not call.params.get("snapname"):
-        kind = "Full" if full else "Linked"
-        raise Failure(f"{kind} clone of a running container is only possible from a snapshot")
-    shared, snapshot = True, call.params.get("snapname")
+    storage, snapshot = call.params.get("storage"), call.params.get("snapname")
+    if storage and not full:
+        raise Failure("parameter 'storage' not allowed for linked clones")
+    if snapshot and snapshot not in ct.snapshots:
+        raise Failure(f"snapshot '{snapshot}' does not exist")
+    shared = True
     for slot, volid in ct.volume_ids(ct.snapshots[snapshot].options if snapshot else None):
         if volid.startswith("/"):
-            raise Failure(f"unable to clone mountpoint '{slot}' (type bind)")
+            raise Failure(f"unable to clone mountpoint '{slot}' (type {mounts.kind_of(volid)})")
         store = call.cluster.storages.get(ct.node, str(storage) if storage else volid.partition(":")[0])
         shared = shared and store.shared
         call.allowed.require(f"/storage/{store.name}", "Datastore.AllocateSpace")
+        if full and ct.running and not snapshot:
+            raise Failure("Full clone of a running container is only possible from a snapshot")
         if not full:
             raise Failure(f"Linked clone feature for '{volid}' is not available")
     target = call.text("target", ct.node)
@@ -142,8 +168,11 @@ def _copy(call: Call, ct: Container, target: Container, made: list[str]) -> dict
         if options.is_mount(key):
             mount = options.parse_mount(key, value)
             if mounts.owned(call.cluster, ct, mount["volume"]):
-                storage = call.text("storage") or mount["volume"].partition(":")[0]
-                volume = call.cluster.storages.copy(ct.node, mount["volume"], storage, target.vmid, "raw")
+                if call.flag("full", not ct.template):
+                    storage = call.text("storage") or mount["volume"].partition(":")[0]
+                    volume = call.cluster.storages.copy(ct.node, mount["volume"], storage, target.vmid, "raw")
+                else:
+                    volume = _linked(call, ct, target, mount["volume"])
                 volume.content = "rootdir"
                 made.append(volume.volid)
                 built[key] = options.render_mount(key, {**mount, "volume": volume.volid})
@@ -158,6 +187,31 @@ def _copy(call: Call, ct: Container, target: Container, made: list[str]) -> dict
     return built
 
 
+def _linkable(call: Call, ct: Container, volid: str) -> bool:
+    """Files are not: their linked clones are qcow2, which no container can have."""
+    store, volume = call.cluster.storages.find(ct.node, volid)
+    return store.type in _LINKING and store.parse(volume).is_base
+
+
+def _linked(call: Call, ct: Container, target: Container, volid: str) -> Volume:
+    store, volume = call.cluster.storages.find(ct.node, volid)
+    base = store.volumes[volid]
+    name = store.next_name(target.vmid, "raw", prefix="subvol" if store.type == "zfspool" else "vm")
+    linked = name if store.type == "lvmthin" else f"{volume}/{name}"
+    made = call.cluster.storages.allocate(ct.node, store.name, linked, base.size, base=volume)
+    copy_data(store.directory(volid), store.directory(made.volid))
+    return made
+
+
+def make_base(cluster: Cluster, ct: Container, volid: str) -> Volume:
+    """A template's volume has another name, which linked clones stand on."""
+    store, volume = cluster.storages.find(ct.node, volid)
+    return store.rename(volid, re.sub(r"\b(vm|subvol)-", lambda m: _BASES[m[1]], volume, count=1))
+
+
+_BASES = {"vm": "base-", "subvol": "basevol-"}
+
+
 @handles("POST", f"{_CT}/template")
 def template(call: Call) -> None:
     ct = containers.find(call)
@@ -168,4 +222,14 @@ def template(call: Call) -> None:
         raise Failure("you can't convert a template to a template")
     if ct.running:
         raise Failure("you can't convert a CT to template if the CT is running")
-    ct.options["template"] = "1"
+
+    async def work(task: Task) -> None:
+        for _, volid in ct.volume_ids():
+            if volid.startswith("/"):
+                raise Failure(f"Template feature is not available for '{volid}'")
+        for slot, mount in list(ct.mounts()):
+            made = make_base(call.cluster, ct, mount["volume"])
+            ct.options[slot] = options.render_mount(slot, {**mount, "volume": made.volid})
+        ct.options["template"] = "1"
+
+    call.start("vztemplate", ct.vmid, work)  # the answer does not tell its UPID

@@ -71,6 +71,15 @@ class Storages:
             raise Failure(f"storage '{name}' does not exist")
         return self._stores[node, name]
 
+    def get_enabled(self, node: str, name: str) -> Store:
+        """A storage that the node may use now; raises Failure."""
+        store = self.get(node, name)
+        if not store.enabled:
+            raise Failure(f"storage '{name}' is disabled")
+        if not store.on_node(node):
+            raise Failure(f"storage '{name}' is not available on node '{node}'")
+        return store
+
     def of_node(self, node: str) -> list[Store]:
         stores = [self._stores[node, name] for name in self.definitions]
         return [store for store in stores if store.on_node(node)]
