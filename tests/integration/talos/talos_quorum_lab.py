@@ -110,9 +110,10 @@ def share(lab: PlayedLab) -> Membership:
     return shared
 
 
-def stand_up(lab: PlayedLab, *names: str) -> Membership:
-    """A cluster of these nodes, healthy, whose members all vote."""
+def stand_up(lab: PlayedLab, *names: str, furnish: t.Callable[[], object] = lambda: None) -> Membership:
+    """A cluster of these nodes, healthy, whose members all vote. ``furnish``: done to the machines before they are on."""
     shared = share(lab)
+    furnish()
     lab.power_on(*names)
     for module, params in steps(lab, *names):
         made = lab.run(module, **params)

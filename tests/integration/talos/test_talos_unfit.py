@@ -54,7 +54,7 @@ def test_a_certificate_that_does_not_fit_is_told_as_that(
         failed = lab.run(module, **{"wait_timeout": 60, **given(lab)})
         assert failed["failed"] and words in failed["msg"], (module, failed["msg"])
         assert failed["error"]["kind"] == "UntrustedNode" and lab.address("cp1") in failed["msg"]
-        assert "secrets bundle" not in failed["msg"] and 4 < time.monotonic() - begun < 30, module
+        assert "secrets bundle" not in failed["msg"] and time.monotonic() - begun > 4, module
     [told] = lab.run("info", nodes=lab.described("cp1"), on_error="ignore")["nodes"]
     assert words in told["error"]["msg"]
     assert lab.writes() == written and not (lab.path / "new").exists()
