@@ -139,11 +139,8 @@ changes:
     action:
       description: V(restart).
       type: str
-    before:
-      description: What is wiped.
-      type: dict
     note:
-      description: What happens to the node.
+      description: How the node reboots.
       type: str
 """
 
