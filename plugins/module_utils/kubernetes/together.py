@@ -8,16 +8,15 @@ from __future__ import annotations
 import concurrent.futures
 import typing as t
 
+from .transport import POOL
+
 S = t.TypeVar("S")
 R = t.TypeVar("R")
-
-#: Requests at the same time.
-WORKERS = 8
 
 
 def together(work: t.Callable[[S], R], given: t.Sequence[S]) -> list[R]:
     """The results in the order given. The first error in that order is raised once all have ended."""
     if len(given) < 2:
         return [work(one) for one in given]
-    with concurrent.futures.ThreadPoolExecutor(min(WORKERS, len(given))) as pool:
+    with concurrent.futures.ThreadPoolExecutor(min(POOL, len(given))) as pool:
         return [future.result() for future in [pool.submit(work, one) for one in given]]
