@@ -18,6 +18,8 @@ description:
   - An option that is left out is left alone. A mount, network or device that is listed is described by its entry in full (but for a
     MAC that is not given, which is kept); one that is not listed is left alone.
   - Volumes grow, they never shrink, and they are not moved to another storage. What cannot be done is said before anything is written.
+  - A container that somebody made by hand is taken over as it is, and only what differs is changed. It is known by
+    O(containers[].vmid), with O(containers[].hostname) as a safeguard, or by its hostname alone.
   - A run that was cut off can be run again. It waits for work that the node still does for it, and goes on from there.
   - >-
     Only C(root@pam) logged in with a password may set feature flags other than V(nesting), bind mounts and devices; no API token can.
@@ -30,13 +32,20 @@ options:
     required: true
     suboptions:
       vmid:
-        description: Number of the container in the cluster, 100 to 999999999.
+        description:
+          - Number of the container in the cluster, 100 to 999999999.
+          - Left out, the container is the one of this O(containers[].hostname) in the whole cluster; several of that name are an
+            error. When there is none, the server is asked for a free number. That reserves nothing - if somebody else is faster, the
+            next one is taken.
         type: int
-        required: true
       hostname:
         description:
-          - Name of the container. Required unless O(containers[].state=absent).
-          - If the number belongs to a guest of another name, the task fails and nothing is changed.
+          - Name of the container. Required unless O(containers[].state=absent) with O(containers[].vmid).
+          - If the number belongs to a guest of another name, the task fails and nothing is changed. See
+            O(containers[].renamed_from).
+        type: str
+      renamed_from:
+        description: Another name that the container of this number may have. It is renamed then.
         type: str
       node:
         description:
@@ -56,11 +65,20 @@ options:
         default: started
       template:
         description:
+          - Whether the container is made a template, which cannot be undone. It is shut down for that. It has neither snapshots nor
+            directories or devices of the node mounted, and its volumes do not change any more.
+          - Templates are there to be cloned. Proxmox VE makes linked clones of containers on storages of the types C(lvmthin),
+            C(zfspool), C(rbd) and C(btrfs) only; on the others O(containers[].clone.full) has to be V(true).
+        type: bool
+      ostemplate:
+        description:
           - Volume that a new container is made from, such as V(local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst). See
             M(groundwork.homelab.proxmox_image) for how it gets there. Only counts when the container is made.
         type: str
       clone:
-        description: Container that a new one is made from, in place of a template. Only counts when the container is made.
+        description:
+          - Container that a new one is made from, in place of O(containers[].ostemplate). Only counts when the container is made.
+          - Proxmox VE clones volumes only. A source with directories or devices of the node mounted is refused.
         type: dict
         suboptions:
           vmid:
@@ -322,14 +340,15 @@ options:
         description: Number of terminals, 0 to 6.
         type: int
       ostype:
-        description: Kind of operating system, such as V(debian). Left out at creation, the template tells.
+        description: Kind of operating system, such as V(debian). Left out at creation, O(containers[].ostemplate) tells.
         type: str
       ssh_keys:
-        description: Public keys of root. They only count when the container is made from a template.
+        description: Public keys of root. They only count when the container is made from O(containers[].ostemplate).
         type: list
         elements: str
       password:
-        description: Password of root, at least 5 characters. It only counts when the container is made from a template.
+        description:
+          - Password of root, at least 5 characters. It only counts when the container is made from O(containers[].ostemplate).
         type: str
       tags:
         description: Tags. The order does not matter, and they are written in lower case.
@@ -398,7 +417,7 @@ EXAMPLES = r"""
       - vmid: 310
         hostname: traefik
         node: pve1
-        template: local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst
+        ostemplate: local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst
         rootfs: {storage: local, size: 2G}
         cores: 1
         memory: 512
@@ -414,7 +433,7 @@ EXAMPLES = r"""
       - vmid: 311
         hostname: pihole
         node: pve1
-        template: local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst
+        ostemplate: local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst
         rootfs: {storage: local, size: 4G}
         mounts:
           - {mp: /etc/pihole, storage: local, size: 1G, backup: true}
@@ -442,7 +461,7 @@ EXAMPLES = r"""
       - vmid: 312
         hostname: media
         node: pve1
-        template: local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst
+        ostemplate: local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst
         rootfs: {storage: local, size: 8G}
         features: {nesting: true, keyctl: true, fuse: true}
         devices:
@@ -461,6 +480,17 @@ EXAMPLES = r"""
         state: stopped
         clone: {hostname: golden, full: true}
         rootfs: {storage: local, size: 6G}
+
+- name: A template for containers to be cloned from, under a number that is free
+  groundwork.homelab.proxmox_lxc:
+    containers:
+      - hostname: debian-base
+        node: pve1
+        state: stopped
+        template: true
+        ostemplate: local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst
+        rootfs: {storage: local, size: 2G}
+        networks: [{ip: dhcp}]
 
 - name: Delete it, but only if this number is this container
   groundwork.homelab.proxmox_lxc:
@@ -499,7 +529,7 @@ containers:
   elements: dict
   contains:
     vmid:
-      description: Number of the container.
+      description: Number of the container; none for an absent one that was given by its name.
       type: int
     node:
       description: Where it is.
@@ -510,6 +540,9 @@ containers:
     status:
       description: V(running), V(stopped) or V(absent).
       type: str
+    template:
+      description: Whether it is a template.
+      type: bool
     changed:
       description: Whether anything was changed.
       type: bool
@@ -564,7 +597,6 @@ _CLONE = {
     **_each("str", "hostname snapshot storage"),
 }
 _CONTAINER: dict[str, t.Any] = {
-    "vmid": {"type": "int", "required": True},
     "state": {
         "type": "str",
         "choices": ["started", "stopped", "present", "restarted", "absent"],
@@ -583,9 +615,9 @@ _CONTAINER: dict[str, t.Any] = {
     "migrate": _OFF,
     "allow_restart": _OFF,
     **dict.fromkeys(("nameservers", "tags", "unset"), _LIST),
-    **_each("int", "cores cpuunits memory swap tty"),
-    **_each("bool", "unprivileged console onboot protection"),
-    **_each("str", "hostname node template searchdomain timezone ostype pool startup description"),
+    **_each("int", "vmid cores cpuunits memory swap tty"),
+    **_each("bool", "template unprivileged console onboot protection"),
+    **_each("str", "hostname renamed_from node ostemplate searchdomain timezone ostype pool startup description"),
 }
 
 SPEC = Spec(

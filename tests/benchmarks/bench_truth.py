@@ -79,7 +79,7 @@ def cts() -> list[Json]:
             "hostname": f"container-{index}",
             "node": "pve1",
             "state": "stopped" if drift.power else "present",
-            "template": TEMPLATE,
+            "ostemplate": TEMPLATE,
             "rootfs": {"storage": "local", "size": "4G"},
             "cores": 2,
             "memory": 512,

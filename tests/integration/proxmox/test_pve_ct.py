@@ -30,7 +30,15 @@ def test_a_container_is_made_and_started_as_check_mode_said(lab: PveLab) -> None
     assert config["features"] == "nesting=1"
     assert config["net0"].startswith("name=eth0,bridge=vmbr0,firewall=1,gw=192.168.1.1,hwaddr=")
     assert outcome.result["containers"] == [
-        {"vmid": 310, "node": "pve1", "hostname": "traefik", "status": "running", "changed": True, "pending": []}
+        {
+            "vmid": 310,
+            "node": "pve1",
+            "hostname": "traefik",
+            "status": "running",
+            "template": False,
+            "changed": True,
+            "pending": [],
+        }
     ]
     assert outcome.changes[0]["after"]["password"] == "(hidden)"
     assert outcome.changes[0]["after"]["ssh_keys"] == [KEY]
@@ -47,9 +55,9 @@ def test_a_run_with_nothing_to_do_costs_one_list_and_a_read_a_container(lab: Pve
 
 def test_a_template_that_an_earlier_task_makes_can_be_planned_with(lab: PveLab) -> None:
     later = "local:vztmpl/later.tar.zst"
-    refused = cts(lab, with_(template=later), check=True)
+    refused = cts(lab, with_(ostemplate=later), check=True)
     assert f"CT 310 (traefik) is to be made from {later}, which is not on node pve1" in refused.result["msg"]
-    planned = made(lab, with_(template=later), check=True, planned_images=[later])
+    planned = made(lab, with_(ostemplate=later), check=True, planned_images=[later])
     assert planned.actions == ["ct/310 create", "ct/310 start"]
 
 
@@ -322,10 +330,10 @@ def test_a_container_changes_its_pool_and_leaves_it(tmp_path: pathlib.Path) -> N
         ({"rootfs": {"storage": "isoonly", "size": "1G"}}, "The storage 'isoonly' takes no volumes of containers, only iso. These do: local."),
         ({"mounts": [{"mp": "/a", "storage": "isoonly", "size": "1G"}]}, "The storage 'isoonly' takes no volumes of containers"),
         ({"networks": [{"bridge": "vmbr9"}]}, "net0 of CT 310 (traefik) is to be on the bridge 'vmbr9', which node pve1 does not have. There are: vmbr0."),
-        ({"template": None}, "CT 310 (traefik) does not exist, and its template is missing. A new container needs template, and rootfs"),
+        ({"ostemplate": None}, "CT 310 (traefik) does not exist, and its ostemplate is missing. A new container needs ostemplate, and rootfs"),
         ({"rootfs": None}, "CT 310 (traefik) does not exist, and its rootfs is missing"),
         ({"rootfs": {"storage": "local"}}, "CT 310 (traefik) does not exist, and its size of rootfs is missing"),
-        ({"template": None, "rootfs": None, "ssh_keys": None, "password": None, "clone": {"vmid": 900}}, "CT 310 (traefik) is to be a clone of CT 900, which does not exist"),
+        ({"ostemplate": None, "rootfs": None, "ssh_keys": None, "password": None, "clone": {"vmid": 900}}, "CT 310 (traefik) is to be a clone of CT 900, which does not exist"),
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_said_before_anything_is_written(

@@ -83,7 +83,7 @@ def test_a_template_serves_clones_and_is_no_container(lab: PveLab) -> None:
     with lab.session() as session:
         session.post("/nodes/pve1/lxc/900/template", asked="make a template")
     outcome = cts(lab, {"vmid": 900, "hostname": "golden", "node": "pve1"})
-    assert outcome.result["msg"].startswith("CT 900 (golden) is a template, which only serves clones.")
+    assert outcome.result["msg"].startswith("CT 900 (golden) is a template, which cannot be changed into a container.")
     assert truthful(lab, clone(clone={"vmid": 900, "full": True})).actions == ["ct/311 create", "ct/311 start"]
 
 

@@ -64,7 +64,7 @@ def _alias(**more: t.Any) -> dict[str, t.Any]:
 
 DIR = {"type": "dir", "path": "/srv/new"}
 CT = {
-    "hostname": "new", "node": "pve1", "state": "stopped", "template": containers.TEMPLATE,
+    "hostname": "new", "node": "pve1", "state": "stopped", "ostemplate": containers.TEMPLATE,
     "rootfs": {"storage": "local", "size": "1G"},
 }  # fmt: skip
 VM = {"name": "new", "node": "pve1", "state": "stopped", "disks": [{"storage": "local", "size": "1G"}]}

@@ -56,7 +56,7 @@ CT = {
     "vmid": 310,
     "hostname": "small",
     "node": "pve1",
-    "template": containers.TEMPLATE,
+    "ostemplate": containers.TEMPLATE,
     "rootfs": {"storage": "local", "size": "1G"},
     "networks": [{}],
 }

@@ -20,7 +20,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.guests 
 #: In the order of what the server makes of them: whole MiB.
 SIZES = {"1G": 1.0, "1025M": 1.001, "2G": 2.0, "2048M": 2.0, "2.3G": 2.3, "3G": 3.0, "3379M": 3.2998, "3.3G": 3.3}
 GOLDEN = {
-    "vmid": 900, "hostname": "golden", "node": "pve1", "state": "stopped", "template": "local:vztmpl/a.tar.zst",
+    "vmid": 900, "hostname": "golden", "node": "pve1", "state": "stopped", "ostemplate": "local:vztmpl/a.tar.zst",
     "rootfs": {"storage": "local", "size": "1G"}, "networks": [{"ip": "dhcp"}], "tags": ["golden"],
 }  # fmt: skip
 
@@ -107,7 +107,7 @@ def without_what_is_unset(wish: dict[str, t.Any]) -> dict[str, t.Any]:
 
 named = {"vmid": st.just(310), "hostname": st.just("traefik"), "node": st.just("pve1")}
 from_template = st.fixed_dictionaries(
-    {**named, "template": st.just("local:vztmpl/a.tar.zst"), "rootfs": rootfs}, optional=options
+    {**named, "ostemplate": st.just("local:vztmpl/a.tar.zst"), "rootfs": rootfs}, optional=options
 ).map(without_what_is_unset)
 from_golden = st.fixed_dictionaries(
     {**named, "clone": st.fixed_dictionaries({"vmid": st.just(900)}, optional={"full": optional(st.just(True))})},

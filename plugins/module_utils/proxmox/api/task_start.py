@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import typing as t
 
+from ...waiting import Pending, wait_for
 from ...web import AnswerLost
 from .session import Session, listing, segment
 from .tasks import Tasks, Upid
 
 Start = t.Callable[[], object]
+
+#: Seconds in which a task that was begun stands in the node's list.
+_LISTED_WITHIN = 30.0
 
 
 class Starter:
@@ -41,6 +45,25 @@ class Starter:
     def do(self, node: str, kind: str, vmid: int, start: Start, *, asked: str) -> None:
         """Until it has ended well; begun again when a lock was in its way."""
         self.tasks.do(lambda: self.start(node, kind, vmid, start).text, asked=asked)
+
+    def do_unnamed(self, node: str, kind: str, vmid: int, start: Start, *, asked: str) -> None:
+        """For a request whose answer is empty, though the node begins a task: the new one of ours is waited for."""
+        known = self._known(node, kind, vmid)
+        start()
+
+        def look() -> str | Pending:
+            found = self._known(node, kind, vmid) - known
+            return max(found) if found else Pending(f"no task {kind} of {vmid} is listed")
+
+        begun = wait_for(
+            f"the task to {asked}",
+            look,
+            deadline=self.session.deadline(_LISTED_WITHIN),
+            of=f"node {node}, {self.session.of}",
+            progress=self.session.progress,
+            hint="The request was taken. Look at the node's tasks, then run again.",
+        )
+        self.tasks.wait(begun, asked=asked)
 
     def _known(self, node: str, kind: str, vmid: int) -> set[str]:
         query = {"vmid": vmid, "typefilter": kind, "source": "all", "limit": 50}

@@ -11,6 +11,7 @@ from ...errors import NotFound, Refused
 from ...waiting import Pending, wait_for
 from ..api import propertystring as ps
 from ..api.session import segment
+from ..api.task_start import Starter
 from ..guests.guest_apply import GuestApplier
 from ..vms.vm_state import read
 from . import ct_difference as differ
@@ -38,6 +39,16 @@ class Applier(GuestApplier):
         path = f"/nodes/{segment(operation.node)}/lxc"
         self.session.progress(asked)
         self.tasks.do(lambda: self.session.post(path, operation.form, asked=asked), asked=asked)
+        if operation.template:
+            self._make_template(operation.ct, operation.node)
+
+    def _make_template(self, ct: Container, node: str) -> None:
+        """The answer does not name the task that does it."""
+        asked = f"make {ct.title} a template"
+        path = f"{self._path(ct, node)}/template"
+        self.session.progress(asked)
+        starter = Starter(self.session, self.tasks)
+        starter.do_unnamed(node, "vztemplate", ct.vmid, lambda: self.session.post(path, {}, asked=asked), asked=asked)
 
     def _clone(self, operation: CloneFrom) -> None:
         """The clone first; then what it really is decides what is left to change."""
@@ -80,6 +91,8 @@ class Applier(GuestApplier):
         if operation.leaves:
             pool = {"poolid": operation.leaves, "vms": str(ct.vmid), "delete": 1}
             self.session.put("/pools", pool, asked=f"take {ct.title} out of the pool {operation.leaves}")
+        if operation.template:
+            self._make_template(ct, operation.node)
 
     def _put(self, path: str, form: dict[str, t.Any], asked: str) -> None:
         """What a running container does not take is kept as pending, and said with a 400."""

@@ -24,14 +24,17 @@ def check_same(ct: Container, state: VmState) -> None:
     """A number that belongs to something else must never be changed or deleted."""
     if state.kind != "lxc":
         raise InvalidInput(f"vmid {ct.vmid} is a VM on node {state.node}, not a container", hint="Choose another vmid.")
-    if ct.hostname and state.name.lower() != ct.hostname.lower():
+    if ct.hostname and state.name.lower() not in (ct.hostname.lower(), ct.renamed_from.lower() or ct.hostname.lower()):
         raise InvalidInput(
             f"vmid {ct.vmid} belongs to the container {state.name or '(without a name)'!r} on node {state.node}, "
             f"not to {ct.hostname!r}",
-            hint="Choose another vmid, or rename that container first if it is the one that is meant.",
+            hint="Choose another vmid, or say with renamed_from that that container is meant.",
         )
-    if state.template and ct.state != "absent":
-        raise InvalidInput(f"{ct.title} is a template, which only serves clones", hint="Choose another vmid.")
+    if state.template and ct.state != "absent" and not ct.template:
+        raise InvalidInput(
+            f"{ct.title} is a template, which cannot be changed into a container",
+            hint="Choose another vmid, or set template to true.",
+        )
     if ct.state == "absent" and int(state.config.get("protection") or 0):
         raise InvalidInput(
             f"CT {ct.vmid} ({state.name}) is protected against removal",
@@ -60,7 +63,7 @@ def check_new(
     guest_checks.check_node(ct.title, node, around)
     if whole and not ct.clone:
         _complete(ct)
-        _template(ct, node, around, planned_images)
+        _ostemplate(ct, node, around, planned_images)
     storages = [mount.storage for mount in mounts] + [ct.clone.storage if whole and ct.clone else ""]
     for storage in filter(None, storages):
         what = "volumes of containers"
@@ -115,18 +118,18 @@ def check_reach(ct: Container, source: VmState, around: Surroundings) -> None:
 
 
 def _complete(ct: Container) -> None:
-    for option, given in (("template", ct.template), ("rootfs", ct.rootfs and ct.rootfs.size)):
+    for option, given in (("ostemplate", ct.ostemplate), ("rootfs", ct.rootfs and ct.rootfs.size)):
         if not given:
             lacks = "size of rootfs" if option == "rootfs" and ct.rootfs else option
             raise InvalidInput(
                 f"{ct.title} does not exist, and its {lacks} is missing",
-                hint="A new container needs template, and rootfs with storage and size, or clone.",
+                hint="A new container needs ostemplate, and rootfs with storage and size, or clone.",
             )
 
 
-def _template(ct: Container, node: str, around: Surroundings, planned_images: t.Collection[str]) -> None:
-    if ct.template not in planned_images and around.images.get((node, ct.template), 0) is None:
+def _ostemplate(ct: Container, node: str, around: Surroundings, planned_images: t.Collection[str]) -> None:
+    if ct.ostemplate not in planned_images and around.images.get((node, ct.ostemplate), 0) is None:
         raise InvalidInput(
-            f"{ct.title} is to be made from {ct.template}, which is not on node {node}",
+            f"{ct.title} is to be made from {ct.ostemplate}, which is not on node {node}",
             hint="Download it with proxmox_image first; planned_images names images that an earlier task makes.",
         )

@@ -21,18 +21,19 @@ from .ct_spec_parts import Device, Mount, Network
 @dataclasses.dataclass
 class Difference:
     """What to send, and what a plan shows of it; false when nothing differs. ``resizes`` are sizes in bytes by slot,
-    ``leaves`` is the pool that it leaves for none."""
+    ``leaves`` is the pool that it leaves for none, ``template`` whether it is made one in the end."""
 
     put: form.Form = dataclasses.field(default_factory=dict)
     delete: tuple[str, ...] = ()
     resizes: dict[str, int] = dataclasses.field(default_factory=dict)
     pool: str = ""
     leaves: str = ""
+    template: bool = False
     before: dict[str, t.Any] = dataclasses.field(default_factory=dict)
     after: dict[str, t.Any] = dataclasses.field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.put or self.delete or self.resizes or self.pool or self.leaves)
+        return bool(self.put or self.delete or self.resizes or self.pool or self.leaves or self.template)
 
     def set(self, key: str, before: Value | None, value: Value, shown: t.Any = None) -> None:
         self.put[key] = value
@@ -82,6 +83,9 @@ def difference(ct: Container, state: VmState) -> Difference:
     if ct.pool is not None and ct.pool != state.pool:
         found.pool, found.leaves = ct.pool, "" if ct.pool else state.pool
         found.show("pool", state.pool or None, ct.pool)
+    if ct.template and not state.template:
+        found.template = True
+        found.show("template", 0, 1)
     return found
 
 

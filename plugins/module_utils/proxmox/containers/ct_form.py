@@ -24,8 +24,8 @@ def creation(ct: Container) -> tuple[Form, dict[str, t.Any]]:
     """The form of a new container from a template, and what a plan shows of it."""
     plain = {key: value for key, value in ct.options.items() if value != ""}
     unprivileged = int(ct.unprivileged is not False)
-    form: Form = {"vmid": ct.vmid, "ostemplate": ct.template, "unprivileged": unprivileged, **plain}
-    shown = {"node": ct.node, "template": ct.template, "unprivileged": unprivileged, **shown_config(plain)}
+    form: Form = {"vmid": ct.vmid, "ostemplate": ct.ostemplate, "unprivileged": unprivileged, **plain}
+    shown = {"node": ct.node, "ostemplate": ct.ostemplate, "unprivileged": unprivileged, **shown_config(plain)}
     for mount in ct.volumes:
         if not mount.absent:
             form[mount.slot], shown[mount.slot] = allocation(mount), shown_mount(mount)
@@ -46,6 +46,8 @@ def creation(ct: Container) -> tuple[Form, dict[str, t.Any]]:
         form["ssh-public-keys"], shown["ssh_keys"] = ct.ssh_keys, ct.ssh_keys.splitlines()
     if ct.password:
         form["password"], shown["password"] = ct.password, HIDDEN
+    if ct.template:
+        shown["template"] = 1
     return form, shown
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
 from ...errors import InvalidInput
@@ -18,6 +19,15 @@ from . import ct_options as options
 from .ct_checks import Sources, check_clone, check_new, check_pool, check_reach, check_same
 from .ct_rights import check_rights
 from .ct_spec import Clone, Container
+from .ct_templates import (
+    after,
+    becomes_template,
+    check_becomes,
+    check_linked,
+    check_stays,
+    check_volumes_only,
+    is_linked,
+)
 
 NEEDS_RESTART = "needs a restart"
 Current = t.Mapping[int, VmState]
@@ -25,9 +35,12 @@ Current = t.Mapping[int, VmState]
 
 @dataclasses.dataclass(frozen=True)
 class Create:
+    """``template`` when it is made one in the end."""
+
     ct: Container
     node: str
     form: forms.Form = dataclasses.field(repr=False)
+    template: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +58,8 @@ class CloneFrom:
 
 @dataclasses.dataclass(frozen=True)
 class Update:
-    """All is done at once and guarded by ``digest``, but for growing volumes, which are tasks of the node."""
+    """All is done at once and guarded by ``digest``, but for growing volumes and making a template, which are tasks of
+    the node."""
 
     ct: Container
     node: str
@@ -55,6 +69,7 @@ class Update:
     resizes: t.Mapping[str, int]
     pool: str
     leaves: str
+    template: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,12 +108,12 @@ def needs(wanted: t.Sequence[Container], current: Current) -> Needs:
         pools = pools or bool(ct.pool and (state is None or state.pool != ct.pool))
         moving = state is not None and state.node != node
         mounts, networks = differ.new_parts(ct, None if moving else state)
-        if state is None or mounts or networks or moving:
+        if state is None or mounts or networks or moving or becomes_template(ct, state):
             nodes.add(node)
         if networks:
             bridges.add(node)
-        if state is None and ct.template:
-            images.add((node, ct.template))
+        if state is None and ct.ostemplate:
+            images.add((node, ct.ostemplate))
         changes = changes or state is None or _changes(ct, state)
     return Needs(frozenset(nodes), frozenset(bridges), frozenset(images), changes, pools)
 
@@ -106,7 +121,7 @@ def needs(wanted: t.Sequence[Container], current: Current) -> Needs:
 def _changes(ct: Container, state: VmState) -> bool:
     """What is wrong with a wish is said later, together with all else that is wrong."""
     try:
-        return bool(_existing(ct, state).plan)
+        return bool(_existing(ct, state, Surroundings()).plan)
     except InvalidInput:
         return False
 
@@ -146,7 +161,7 @@ def _container(
     if moving:
         networks = differ.new_parts(ct, None)[1]
     check_new(ct, node, mounts, networks, around, moving=moving)
-    return _existing(ct, state)
+    return _existing(ct, state, around)
 
 
 def _new(ct: Container, around: Surroundings, planned_images: t.Collection[str], sources: Sources) -> list[Change]:
@@ -154,24 +169,29 @@ def _new(ct: Container, around: Surroundings, planned_images: t.Collection[str],
     source = check_clone(ct, ct.clone, sources) if ct.clone else None
     predicted = cloned(ct, source) if source else None
     check_new(ct, ct.node, *differ.new_parts(ct, predicted), around, planned_images, whole=True)
-    if source:
+    if source and ct.clone:
         check_reach(ct, source, around)
-    changes = [_clone(ct, ct.clone, sources) if ct.clone else _create(ct)]
+        check_linked(ct, ct.clone, source, around)
+    changes = [_clone(ct, ct.clone, source, around) if source and ct.clone else _create(ct, around)]
     if ct.runs:
         changes.append(_power(ct, ct.node, "start"))
     return changes
 
 
-def _create(ct: Container) -> Change:
+def _create(ct: Container, around: Surroundings) -> Change:
     form, shown = forms.creation(ct)
-    return Change(f"ct/{ct.vmid}", "create", after=shown, operation=Create(ct, ct.node, form))
+    if ct.template:
+        check_becomes(ct, ct.node, form, (), around)
+    return Change(f"ct/{ct.vmid}", "create", after=shown, operation=Create(ct, ct.node, form, bool(ct.template)))
 
 
-def _clone(ct: Container, clone: Clone, sources: Sources) -> Change:
+def _clone(ct: Container, clone: Clone, source: VmState, around: Surroundings) -> Change:
     """What the source is decides what has to be changed in its clone."""
-    source = check_clone(ct, clone, sources)
+    check_volumes_only(ct, clone, source)
     predicted = cloned(ct, source)
     found = differ.difference(ct, predicted)
+    if found.template:
+        check_becomes(ct, ct.node, after(predicted.config, found), (), around)
     operation = CloneFrom(
         ct,
         clone,
@@ -181,11 +201,11 @@ def _clone(ct: Container, clone: Clone, sources: Sources) -> Change:
         predicted,
         update_of(ct, predicted, found),
     )
-    how = "linked" if clone.full is False or (clone.full is None and source.template) else "full"
-    after = {"node": ct.node, "clone": f"{clone.source} ({how})", "hostname": ct.hostname, **found.after}
+    how = "linked" if is_linked(clone, source) else "full"
+    shown = {"node": ct.node, "clone": f"{clone.source} ({how})", "hostname": ct.hostname, **found.after}
     if ct.pool:
-        after["pool"] = ct.pool
-    return Change(f"ct/{ct.vmid}", "create", after=after, operation=operation)
+        shown["pool"] = ct.pool
+    return Change(f"ct/{ct.vmid}", "create", after=shown, operation=operation)
 
 
 def cloned(ct: Container, source: VmState) -> VmState:
@@ -199,6 +219,10 @@ def cloned(ct: Container, source: VmState) -> VmState:
             network = options.parse_network(config[key])
             network.pop("hwaddr", None)
             config[key] = options.render_network(network)
+        elif ct.clone and ct.clone.storage and re.fullmatch(r"rootfs|mp\d+", key):
+            mount = options.parse_mount(config[key])
+            name = mount["volume"].partition(":")[2]
+            config[key] = options.render_mount({**mount, "volume": f"{ct.clone.storage}:{name}"})
     config["hostname"] = ct.hostname
     return VmState(ct.vmid, "lxc", ct.node, ct.hostname, pool=ct.pool or "", config=config)
 
@@ -209,17 +233,20 @@ def _gone(ct: Container, state: VmState) -> list[Change]:
     return [*changes, Change(f"ct/{ct.vmid}", "delete", before=before, operation=Destroy(ct, state.node))]
 
 
-def _existing(ct: Container, state: VmState) -> Planned:
+def _existing(ct: Container, state: VmState, around: Surroundings) -> Planned:
     """Stop and move before the update, so that nothing has to wait; start or restart after it."""
     changes: list[Change] = []
-    warnings = _warnings(ct, state)
-    if state.running and ct.state == "stopped":
+    if state.running and (ct.state == "stopped" or becomes_template(ct, state)):
         changes.append(_power(ct, state.node, "stop"))
         state = dataclasses.replace(state, running=False, pending=())
+    warnings = _warnings(ct, state)
     if state.node != ct.node and ct.migrate and (not state.running or ct.allow_restart):
         changes.append(_migration(ct, state))
         state = dataclasses.replace(state, node=ct.node, pending=())
     found = differ.difference(ct, state)
+    check_stays(ct, state, found)
+    if found.template:
+        check_becomes(ct, state.node, after(state.config, found), state.snapshots, around)
     waiting = [
         key
         for key in {**found.put, **dict.fromkeys(found.delete)}
@@ -243,7 +270,9 @@ def _existing(ct: Container, state: VmState) -> Planned:
 
 
 def update_of(ct: Container, state: VmState, found: differ.Difference) -> Update:
-    return Update(ct, state.node, state.digest, found.put, found.delete, found.resizes, found.pool, found.leaves)
+    return Update(
+        ct, state.node, state.digest, found.put, found.delete, found.resizes, found.pool, found.leaves, found.template
+    )
 
 
 def _migration(ct: Container, state: VmState) -> Change:
@@ -258,7 +287,7 @@ def _warnings(ct: Container, state: VmState) -> tuple[str, ...]:
     where = f"{ct.title} is on node {state.node}, not on {ct.node}; it stays there"
     if not ct.migrate:
         return (f"{where}, as migrate is not set.",)
-    if state.running and ct.state != "stopped" and not ct.allow_restart:
+    if state.running and not ct.allow_restart:
         return (f"{where}, as a running container moves with a restart only; allow_restart lets this module do it.",)
     return ()
 

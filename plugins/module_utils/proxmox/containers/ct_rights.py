@@ -108,7 +108,7 @@ def needed(operation: t.Any, current: Current) -> list[Need]:
 
 
 def _created(paths: tuple[str, ...], operation: t.Any) -> list[Need]:
-    title, template = operation.ct.title, operation.ct.template
+    title, template = operation.ct.title, operation.ct.ostemplate
     storage = f"/storage/{ps.storage_of(template)}"
     needs = [
         Need(paths, ("VM.Allocate",), f"create {title}"),
@@ -118,6 +118,8 @@ def _created(paths: tuple[str, ...], operation: t.Any) -> list[Need]:
     ]
     if not operation.form["unprivileged"]:
         needs.append(Need(("/",), ("Sys.Modify",), f"make {title} privileged"))
+    if operation.template:
+        needs.append(Need(paths, ("VM.Allocate",), f"make {title} a template"))
     form = {key: value for key, value in operation.form.items() if key not in _NO_OPTIONS}
     return needs + _configured(paths, title, form)
 
@@ -146,6 +148,8 @@ def _updated(paths: tuple[str, ...], operation: t.Any, config: t.Mapping[str, t.
         needs += _bridge(title, key, str(config.get(key, "")))
     if "features" in operation.put or "features" in operation.delete:
         needs.append(Need(paths, ("VM.Allocate",), f"set features of {title}"))
+    if operation.template:
+        needs.append(Need(paths, ("VM.Allocate",), f"make {title} a template"))
     for slot in operation.resizes:
         storage = ps.storage_of(options.parse_mount(config.get(slot, ""))["volume"]) if slot in config else ""
         needs.append(Need(paths, ("VM.Config.Disk",), f"grow {slot} of {title}"))

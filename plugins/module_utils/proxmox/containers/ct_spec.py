@@ -58,15 +58,16 @@ class Clone:
 
 @dataclasses.dataclass(frozen=True)
 class Container:
-    """``options`` are whole values; an empty text removes the option. ``features`` are those that are decided, an
-    empty value means off. ``unprivileged`` is None when left alone."""
+    """``options`` are whole values; an empty text removes the option. ``vmid`` is 0 where it is to be found by the
+    hostname. ``features`` are those that are decided, an empty value means off. ``unprivileged``, ``pool`` and ``template``
+    are None when left alone."""
 
     vmid: int
     hostname: str
     node: str
     state: State
     options: t.Mapping[str, Value] = dataclasses.field(default_factory=dict)
-    template: str = ""
+    ostemplate: str = ""
     clone: Clone | None = None
     rootfs: Mount | None = None
     mounts: tuple[Mount, ...] = ()
@@ -77,11 +78,15 @@ class Container:
     ssh_keys: str = ""
     password: str = dataclasses.field(default="", repr=False)
     pool: str | None = None
+    template: bool | None = None
+    renamed_from: str = ""
     allow_restart: bool = False
     migrate: bool = False
 
     @property
     def title(self) -> str:
+        if not self.vmid:
+            return f"the container {self.hostname!r}"
         return f"CT {self.vmid} ({self.hostname})" if self.hostname else f"CT {self.vmid}"
 
     @property
@@ -106,25 +111,28 @@ def wanted(entries: t.Iterable[Params]) -> list[Container]:
 def _doubles(containers: t.Sequence[Container]) -> list[str]:
     """Two entries must not mean one guest, or claim one MAC or address."""
     there = [ct for ct in containers if ct.state != "absent"]
-    claims = [("vmid", str(ct.vmid), ct.title) for ct in containers]
+    claims = [("vmid", str(ct.vmid), ct.title) for ct in containers if ct.vmid]
     claims += [("hostname", ct.hostname.lower(), ct.title) for ct in there if ct.hostname]
     claims += [("MAC", nic.mac, ct.title) for ct in there for nic in ct.networks if nic.mac]
     return guest_spec.claimed_twice(claims)
 
 
 def _container(entry: Params) -> Container:
-    vmid = guest_spec.check_vmid(int(entry["vmid"]))
+    vmid, hostname = int(entry.get("vmid") or 0), entry.get("hostname") or ""
+    if entry.get("vmid") is not None:
+        guest_spec.check_vmid(vmid)
     state: State = entry.get("state") or "started"
-    hostname = entry.get("hostname") or ""
     if hostname:
         guest_spec.match(
             guest_spec.NAME, hostname, "hostname", "Use letters, digits, hyphens and dots, as in a DNS name."
         )
+    if not vmid and not hostname:
+        raise InvalidInput("vmid and hostname are missing", hint="One of them says which container is meant.")
     if state == "absent":
         return Container(vmid, hostname, entry.get("node") or "", state)
     if not hostname or not entry.get("node"):
         raise InvalidInput(
-            f"{'node' if hostname else 'hostname'} is missing for vmid {vmid}",
+            f"{'node' if hostname else 'hostname'} is missing for {f'vmid {vmid}' if vmid else hostname}",
             hint="Only absent containers go without.",
         )
     container = Container(
@@ -133,7 +141,7 @@ def _container(entry: Params) -> Container:
         node=guest_spec.match(NODE, entry["node"], "node", "Give the name that the web interface shows."),
         state=state,
         options=_options(entry),
-        template=parts.volid(entry.get("template") or "", "template", "local:vztmpl/debian-13-standard.tar.zst"),
+        ostemplate=parts.volid(entry.get("ostemplate") or "", "ostemplate", "local:vztmpl/debian-13-standard.tar.zst"),
         clone=_clone(entry.get("clone")),
         rootfs=parts.rootfs(entry.get("rootfs")),
         mounts=tuple(parts.mount(one, index) for index, one in enumerate(entry.get("mounts") or [])),
@@ -144,6 +152,8 @@ def _container(entry: Params) -> Container:
         ssh_keys="\n".join(key.strip() for key in entry.get("ssh_keys") or []),
         password=_password(entry.get("password") or ""),
         pool=entry.get("pool"),
+        template=entry.get("template"),
+        renamed_from=entry.get("renamed_from") or "",
         allow_restart=bool(entry.get("allow_restart")),
         migrate=bool(entry.get("migrate")),
     )
@@ -157,13 +167,15 @@ def _consistent(ct: Container) -> None:
     _once(ct, "slot", slots + [device.slot for device in ct.devices])
     _once(ct, "mount path", [mount.settings["mp"] for mount in ct.mounts if not mount.absent])
     _once(ct, "network name", [nic.name for nic in ct.networks if not nic.absent])
-    if ct.template and ct.clone:
-        raise InvalidInput(f"{ct.title} has a template and is a clone", hint="Choose one of the two.")
+    if ct.ostemplate and ct.clone:
+        raise InvalidInput(f"{ct.title} has an ostemplate and is a clone", hint="Choose one of the two.")
+    if ct.template and ct.runs:
+        raise InvalidInput(f"{ct.title} is to be a template, which never runs", hint="Set state to stopped or present.")
     if ct.clone and (ct.password or ct.ssh_keys):
         raise InvalidInput(
             f"{ct.title} is a clone, which keeps the password and ssh_keys of its source", hint="Leave them out."
         )
-    if ct.clone and (ct.clone.source == ct.vmid or ct.clone.hostname.lower() == ct.hostname.lower()):
+    if ct.clone and ((ct.vmid and ct.clone.source == ct.vmid) or ct.clone.hostname.lower() == ct.hostname.lower()):
         raise InvalidInput(f"{ct.title} is to be a clone of itself")
 
 

@@ -13,8 +13,9 @@ from ..api.connection import Connection
 from ..api.session import Session, segment
 from ..api.tasks import Tasks
 from ..guests import guest_run
+from ..guests.guest_names import with_new_numbers
 from ..guests.guest_plan import Planned
-from ..guests.guest_planner import GuestPlanner
+from ..guests.guest_planner import GuestPlanner, becoming_templates
 from ..guests.guest_spec import check_shutdown_timeout
 from ..vms.vm_state import VmState, read
 from .ct_apply import Applier
@@ -35,7 +36,7 @@ def converge(task: Task) -> Result:
         tasks = Tasks(session, task.warn)
         planner = Planner(session, tasks, containers, task.params.get("planned_images") or ())
         planned = planner.look_and_plan()
-        report = _report(containers, planner.current, planned)
+        report = planner.report(planned)
         if not task.check_mode:
             applier = Applier(session, tasks, shutdown_timeout=shutdown_timeout, restarts=planner.restarts)
             guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
@@ -51,18 +52,21 @@ class Planner(GuestPlanner[Planned]):
     def __init__(
         self, session: Session, tasks: Tasks, containers: list[Container], planned_images: t.Collection[str]
     ) -> None:
-        super().__init__(session, tasks, {ct.vmid for ct in containers})
+        super().__init__(session, tasks, {ct.vmid for ct in containers} - {0})
         self.containers = containers
-        #: The same, with the numbers of sources that were given by their names.
+        #: The same, with the numbers of containers and sources that were given by their names.
         self.found = containers
         self.planned_images = planned_images
         self.sources: dict[tuple[int, str], VmState] = {}
 
     def look(self, only: frozenset[int] | None) -> dict[int, VmState]:
         """The sources of clones only where there is something to clone."""
-        whole = any(ct.pool is not None for ct in self.containers)
-        found = self.states({ct.vmid: ct.node for ct in self.containers}, whole=whole, only=only)
-        self.found = [ct if ct.vmid in found else self._with_source(ct) for ct in self.containers]
+        meant = [self.numbered(ct, ct.hostname) for ct in self.containers]
+        whole = any(ct.pool is not None for ct in meant)
+        found = self.states({ct.vmid: ct.node for ct in meant if ct.vmid}, whole=whole, only=only)
+        found = self.with_snapshots(found, becoming_templates(meant, found))
+        meant = with_new_numbers(self.session, meant)
+        self.found = [ct if ct.vmid in found else self._with_source(ct) for ct in meant]
         making = [ct for ct in self.found if ct.state != "absent" and ct.vmid not in found]
         clones = [ct.clone for ct in making if ct.clone and ct.clone.source]
         known = self.sources if only is not None else {}
@@ -110,25 +114,26 @@ class Planner(GuestPlanner[Planned]):
         sources = {ct.clone.source for ct in self.found if ct.clone and ct.vmid in vmids}
         return {*vmids, *sources} - {0}
 
+    def report(self, planned: Planned) -> list[dict[str, t.Any]]:
+        """One entry a container, the same in check mode and in a run: how it is when the plan is done."""
+        touched = {change.resource for change in planned.plan}
+        moved = {change.operation.ct.vmid for change in planned.plan if change.after.get("node")}
+        return [self._told(ct, planned, f"ct/{ct.vmid}" in touched, ct.vmid in moved) for ct in self.found]
 
-def _report(containers: list[Container], current: t.Mapping[int, VmState], planned: Planned) -> list[dict[str, t.Any]]:
-    """One entry a container, the same in check mode and in a run: how it is when the plan is done."""
-    touched = {change.resource for change in planned.plan}
-    moved = {change.operation.ct.vmid for change in planned.plan if change.after.get("node")}
-    return [
-        {
-            "vmid": ct.vmid,
-            "node": current[ct.vmid].node if ct.vmid in current and ct.vmid not in moved else ct.node,
-            "hostname": ct.hostname or (current[ct.vmid].name if ct.vmid in current else ""),
-            "status": _status(ct, current.get(ct.vmid)),
-            "changed": f"ct/{ct.vmid}" in touched,
+    def _told(self, ct: Container, planned: Planned, changed: bool, moved: bool) -> dict[str, t.Any]:
+        state = self.current.get(ct.vmid)
+        return {
+            "vmid": ct.vmid or None,
+            "node": state.node if state and not moved else ct.node,
+            "hostname": ct.hostname or (state.name if state else ""),
+            "status": _status(ct, state),
+            "template": bool(ct.template or (state and state.template)) and ct.state != "absent",
+            "changed": changed,
             "pending": list(planned.pending.get(ct.vmid, ())),
         }
-        for ct in containers
-    ]
 
 
 def _status(ct: Container, state: VmState | None) -> str:
     if ct.state == "present":
-        return "running" if state and state.running else "stopped"
+        return "running" if state and state.running and not ct.template else "stopped"
     return "running" if ct.runs else ct.state

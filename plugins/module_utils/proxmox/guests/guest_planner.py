@@ -8,16 +8,41 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ...errors import InvalidInput
-from ..api.session import Session
+from ...errors import Conflict, InvalidInput, NotFound
+from ..api.lanes import together
+from ..api.session import Session, listing, segment
 from ..api.tasks import Tasks
 from ..vms.vm_state import Entry, Kind, Needs, Surroundings, VmState, look_around, read
 from . import guest_plan, guest_run
 from .guest_lists import GuestLists
+from .guest_names import MAKING, Wish, makers, with_number
 from .restarts import Restarts
 
 P = t.TypeVar("P", bound=guest_plan.Planned)
 K = t.TypeVar("K")
+
+
+class Named(Wish, t.Protocol):
+    """``title`` is how people know it."""
+
+    @property
+    def title(self) -> str: ...
+
+
+W = t.TypeVar("W", bound=Named)
+
+
+class Template(Wish, t.Protocol):
+    """``template`` is None when that is left alone."""
+
+    @property
+    def template(self) -> bool | None: ...
+
+
+def becoming_templates(wishes: t.Iterable[Template], states: t.Mapping[int, VmState]) -> set[int]:
+    """The numbers of those that are there and are to be made templates."""
+    wanted = {wish.vmid for wish in wishes if wish.template and wish.state != "absent"}
+    return {vmid for vmid in wanted if vmid in states and not states[vmid].template}
 
 
 class GuestPlanner(guest_run.Planner[VmState, P]):
@@ -83,9 +108,18 @@ class GuestPlanner(guest_run.Planner[VmState, P]):
         self._whole |= {state.vmid for state in whole.values()}
         return whole
 
+    def numbered(self, wish: W, name: str) -> W:
+        """With the number of the guest of this name, if there is one."""
+        if wish.vmid:
+            return wish
+        entry = self.only_one(name, f"{wish.title} is given without vmid")
+        return with_number(wish, int(entry["vmid"])) if entry else wish
+
     def only_one(self, name: str, what: str) -> Entry | None:
         """The guest of this name, if there is one. Raises :class:`InvalidInput` when several have it."""
         entries = self.lists.named(name)
+        if not entries and self._makings_ended():
+            entries = self.lists.named(name)
         if len(entries) < 2:
             return entries[0] if entries else None
         entries = sorted(entries, key=lambda entry: int(entry["vmid"]))
@@ -93,6 +127,36 @@ class GuestPlanner(guest_run.Planner[VmState, P]):
         raise InvalidInput(
             f"{what}, and {len(entries)} {self.words} have the name {name!r}: {known}", hint="Give the vmid."
         )
+
+    def _makings_ended(self) -> bool:
+        """Whether guests were just being made, which is waited for: they have no names until then, and one of them may be
+        all that is left of an earlier run."""
+        making = [
+            entry for entry in self.lists.cluster() if entry.get("type") == self.kind and entry.get("lock") in MAKING
+        ]
+        nodes = sorted({str(entry["node"]) for entry in making})
+        found = [task for running in together(self.tasks.running, nodes) for task in makers(running)]
+        for task in found:
+            self.tasks.outlive(task)
+        if found:
+            self.lists = GuestLists(self.session, self.kind)
+        return bool(found)
+
+    def with_snapshots(self, states: dict[int, VmState], vmids: t.Collection[int]) -> dict[int, VmState]:
+        """Those with these numbers know their snapshots: who is to become a template must not have any."""
+        asking = [states[vmid] for vmid in sorted(vmids) if vmid in states and states[vmid].kind == self.kind]
+        for state, names in zip(asking, together(self._snapshots, asking), strict=True):
+            states[state.vmid] = dataclasses.replace(state, snapshots=names)
+        return states
+
+    def _snapshots(self, state: VmState) -> tuple[str, ...]:
+        path = f"/nodes/{segment(state.node)}/{self.kind}/{state.vmid}/snapshot"
+        asked = f"list the snapshots of {self.word} {state.vmid}"
+        try:
+            found = listing(self.session, path, "name", asked=asked)
+        except NotFound as error:
+            raise Conflict(asked, of=error.of, answer=error.answer, hint="It was there a moment ago.") from error
+        return tuple(sorted(str(entry["name"]) for entry in found if entry["name"] != "current"))
 
     def around(self, need: Needs) -> Surroundings:
         if need not in self._around:

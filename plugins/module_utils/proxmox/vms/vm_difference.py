@@ -145,6 +145,11 @@ def _possible(vm: Vm, state: VmState, found: Difference) -> None:
         raise InvalidInput(
             f"{vm.title} is protected, so {', '.join(goes)} cannot be removed", hint="Set protection to false."
         )
+    if found.template and state.snapshots:
+        raise InvalidInput(
+            f"{vm.title} is to be a template, but has the snapshots {', '.join(state.snapshots)}",
+            hint="Delete them first (proxmox_snapshot): a template has none.",
+        )
     disk_work = [*found.resizes, *found.moves, *found.allocate, *goes]
     if state.template and disk_work:
         raise InvalidInput(

@@ -48,6 +48,8 @@ class VmState:
     coming: frozenset[str] = frozenset()
     #: What high availability wants of it; empty when it does not care.
     ha: str = ""
+    #: Its snapshots, when somebody asked for them.
+    snapshots: tuple[str, ...] = ()
     #: The hash of its cloud-init password, when somebody asked for it and the server told.
     password_hash: str = dataclasses.field(default="", repr=False)
 
@@ -66,6 +68,8 @@ class Storage:
     content: frozenset[str]
     active: bool
     shared: bool = False
+    #: Its type, such as ``dir``.
+    kind: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,6 +216,7 @@ def _storages(session: Session, node: str) -> dict[str, Storage]:
             content=frozenset(re.split(r"[,\s]+", entry.get("content") or "")),
             active=bool(entry.get("active", 1)) and bool(entry.get("enabled", 1)),
             shared=bool(int(entry.get("shared") or 0)),
+            kind=str(entry.get("type") or ""),
         )
         for entry in listing(session, path, "storage", asked=asked)
     }

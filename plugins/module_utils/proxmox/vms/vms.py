@@ -9,14 +9,15 @@ import dataclasses
 import re
 import typing as t
 
-from ...errors import AccessDenied, Conflict, Refused
+from ...errors import AccessDenied, Refused
 from ...task import Result, Task
 from ..api.connection import Connection
 from ..api.lanes import together
 from ..api.session import Session, segment
 from ..api.tasks import Tasks
 from ..guests import guest_run
-from ..guests.guest_planner import GuestPlanner
+from ..guests.guest_names import with_new_numbers
+from ..guests.guest_planner import GuestPlanner, becoming_templates
 from ..guests.guest_spec import check_shutdown_timeout
 from . import vm_clone
 from .vm_apply import Applier
@@ -27,9 +28,6 @@ from .vm_state import VmState, read
 
 #: How often an interrupted or overtaken run looks and plans again.
 ATTEMPTS = guest_run.ATTEMPTS
-
-#: How many numbers in a row are asked about before a free one for a VM is given up.
-_NUMBERS = 1000
 
 
 def converge(task: Task) -> Result:
@@ -64,11 +62,12 @@ class _Planner(GuestPlanner[Planned]):
 
     def look(self, only: frozenset[int] | None) -> dict[int, VmState]:
         """Those that are cloned are read as well, when there is something to clone."""
-        self.found = [self._numbered(vm) for vm in self.vms]
+        self.found = [self.numbered(vm, vm.name) for vm in self.vms]
         whole = any(vm.pool is not None for vm in self.found)
         current = self.states({vm.vmid: vm.node for vm in self.found if vm.vmid}, whole=whole, only=only)
-        self.found = self._with_new_numbers(self.found)
+        self.found = with_new_numbers(self.session, self.found)
         self._read_sources(current, known=self.sources if only is not None else {})
+        current = self.with_snapshots(current, becoming_templates(self.found, current))
         return self._with_password_hashes(current)
 
     def plan(self) -> Planned:
@@ -104,40 +103,6 @@ class _Planner(GuestPlanner[Planned]):
             return clone.vmid
         entry = self.only_one(clone.name, f"{vm.title} is to be cloned by name")
         return int(entry["vmid"]) if entry else 0
-
-    # -- who is meant -------------------------------------------------------------------------------------------------
-
-    def _numbered(self, vm: Vm) -> Vm:
-        """With the number of the VM of this name, if there is one."""
-        if vm.vmid:
-            return vm
-        entry = self.only_one(vm.name, f"{vm.title} is given without vmid")
-        return dataclasses.replace(vm, vmid=int(entry["vmid"])) if entry else vm
-
-    def _with_new_numbers(self, vms: list[Vm]) -> list[Vm]:
-        """Free numbers for VMs that are not there. They are not reserved: creating one is what takes it."""
-        taken = {vm.vmid for vm in vms}
-        numbered = []
-        for vm in vms:
-            if not vm.vmid and vm.state != "absent":
-                vm = dataclasses.replace(vm, vmid=self._free(taken))
-                taken.add(vm.vmid)
-            numbered.append(vm)
-        return numbered
-
-    def _free(self, taken: t.Collection[int]) -> int:
-        first = int(self.session.get("/cluster/nextid", asked="ask for a free vmid"))
-        for vmid in range(first, first + _NUMBERS):
-            if vmid in taken:
-                continue
-            if vmid == first:
-                return vmid
-            try:
-                self.session.get("/cluster/nextid", {"vmid": vmid}, asked=f"ask whether the vmid {vmid} is free")
-            except (Conflict, Refused):
-                continue
-            return vmid
-        raise Refused("find a free vmid", of=self.session.of, answer=f"{_NUMBERS} in a row are taken", hint="Give one.")
 
     # -- what else has to be read --------------------------------------------------------------------------------------
 

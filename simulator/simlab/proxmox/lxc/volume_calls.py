@@ -10,7 +10,7 @@ from ..api import Call, handles
 from ..errors import ApiError, Failure, Forbidden, ParameterError
 from ..firewall import CHANGED
 from ..sizes import format_size, parse_size
-from ..storage.store import Volume, copy_data
+from ..storage.store import copy_data
 from ..tasks import Task
 from . import ct as containers
 from . import mounts, options, reassigning
@@ -153,7 +153,7 @@ def _check_clone(call: Call, ct: Container, full: bool) -> None:
         call.allowed.require(f"/storage/{store.name}", "Datastore.AllocateSpace")
         if full and ct.running and not snapshot:
             raise Failure("Full clone of a running container is only possible from a snapshot")
-        if not full:
+        if not full and not _linkable(call, ct, volid):
             raise Failure(f"Linked clone feature for '{volid}' is not available")
     target = call.text("target", ct.node)
     if target != ct.node and not shared:
@@ -225,7 +225,7 @@ def template(call: Call) -> None:
 
     async def work(task: Task) -> None:
         for _, volid in ct.volume_ids():
-            if volid.startswith("/"):
+            if volid.startswith("/") or call.cluster.storages.find(ct.node, volid)[0].type == "lvm":
                 raise Failure(f"Template feature is not available for '{volid}'")
         for slot, mount in list(ct.mounts()):
             made = make_base(call.cluster, ct, mount["volume"])

@@ -18,7 +18,7 @@ _FILES = {
     "import": re.compile(r"import/([^/]+\.(?:ova|ovf|qcow2|raw|vmdk))"),
 }
 _IMAGE_FILE = re.compile(r"((base-)?[^/\s]+\.(raw|qcow2|vmdk|subvol))")
-_FLAT = re.compile(r"(?:((?:base|vm)-\d+-\S+?)/)?((vm|base|subvol|basevol)-(\d+)-\S+)")
+_FLAT = re.compile(r"(?:((?:base|basevol|vm)-\d+-\S+?)/)?((vm|base|subvol|basevol)-(\d+)-\S+)")
 
 #: Types of storage whose volumes are files in ``images/<vmid>/``; the others have names without folders.
 DIRECTORY_TYPES = frozenset(("dir", "nfs", "cifs", "btrfs", "cephfs"))
