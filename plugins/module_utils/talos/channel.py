@@ -48,6 +48,10 @@ class UntrustedNode(Unauthenticated):
     """The node's certificate is not one that our authority signed for this address. ``details['verify_code']``."""
 
 
+class RefusedByOurs(Unauthenticated):
+    """A node with a certificate of our authority does not take ours."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Target:
     """A node as errors name it, and where it listens."""
@@ -97,6 +101,7 @@ class Channel:
         self.target = target
         #: Whether the node has said anything: it then took our certificate.
         self._answered = False
+        self._trusted = context.verify_mode is ssl.CERT_REQUIRED
         self._socket = _connect(target, context, timeout)
         der = self._socket.getpeercert(binary_form=True)
         #: Of the node's certificate, to compare with what its console shows.
@@ -247,8 +252,17 @@ class Channel:
             raise self._late(rpc) from error
         except (OSError, h2.exceptions.ProtocolError) as error:
             if _is_alert(error) or (isinstance(error, ssl.SSLEOFError) and not self._answered):
-                raise _refused_certificate(self.target, rpc, error) from error
-            raise status.error("UNAVAILABLE", f"connection lost: {error}", rpc=rpc, of=str(self.target)) from error
+                raise _refused_certificate(self.target, rpc, error, trusted=self._trusted) from error
+            raise self._lost(rpc, error) from error
+
+    def _lost(self, rpc: str, error: Exception) -> HomelabError:
+        """``details['connected']``: somebody was there. One who never says a word may not have taken our certificate."""
+        why = f"connection lost: {error}"
+        if self._trusted and not self._answered:
+            why += " before it said anything, as when its clock is wrong and our certificate is of another time for it"
+        failure = status.error("UNAVAILABLE", why, rpc=rpc, of=str(self.target))
+        failure.details["connected"] = True
+        return failure
 
     def _late(self, rpc: str) -> HomelabError:
         return status.error("DEADLINE_EXCEEDED", "no answer in time", rpc=rpc, of=str(self.target))
@@ -279,7 +293,8 @@ def _connect(target: Target, context: ssl.SSLContext, timeout: float) -> ssl.SSL
     except OSError as error:
         raw.close()
         if _is_alert(error):
-            raise _refused_certificate(target, "connect", error) from error
+            # An older TLS: the node's own certificate may not have been looked at.
+            raise _refused_certificate(target, "connect", error, trusted=False) from error
         raise Unreachable("connect", of=of, answer=f"TLS handshake failed: {error}") from error
     if wrapped.selected_alpn_protocol() != "h2":
         wrapped.close()
@@ -299,8 +314,8 @@ def _untrusted(target: Target, error: ssl.SSLCertVerificationError) -> Untrusted
     code = error.verify_code
     if code in tls.NAME_MISMATCH:
         hint = f"Its certificate is not for {target.address}: add that to cert_sans, or use an address of the node."
-    elif code in (tls.NOT_YET_VALID, tls.EXPIRED):
-        hint = "Compare this machine's clock with the node's."
+    elif code in tls.OTHER_TIME:
+        hint = "Compare this machine's clock with the node's. A node that reaches no time server (machine.time) keeps its own."
     else:
         hint = ""
     return UntrustedNode(
@@ -313,12 +328,22 @@ def _is_alert(error: Exception) -> bool:
     return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
 
 
-def _refused_certificate(target: Target, rpc: str, error: Exception) -> Unauthenticated:
-    return Unauthenticated(
+def _refused_certificate(target: Target, rpc: str, error: Exception, *, trusted: bool) -> Unauthenticated:
+    """``trusted``: the node's own certificate is of our authority, so it is no other cluster's."""
+    kind, hint = Unauthenticated, "It belongs to another cluster, or this is the secrets bundle of another one."
+    if trusted:
+        kind, hint = (
+            RefusedByOurs,
+            (
+                "The node's own certificate is this cluster's. Compare this machine's clock with the node's: a node whose "
+                "clock is wrong holds ours for one that has ended, or has not begun."
+            ),
+        )
+    return kind(
         f"call {rpc}" if rpc != "connect" else "connect",
         of=str(target),
         answer=f"the node refused our client certificate ({error})",
-        hint="It belongs to another cluster, or this is the secrets bundle of another one.",
+        hint=hint,
     )
 
 

@@ -13,7 +13,7 @@ import typing as t
 from ..errors import AccessDenied, HomelabError, Unauthenticated, Unreachable
 from ..waiting import Backoff, Deadline, Pending, no_progress, retry, wait_for
 from . import rights, tls
-from .channel import PORT, Channel, Target, UntrustedNode
+from .channel import PORT, Channel, RefusedByOurs, Target, UntrustedNode
 from .client import Client
 from .inputs import Node
 
@@ -21,6 +21,8 @@ from .inputs import Node
 CONNECT_TIMEOUT = 5.0
 #: Seconds in which a failing call is repeated.
 STEADY = 10.0
+#: Seconds that a machine without a clock of its own gets to set it: until then its certificates are of another time.
+CLOCK = 60.0
 #: Stages in which the node is about to go away or is not done coming.
 PASSING_STAGES = frozenset({"installing", "rebooting", "shuttingdown", "shutting down", "resetting", "upgrading"})
 
@@ -40,7 +42,7 @@ class State(enum.Enum):
     OURS = "configured by this cluster"
     MAINTENANCE = "in maintenance mode"
     FOREIGN = "configured by another cluster"
-    UNFIT = "configured by this cluster, with a certificate for another address or time"
+    UNFIT = "configured by this cluster, with a certificate or a clock that does not fit"
     SILENT = "silent"
 
 
@@ -64,6 +66,12 @@ class Sight:
         """The machine refuses connections, so it is on, and its API is not."""
         return bool(self.reason and self.reason.details.get("refused"))
 
+    @property
+    def clock_may_be_wrong(self) -> bool:
+        """It is a node of ours, and one of the two certificates is of another time."""
+        code = self.reason.details.get("verify_code") if self.reason else None
+        return self.state is State.UNFIT and (code in tls.OTHER_TIME or isinstance(self.reason, RefusedByOurs))
+
     def close(self) -> None:
         if self.client:
             self.client.channel.close()
@@ -83,6 +91,8 @@ class Connector:
             client = self.open(node, self.identity.context())
         except UntrustedNode as error:
             return self._look_unverified(node, error)
+        except RefusedByOurs as error:
+            return Sight(State.UNFIT, reason=error)
         except Unauthenticated as error:
             return Sight(State.FOREIGN, reason=error)
         except Unreachable as error:
@@ -126,6 +136,9 @@ class Connector:
             if state is State.OURS:
                 raise rights.too_little(self.identity, "Get", of=client.of, answer=error.answer) from error
             return Sight(State.SILENT, reason=error)
+        except RefusedByOurs as error:
+            client.channel.close()
+            return Sight(State.UNFIT, reason=error)
         except Unauthenticated as error:
             client.channel.close()
             return Sight(State.FOREIGN, reason=error)
@@ -147,7 +160,8 @@ class Connector:
         patience: float = 5.0,
     ) -> Sight:
         """Look until the node is in one of the states. FOREIGN or UNFIT that lasts ``patience`` seconds is an error:
-        right after a config was applied, the first connections may meet a certificate that is about to go.
+        right after a config was applied, the first connections may meet a certificate that is about to go. A wrong
+        clock gets :data:`CLOCK` seconds.
         """
         strange = Patience(deadline, patience)
 
@@ -176,6 +190,8 @@ def silence(node: Node, sight: Sight, control_plane_up: bool) -> str:
     that is on gets the certificate for its API from a control plane node, so it waits until one is up.
     """
     if sight.state is not State.SILENT:
+        return sight.why
+    if sight.reason and sight.reason.details.get("connected"):
         return sight.why
     if not sight.host_is_up:
         return f"{sight.why}: the machine is off, or not at this address"
@@ -225,7 +241,8 @@ class Patience:
             return
         if self._since is None:
             self._since = self._deadline.elapsed()
-        if self._deadline.elapsed() - self._since < self._seconds:
+        patience = max(self._seconds, CLOCK) if sight.clock_may_be_wrong else self._seconds
+        if self._deadline.elapsed() - self._since < patience:
             return
         if sight.state is State.UNFIT and sight.reason:
             raise sight.reason
@@ -233,7 +250,7 @@ class Patience:
 
 
 def _distrusted(error: UntrustedNode) -> State:
-    codes = (*tls.NAME_MISMATCH, tls.NOT_YET_VALID, tls.EXPIRED)
+    codes = (*tls.NAME_MISMATCH, *tls.OTHER_TIME)
     return State.UNFIT if error.details["verify_code"] in codes else State.FOREIGN
 
 

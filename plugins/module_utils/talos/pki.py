@@ -34,7 +34,7 @@ Kind = t.Literal["ed25519", "ecdsa"]
 
 CA_LIFETIME = dt.timedelta(hours=87600)
 #: A controller whose clock is ahead of the node's must not make certificates that are not valid yet.
-CLOCK_SKEW = dt.timedelta(hours=1)
+CLOCK_SKEW = dt.timedelta(hours=24)
 
 _TALOS_LABEL = b"ED25519 PRIVATE KEY"
 _OPENSSL_LABEL = b"PRIVATE KEY"

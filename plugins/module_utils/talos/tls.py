@@ -15,7 +15,7 @@ import typing as t
 from . import pki
 
 #: OpenSSL's verification codes that are not about the authority.
-NOT_YET_VALID, EXPIRED = 9, 10
+NOT_YET_VALID, EXPIRED = OTHER_TIME = (9, 10)
 NAME_MISMATCH = (62, 64)
 
 

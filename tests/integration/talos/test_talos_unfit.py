@@ -13,6 +13,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from talos_lab import PlayedLab
 from test_talos_life import SYSCTL, build
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos import node as node_room
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos import pki as our_pki
 from simlab.talos import pki
 
 HOUR = dt.timedelta(hours=1)
@@ -36,6 +38,7 @@ def test_a_certificate_that_does_not_fit_is_told_as_that(
     lab: PlayedLab, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     names, lifetime, words = UNFIT[what]
+    monkeypatch.setattr(node_room, "CLOCK", 5.0)
     build(lab, "cp1")
 
     def server(ca: pki.Pair, name: str, dns: t.Iterable[str], addresses: t.Iterable[str]) -> pki.Pair:
@@ -58,3 +61,32 @@ def test_a_certificate_that_does_not_fit_is_told_as_that(
     [told] = lab.run("info", nodes=lab.described("cp1"), on_error="ignore")["nodes"]
     assert words in told["error"]["msg"]
     assert lab.writes() == written and not (lab.path / "new").exists()
+
+
+def of_later(monkeypatch: pytest.MonkeyPatch, by: dt.timedelta) -> None:
+    """What this machine signs begins later: so it looks to a node whose clock is slow by as much."""
+    issue = our_pki.client_certificate
+    monkeypatch.setattr(
+        our_pki, "client_certificate", lambda *given, **more: issue(*given, **more, now=dt.datetime.now(dt.UTC) + by)
+    )
+
+
+def test_a_node_whose_clock_is_slow_is_ours(lab: PlayedLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses our certificate, which has not begun for it. It is neither another cluster's, nor off, nor to be reset.
+    The played node ends the connection without an alert."""
+    build(lab, "cp1")
+    of_later(monkeypatch, our_pki.CLOCK_SKEW + HOUR)
+    written = lab.writes()
+    for module in ("health", "reset", "apply_config"):
+        failed = lab.run(module, **{"wait_timeout": 3, **MODULES[module](lab)})
+        assert failed["failed"] and "as when its clock is wrong" in failed["msg"], (module, failed["msg"])
+        assert not [word for word in ("another cluster", "reset the machine", "is off") if word in failed["msg"]]
+    [told] = lab.run("info", nodes=lab.described("cp1"), on_error="ignore")["nodes"]
+    assert "as when its clock is wrong" in told["error"]["msg"]
+    assert lab.writes() == written
+
+
+def test_a_clock_that_is_some_hours_off_does_not_matter(lab: PlayedLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose clock has the local time, before it has reached a time server."""
+    of_later(monkeypatch, 12 * HOUR)
+    build(lab, "cp1")

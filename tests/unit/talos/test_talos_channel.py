@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import ipaddress
+import os
 import socket
 import ssl
 import struct
@@ -290,6 +291,35 @@ def test_a_client_certificate_of_another_authority_is_refused(world: World, node
     with pytest.raises((errors.Unauthenticated, errors.Unreachable)) as caught:
         connect(node.port, stranger.context()).unary("/test.Test/Echo", b"", timeout=5)
     assert "node cp1" in caught.value.message
+
+
+def test_a_node_of_ours_that_refuses_us_is_no_stranger(world: World) -> None:
+    """Its clock is slow: our certificate has not begun for it. As Go does, it says so with an alert."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["h2"])
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=world.ca.crt.decode())
+    with tls._memory_file(_server_certificate(world.ca, HOST)) as path:
+        context.load_cert_chain(path)
+    later = dt.datetime.now(dt.timezone.utc) + pki.CLOCK_SKEW + dt.timedelta(hours=1)
+    identity = tls.Identity(world.ca.crt, pki.client_certificate(world.ca, ["os:admin"], now=later))
+    with socket.create_server((HOST, 0)) as listener:
+
+        def serve() -> None:
+            connection, _address = listener.accept()
+            with context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as wrapped:
+                with contextlib.suppress(ssl.SSLError):
+                    wrapped.do_handshake()
+                os.read(wrapped.fileno(), 65536)  # what is not read would turn the alert into a reset
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        line = connect(listener.getsockname()[1], identity.context())
+        with pytest.raises(channel.RefusedByOurs) as caught:
+            line.unary("/test.Test/Echo", b"", timeout=5)
+        line.close()
+        thread.join(5)
+    assert "another" not in caught.value.message and "Compare this machine's clock" in caught.value.message
 
 
 def test_nobody_there_is_unreachable_with_a_hint() -> None:

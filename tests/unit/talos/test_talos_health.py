@@ -15,6 +15,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.errors import (
     TaskFailed,
     Unreachable,
 )
+from ansible_collections.groundwork.homelab.plugins.module_utils.talos.channel import RefusedByOurs, UntrustedNode
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos.client import ContainerInfo, Member, Service
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos.health import Health
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos.inputs import Node
@@ -272,6 +273,23 @@ def test_a_machine_that_is_not_ours_any_more_ends_the_waiting_after_5_seconds(st
     with pytest.raises(HomelabError, match=said):
         health(Answers(), sights={"cp1": lambda: Sight(state)}, time=time).wait()
     assert 5 <= time.now < 7
+
+
+@pytest.mark.parametrize(
+    ("reason", "seconds"),
+    [
+        (RefusedByOurs("call Get", answer="alert certificate expired"), 60),
+        (UntrustedNode("trust the node", answer="certificate is not yet valid", verify_code=9), 60),
+        (UntrustedNode("trust the node", answer="certificate has expired", verify_code=10), 60),
+        (UntrustedNode("trust the node", answer="IP address mismatch", verify_code=64), 5),
+    ],
+)
+def test_a_clock_that_is_wrong_gets_a_minute_to_be_set(reason: HomelabError, seconds: float) -> None:
+    """A machine without a battery has the right time when it has found its time server."""
+    time = Time()
+    with pytest.raises(type(reason), match=reason.answer):
+        health(Answers(), sights={"cp1": lambda: Sight(State.UNFIT, reason=reason)}, time=time).wait()
+    assert seconds <= time.now < seconds + 2
 
 
 def test_a_node_that_is_away_is_waited_for_and_one_that_keeps_failing_is_not() -> None:
