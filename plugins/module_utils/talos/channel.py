@@ -238,8 +238,13 @@ class Channel:
 
     def _flush(self) -> None:
         data = self._http.data_to_send()
-        if data:
+        if not data:
+            return
+        try:
             self._socket.sendall(data)
+        except ConnectionError:
+            self._socket.recv(1)  # a node that has ended the connection may have said why: raises that alert
+            raise
 
     @contextlib.contextmanager
     def _errors(self, rpc: str) -> t.Iterator[None]:
