@@ -7,10 +7,13 @@ import dataclasses
 import hashlib
 import ipaddress
 import json
-import re
 import typing as t
 
-from .errors import Failure, ParameterError
+from . import firewall_rules
+from .errors import Failure
+
+if t.TYPE_CHECKING:
+    from .api import Call
 
 Rule = dict[str, t.Any]
 CHANGED = "detected modified configuration - file changed by other user? Try again."
@@ -38,21 +41,30 @@ class File:
     sets: dict[str, IpSet] = dataclasses.field(default_factory=dict)
     groups: dict[str, Group] = dataclasses.field(default_factory=dict)
 
-    def digest(self) -> str:
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
-    def check_digest(self, sent: t.Any) -> None:
-        if sent is not None and sent != self.digest():
-            raise Failure(CHANGED)
+class Known:
+    """The names that a rule may use: those of its own file and of the datacenter's."""
+
+    def __init__(self, own: File, cluster: File) -> None:
+        self._own, self._cluster = own, cluster
+
+    def has_set(self, name: str) -> bool:
+        return name in self._own.sets or name in self._cluster.sets
+
+    def has_alias(self, name: str) -> bool:
+        return name in self._own.aliases or name in self._cluster.aliases
+
+    def alias_version(self, name: str, prefix: str) -> int | None:
+        """``prefix`` says in which file: ``dc/`` or ``guest/``."""
+        files = [file for word, file in (("dc/", self._own), ("guest/", self._cluster)) if prefix != word]
+        return next((version_of(file.aliases[name]["cidr"]) for file in files if name in file.aliases), None)
 
 
 class Firewall:
     """All files, by scope: ``cluster``, ``node/pve1``, ``guest/100``."""
 
-    def __init__(self, macros: t.Collection[str]) -> None:
+    def __init__(self) -> None:
         self._files: dict[str, File] = {}
-        self._macros = {macro.lower(): macro for macro in macros}
 
     def file(self, scope: str) -> File:
         return self._files.setdefault(scope, File())
@@ -72,53 +84,36 @@ class Firewall:
                 if rule.get("type") == "group" and rule.get("action") == old:
                     rule["action"] = new
 
+    def known(self, scope: str) -> Known:
+        return Known(self.file(scope), self.file("cluster"))
+
     # -- rules --------------------------------------------------------------------------------------------
 
-    def check_rule(self, rule: Rule, scope: str) -> int | None:
-        """The IP version that a rule is for; raises ParameterError. Its macro gets the spelling that is known."""
-        if rule["type"] == "forward" and scope.startswith("guest/"):
-            raise ParameterError({"type": "invalid rule type 'forward' for rule_env 'vm'"})
-        if rule["type"] == "group":
-            return None
-        if rule.get("macro"):
-            if str(rule["macro"]).lower() not in self._macros:
-                raise ParameterError({"macro": f"unknown macro '{rule['macro']}'"})
-            rule["macro"] = self._macros[str(rule["macro"]).lower()]
-        for key in ("dport", "sport", "icmp-type"):
-            if rule.get(key) and not rule.get("proto"):
-                raise ParameterError({"proto": f"missing property - '{key}' requires this property"})
-        versions = {key: self._version(key, str(rule[key]), scope) for key in ("source", "dest") if rule.get(key)}
-        known = {version for version in versions.values() if version is not None}
-        if len(known) > 1:
-            raise ParameterError({"dest": "detected mixed ipv4/ipv6 addresses in rule"})
-        return known.pop() if known else None
+    def check_rule(self, rule: Rule, scope: str, environment: str) -> None:
+        """Raises ApiError. The rule's macro gets the spelling that is known."""
+        firewall_rules.Check(rule, environment, self.known(scope))
 
-    def _version(self, key: str, value: str, scope: str) -> int | None:
-        if value.startswith("+"):
-            return self._set_version(key, value[1:], scope)
-        if re.match(r"(?:dc/|guest/)?[A-Za-z][A-Za-z0-9\-_]+$", value) and ":" not in value:
-            return version_of(self._alias(key, value, scope)["cidr"])
-        versions = {version_of(part.partition("-")[0]) for part in value.split(",")}
-        return versions.pop() if len(versions) == 1 else None
+    def look(self, rule: Rule, scope: str, environment: str) -> Rule:
+        """What is found about a rule that is read: its IP version, and what is wrong with it by now."""
+        try:
+            check = firewall_rules.Check(dict(rule), environment, self.known(scope), strict=False)
+        except Failure:
+            return {}
+        return ({"ipversion": check.version} if check.version else {}) | (
+            {"errors": check.errors} if check.errors else {}
+        )
 
-    def _candidates(self, name: str, scope: str) -> tuple[str, list[File]]:
-        prefix, slash, rest = name.partition("/")
-        if not slash:
-            return name.lower(), [self.file(scope), self.file("cluster")]
-        return rest.lower(), [self.file("cluster" if prefix == "dc" else scope)]
 
-    def _alias(self, key: str, name: str, scope: str) -> dict[str, str]:
-        wanted, files = self._candidates(name, scope)
-        for file in files:
-            if wanted in file.aliases:
-                return file.aliases[wanted]
-        raise ParameterError({key: f"no such alias '{name}'"})
+def digest_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> str:
+    """Of one list, as it is read."""
+    lines = [f"{key}:{value}\n" for e in entries for key, value in sorted(e.items()) if not isinstance(value, dict)]
+    return hashlib.sha1("".join(lines).encode(), usedforsecurity=False).hexdigest()
 
-    def _set_version(self, key: str, name: str, scope: str) -> int | None:
-        wanted, files = self._candidates(name, scope)
-        if not any(wanted in file.sets for file in files):
-            raise ParameterError({key: f"no such ipset '{name}'"})
-        return None
+
+def check_digest(call: Call, entries: t.Iterable[t.Mapping[str, t.Any]]) -> None:
+    """Raises Failure when the digest that was sent is not that of the list."""
+    if call.params.get("digest") not in (None, digest_of(entries)):
+        raise Failure(CHANGED)
 
 
 def version_of(text: str) -> int | None:
@@ -128,14 +123,12 @@ def version_of(text: str) -> int | None:
         return None
 
 
-def canonical_entry(text: str) -> str:
-    """An IP set's entry without host bits; raises ParameterError for a prefix of zero."""
+def canonical(text: str) -> str:
+    """An address or a network without host bits; one address is no network."""
     if "/" not in text:
         return text
     network = ipaddress.ip_network(text, strict=False)
-    if network.prefixlen == 0:
-        raise ParameterError({"cidr": "a zero prefix is not allowed in ipset entries"})
-    return str(network)
+    return str(network.network_address if network.prefixlen == network.max_prefixlen else network)
 
 
 def move(rules: list[Rule], old: int, new: int) -> None:

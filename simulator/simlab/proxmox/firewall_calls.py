@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
-from . import fixed, formats, schema
+from . import firewall_rules, formats, schema
 from .api import Call, Handler, handles
 from .errors import Failure, ParameterError
-from .firewall import File, Firewall, Group, IpSet, Rule, canonical_entry, move, version_of
+from .firewall import File, Firewall, Group, IpSet, Rule, canonical, check_digest, digest_of, move, version_of
 
 _CLUSTER = "/cluster/firewall"
 _NODE = "/nodes/{node}/firewall"
@@ -20,8 +21,7 @@ _RULE_ONLY = ("pos", "digest", "moveto", "delete", "node", "vmid", "group")
 
 
 def of(call: Call) -> Firewall:
-    macros = [macro["macro"] for macro in fixed.DATA["/cluster/firewall/macros"]]
-    return t.cast("Firewall", call.cluster.extra("firewall", lambda: Firewall(macros)))
+    return t.cast("Firewall", call.cluster.extra("firewall", Firewall))
 
 
 def _scope(call: Call) -> str:
@@ -42,121 +42,145 @@ def _everywhere(method: str, suffix: str, scopes: t.Sequence[str] = _SCOPES) -> 
 # -- options ----------------------------------------------------------------------------------------------
 
 
+def _options(call: Call) -> dict[str, t.Any]:
+    specs = schema.load().paths[call.template]["PUT"]["parameters"]["properties"]
+    numeric = ("integer", "boolean")
+    return {k: int(v) if specs[k].get("type") in numeric else v for k, v in _file(call).options.items()}
+
+
 @_everywhere("GET", "/options")
 def options(call: Call) -> dict[str, t.Any]:
-    specs = schema.load().paths[call.template]["PUT"]["parameters"]["properties"]
-    file = _file(call)
-    numeric = ("integer", "boolean")
-    typed = {k: int(v) if specs[k].get("type") in numeric else v for k, v in file.options.items()}
-    return typed | {"digest": file.digest()}
+    found = _options(call)
+    return found | {"digest": digest_of([found])}
 
 
 @_everywhere("PUT", "/options")
 def set_options(call: Call) -> None:
     file = _file(call)
-    file.check_digest(call.params.get("digest"))
+    check_digest(call, [_options(call)])
     specs = schema.load().paths[call.template]["PUT"]["parameters"]["properties"]
     dropped = formats.split_list(call.text("delete"))
     for name in dropped:
         if name not in specs:
             raise ParameterError({"delete": f"no such option '{name}'"})
-        file.options.pop(name, None)
-    file.options |= {k: v for k, v in call.params.items() if k not in ("delete", "digest", "node", "vmid")}
+    given = {k: v for k, v in call.params.items() if k not in ("delete", "digest", "node", "vmid")}
+    if int(given.get("enable", 0)) > 1:  # on for a moment: kept as the time
+        given["enable"] = str(int(call.cluster.config.clock()))
+    kept = {name: value for name, value in file.options.items() if name not in dropped}
+    file.options = kept | given
 
 
 # -- rules ------------------------------------------------------------------------------------------------
 
 
-def _rules(call: Call) -> tuple[File, list[Rule]]:
-    file = _file(call)
-    return (file, _group(call).rules) if "group" in call.params else (file, file.rules)
+def _rules(call: Call) -> list[Rule]:
+    return _group(call).rules if "group" in call.params else _file(call).rules
 
 
-def _shown(call: Call, file: File, rule: Rule, position: t.Any) -> Rule:
-    found = {**rule, "pos": position, "digest": file.digest(), "enable": int(rule.get("enable", 0))}
-    version = of(call).check_rule(rule, _scope(call)) if "macro" not in rule or rule.get("source") else None
-    version = version or _version_of_names(call, rule)
-    return found | ({"ipversion": version} if version else {})
+def _environment(call: Call) -> str:
+    """What the rules are for, in the words of the error texts."""
+    if "group" in call.params:
+        return "group"
+    if "vmid" in call.params:
+        return "ct" if "/lxc/" in call.template else "vm"
+    return "host" if "node" in call.params else "cluster"
 
 
-def _version_of_names(call: Call, rule: Rule) -> int | None:
-    """Rules that name an alias are for that alias' version."""
-    for key in ("source", "dest"):
-        name = str(rule.get(key, "")).lower()
-        for file in (_file(call), of(call).file("cluster")):
-            if name in file.aliases:
-                return version_of(file.aliases[name]["cidr"])
-    return None
+def _shown(call: Call) -> list[Rule]:
+    found = of(call)
+    return [
+        {**rule, "enable": int(rule.get("enable", 0)), **found.look(rule, _scope(call), _environment(call))}
+        for rule in _rules(call)
+    ]
 
 
 @_everywhere("GET", "/rules")
 @handles("GET", _GROUP)
 def rules(call: Call) -> list[Rule]:
-    file, found = _rules(call)
-    return [_shown(call, file, rule, number) for number, rule in enumerate(found)]
+    found = _shown(call)
+    digest = digest_of(found)
+    return [{**rule, "pos": number, "digest": digest} for number, rule in enumerate(found)]
 
 
-def _one(call: Call) -> tuple[File, list[Rule], int]:
-    file, found = _rules(call)
+def _position(call: Call) -> int:
     position = int(call.params["pos"])
-    if position >= len(found):
+    if position >= len(_rules(call)):
         raise Failure(f"no rule at position {position}")
-    return file, found, position
+    return position
 
 
 @_everywhere("GET", "/rules/{pos}")
 @handles("GET", f"{_GROUP}/{{pos}}")
 def rule_get(call: Call) -> Rule:
-    file, found, position = _one(call)
-    return _shown(call, file, found[position], call.text("pos"))
+    return rules(call)[_position(call)] | {"pos": call.text("pos")}
 
 
 @_everywhere("POST", "/rules")
 @handles("POST", _GROUP)
 def rule_add(call: Call) -> None:
-    file, found = _rules(call)
-    file.check_digest(call.params.get("digest"))
-    rule = {key: value for key, value in call.params.items() if key not in _RULE_ONLY}
-    of(call).check_rule(rule, _scope(call))
+    found, rule = _rules(call), _copied(call, {})
+    of(call).check_rule(rule, _scope(call), _environment(call))
     found.insert(0, rule)
+
+
+def _copied(call: Call, rule: Rule) -> Rule:
+    """The rule with what was sent; nothing, or a dash, takes a value away."""
+    given = {key: value for key, value in call.params.items() if key not in _RULE_ONLY}
+    return {key: value for key, value in {**rule, **given}.items() if value not in ("", "-")}
 
 
 @_everywhere("PUT", "/rules/{pos}")
 @handles("PUT", f"{_GROUP}/{{pos}}")
 def rule_put(call: Call) -> None:
-    file = _rules(call)[0]
-    file.check_digest(call.params.get("digest"))
-    _, found, position = _one(call)
-    if "moveto" in call.params:
+    found = _rules(call)
+    check_digest(call, _shown(call))
+    position = _position(call)
+    if "moveto" in call.params and int(call.params["moveto"]) != position:
         move(found, position, int(call.params["moveto"]))
         return
-    rule = {k: v for k, v in found[position].items() if k not in formats.split_list(call.text("delete"))}
-    rule |= {key: value for key, value in call.params.items() if key not in _RULE_ONLY}
-    of(call).check_rule(rule, _scope(call))
+    dropped = formats.split_list(call.text("delete"))
+    for name in dropped:
+        if name not in _rule_properties(call):
+            raise ParameterError({"delete": f"no such property ('{name}')"})
+        if name in ("type", "action"):
+            raise ParameterError({"delete": f"unable to delete required property '{name}'"})
+    rule = {name: value for name, value in _copied(call, found[position]).items() if name not in dropped}
+    of(call).check_rule(rule, _scope(call), _environment(call))
     found[position] = rule
+
+
+def _rule_properties(call: Call) -> t.Collection[str]:
+    properties = schema.load().paths[call.template]["PUT"]["parameters"]["properties"]
+    return [name for name in properties if name not in ("moveto", "delete", "node", "vmid", "group")]
 
 
 @_everywhere("DELETE", "/rules/{pos}")
 @handles("DELETE", f"{_GROUP}/{{pos}}")
 def rule_delete(call: Call) -> None:
-    file = _rules(call)[0]
-    file.check_digest(call.params.get("digest"))
-    _, found, position = _one(call)
-    del found[position]
+    check_digest(call, _shown(call))
+    del _rules(call)[_position(call)]
 
 
 # -- aliases ----------------------------------------------------------------------------------------------
 
 
-def _alias_shown(file: File, alias: dict[str, str]) -> dict[str, t.Any]:
+def _aliases(call: Call) -> list[dict[str, t.Any]]:
+    return [_alias_shown(alias) for _, alias in sorted(_file(call).aliases.items())]
+
+
+def _alias_shown(alias: dict[str, str]) -> dict[str, t.Any]:
     found: dict[str, t.Any] = {"name": alias["name"], "cidr": alias["cidr"], "ipversion": version_of(alias["cidr"])}
-    return found | {"digest": file.digest()} | ({"comment": alias["comment"]} if alias.get("comment") else {})
+    return found | ({"comment": alias["comment"]} if alias.get("comment") else {})
+
+
+def _with_digest(entries: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    digest = digest_of(entries)
+    return [{**entry, "digest": digest} for entry in entries]
 
 
 @_everywhere("GET", "/aliases", _NAMED)
 def aliases(call: Call) -> list[dict[str, t.Any]]:
-    file = _file(call)
-    return [_alias_shown(file, alias) for alias in file.aliases.values()]
+    return _with_digest(_aliases(call))
 
 
 def _alias(call: Call) -> tuple[File, dict[str, str]]:
@@ -169,124 +193,142 @@ def _alias(call: Call) -> tuple[File, dict[str, str]]:
 
 @_everywhere("GET", "/aliases/{name}", _NAMED)
 def alias_get(call: Call) -> dict[str, t.Any]:
-    found = _alias_shown(*_alias(call))
-    return {key: value for key, value in found.items() if key != "digest"}
+    return _alias_shown(_alias(call)[1])
+
+
+def _one_address(text: str) -> str:
+    """A network of one address is that address."""
+    return re.sub("/128$" if ":" in text else "/32$", "", text)
 
 
 @_everywhere("POST", "/aliases", _NAMED)
 def alias_add(call: Call) -> None:
     file, name = _file(call), call.text("name")
     if name.lower() in file.aliases:
-        raise ParameterError({"name": f"alias '{name.lower()}' already exists"})
-    file.aliases[name.lower()] = {"name": name, "cidr": call.text("cidr"), "comment": call.text("comment")}
+        raise ParameterError({"name": f"alias '{name}' already exists"})
+    file.aliases[name.lower()] = {
+        "name": name, "cidr": _one_address(call.text("cidr")), "comment": call.text("comment"),
+    }  # fmt: skip
 
 
 @_everywhere("PUT", "/aliases/{name}", _NAMED)
 def alias_put(call: Call) -> None:
-    file, alias = _alias(call)
-    file.check_digest(call.params.get("digest"))
+    check_digest(call, _aliases(call))
+    file, _ = _alias(call)
     name = call.text("rename") or call.text("name")
     if name.lower() != call.text("name").lower() and name.lower() in file.aliases:
-        raise ParameterError({"name": f"alias '{name.lower()}' already exists"})
+        raise ParameterError({"name": f"alias '{name}' already exists"})
     del file.aliases[call.text("name").lower()]
-    comment = call.text("comment") if "comment" in call.params else alias.get("comment", "")
-    file.aliases[name.lower()] = {"name": name, "cidr": call.text("cidr"), "comment": comment}
+    file.aliases[name.lower()] = {
+        "name": name, "cidr": _one_address(call.text("cidr")), "comment": call.text("comment"),
+    }  # fmt: skip
 
 
 @_everywhere("DELETE", "/aliases/{name}", _NAMED)
 def alias_delete(call: Call) -> None:
-    file = _file(call)
-    file.check_digest(call.params.get("digest"))
-    file.aliases.pop(call.text("name").lower(), None)
+    check_digest(call, _aliases(call))
+    _file(call).aliases.pop(call.text("name").lower(), None)
 
 
 # -- IP sets ----------------------------------------------------------------------------------------------
 
 
+def _sets(call: Call) -> list[dict[str, t.Any]]:
+    return [
+        {"name": name} | ({"comment": found.comment} if found.comment else {})
+        for name, found in sorted(_file(call).sets.items())
+    ]
+
+
 @_everywhere("GET", "/ipset", _NAMED)
 def sets(call: Call) -> list[dict[str, t.Any]]:
-    file = _file(call)
-    return [
-        {"name": name, "digest": file.digest()} | ({"comment": found.comment} if found.comment else {})
-        for name, found in file.sets.items()
-    ]
+    return _with_digest(_sets(call))
 
 
 @_everywhere("POST", "/ipset", _NAMED)
 def set_add(call: Call) -> None:
-    file, name = _file(call), call.text("name").lower()
-    old = call.text("rename").lower()
+    """Names are in lower case as soon as the file is read again."""
+    known, name, old = _file(call).sets, call.text("name"), call.text("rename")
     if old:
-        if old not in file.sets:
-            raise Failure(f"IPSet '{old}' does not exist")
-        file.sets[name] = file.sets.pop(old)
-        file.sets[name].comment = call.text("comment", file.sets[name].comment)
+        check_digest(call, _sets(call))
+        if old not in known:
+            raise ParameterError({"name": f"IPSet '{old}' does not exist"})
+        if name in known and name != old:
+            raise ParameterError({"name": f"IPSet '{name}' does already exist"})
+        known[name.lower()] = known.pop(old)
+        known[name.lower()].comment = call.text("comment", known[name.lower()].comment)
         return
-    if name in file.sets:
+    if name in known:
         raise ParameterError({"name": f"IPSet '{name}' already exists"})
-    file.sets[name] = IpSet(call.text("comment"))
+    known.setdefault(name.lower(), IpSet(call.text("comment")))
 
 
-def _set(call: Call) -> tuple[File, IpSet]:
-    file, name = _file(call), call.text("name").lower()
-    if name not in file.sets:
-        raise Failure(f"no such IPSet '{call.text('name')}'")
-    return file, file.sets[name]
+def _set(call: Call) -> IpSet:
+    known, name = _file(call).sets, call.text("name")
+    if name not in known:
+        raise Failure(f"no such IPSet '{name}'")
+    return known[name]
 
 
 @_everywhere("DELETE", "/ipset/{name}", _NAMED)
 def set_delete(call: Call) -> None:
-    file, found = _set(call)
-    if found.entries and not call.flag("force"):
+    if _set(call).entries and not call.flag("force"):
         raise Failure(f"IPSet '{call.text('name')}' is not empty")
-    del file.sets[call.text("name").lower()]
+    del _file(call).sets[call.text("name")]
+
+
+def _entries(call: Call) -> list[dict[str, t.Any]]:
+    return [_entry_shown(entry) for entry in _set(call).entries]
 
 
 @_everywhere("GET", "/ipset/{name}", _NAMED)
 def set_entries(call: Call) -> list[dict[str, t.Any]]:
-    file, found = _set(call)
-    return [_entry_shown(file, entry) for entry in found.entries]
+    return _with_digest(_entries(call))
 
 
-def _entry_shown(file: File, entry: dict[str, t.Any]) -> dict[str, t.Any]:
+def _entry_shown(entry: dict[str, t.Any]) -> dict[str, t.Any]:
     shown = {key: value for key, value in entry.items() if key != "nomatch" and value}
-    return shown | {"digest": file.digest()} | ({"nomatch": 1} if str(entry.get("nomatch")) == "1" else {})
+    return shown | ({"nomatch": 1} if str(entry.get("nomatch")) == "1" else {})
 
 
 @_everywhere("POST", "/ipset/{name}", _NAMED)
 def entry_add(call: Call) -> None:
-    _, found = _set(call)
-    entry = canonical_entry(call.text("cidr"))
+    found, entry = _set(call), call.text("cidr")
+    match = re.fullmatch(rf"(dc/|guest/)?({firewall_rules.NAME})", entry)
+    if match is None:
+        entry = canonical(entry)
+    elif of(call).known(_scope(call)).alias_version(match[2].lower(), match[1] or "") is None:
+        raise Failure(f"no such alias '{match[2]}'")
     if any(other["cidr"] == entry for other in found.entries):
         raise ParameterError({"cidr": f"address '{entry}' already exists"})
+    if re.search("/0+$", entry):
+        raise ParameterError({"cidr": "a zero prefix is not allowed in ipset entries"})
     found.entries.insert(0, {"cidr": entry, "comment": call.text("comment"), "nomatch": call.params.get("nomatch", 0)})
-
-
-def _entry(call: Call) -> tuple[File, IpSet, dict[str, t.Any]]:
-    file, found = _set(call)
-    for entry in found.entries:
-        if entry["cidr"] == call.text("cidr"):
-            return file, found, entry
-    raise ParameterError({"cidr": "no such IP/Network"})
 
 
 @_everywhere("GET", "/ipset/{name}/{cidr}", _NAMED)
 def entry_get(call: Call) -> dict[str, t.Any]:
-    file, _, entry = _entry(call)
-    return _entry_shown(file, entry)
+    for entry in set_entries(call):
+        if entry["cidr"] == call.text("cidr"):
+            return entry
+    raise ParameterError({"cidr": "no such IP/Network"})
 
 
 @_everywhere("PUT", "/ipset/{name}/{cidr}", _NAMED)
 def entry_put(call: Call) -> None:
-    file, _, entry = _entry(call)
-    file.check_digest(call.params.get("digest"))
-    entry |= {key: call.params[key] for key in ("comment", "nomatch") if key in call.params}
+    """What is not sent is gone."""
+    check_digest(call, _entries(call))
+    for entry in _set(call).entries:
+        if entry["cidr"] == call.text("cidr"):
+            entry |= {key: call.params.get(key, "") for key in ("comment", "nomatch")}
+            return
+    raise ParameterError({"cidr": "no such IP/Network"})
 
 
 @_everywhere("DELETE", "/ipset/{name}/{cidr}", _NAMED)
 def entry_delete(call: Call) -> None:
-    file, found = _set(call)
-    file.check_digest(call.params.get("digest"))
+    found = _set(call)
+    check_digest(call, _entries(call))
     found.entries = [entry for entry in found.entries if entry["cidr"] != call.text("cidr")]
 
 
@@ -320,29 +362,35 @@ def _group(call: Call) -> Group:
     return file.groups[name]
 
 
+def _groups(call: Call) -> list[dict[str, t.Any]]:
+    return [
+        {"group": name} | ({"comment": group.comment} if group.comment else {})
+        for name, group in sorted(of(call).file("cluster").groups.items())
+    ]
+
+
 @handles("GET", f"{_CLUSTER}/groups")
 def groups(call: Call) -> list[dict[str, t.Any]]:
-    file = of(call).file("cluster")
-    return [
-        {"group": name, "digest": file.digest()} | ({"comment": group.comment} if group.comment else {})
-        for name, group in file.groups.items()
-    ]
+    return _with_digest(_groups(call))
 
 
 @handles("POST", f"{_CLUSTER}/groups")
 def group_add(call: Call) -> None:
     """Names are in lower case as soon as the file is read again; rules keep the word that they were given."""
-    file, name, old = of(call).file("cluster"), call.text("group").lower(), call.text("rename")
+    known, name, old = of(call).file("cluster").groups, call.text("group"), call.text("rename")
     if old:
-        if old not in file.groups:
-            raise Failure(f"no such security group '{old}'")
-        file.groups[name] = file.groups.pop(old)
-        file.groups[name].comment = call.text("comment", file.groups[name].comment)
-        of(call).rename_group(old, call.text("group"))
+        check_digest(call, _groups(call))
+        if old not in known:
+            raise ParameterError({"group": f"Security group '{old}' does not exist"})
+        if name in known and name != old:
+            raise ParameterError({"group": f"Security group '{name}' does already exist"})
+        known[name.lower()] = known.pop(old)
+        known[name.lower()].comment = call.text("comment", known[name.lower()].comment)
+        of(call).rename_group(old, name)
         return
-    if call.text("group") in file.groups:
+    if name in known:
         raise ParameterError({"group": f"Security group '{name}' already exists"})
-    file.groups.setdefault(name, Group(call.text("comment")))
+    known.setdefault(name.lower(), Group(call.text("comment")))
 
 
 @handles("DELETE", _GROUP)

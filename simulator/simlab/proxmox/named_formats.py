@@ -9,6 +9,8 @@ import re
 import typing as t
 import zoneinfo
 
+from . import firewall_rules
+
 Format = t.Mapping[str, t.Mapping[str, t.Any]]
 
 _UUID = r"[a-fA-F0-9]{8}(?:-[a-fA-F0-9]{4}){3}-[a-fA-F0-9]{12}"
@@ -175,13 +177,15 @@ def _task_status(text: str) -> str | None:
     return None if text in ("ok", "error", "warning", "unknown") else f"invalid status '{text}'"
 
 
-def _port(text: str) -> str | None:
-    for item in text.split(","):
-        for port in item.split(":"):
-            if port.isdigit() and int(port) > 65535:
-                return f"invalid port '{port}'"
-            if not port.isdigit() and not re.fullmatch(r"[A-Za-z][\w-]*", port):
-                return f"invalid port '{port}'"
+def _ports(icmp: bool) -> t.Callable[[str], str | None]:
+    return lambda text: _said(lambda: firewall_rules.check_ports(text, icmp))
+
+
+def _said(check: t.Callable[[], t.Any]) -> str | None:
+    try:
+        check()
+    except firewall_rules.Invalid as error:
+        return str(error)
     return None
 
 
@@ -193,18 +197,13 @@ _PROTOCOLS = frozenset(
 
 
 def _protocol(text: str) -> str | None:
-    if text in _PROTOCOLS or (text.isdigit() and int(text) <= 255):
+    if not text or text in _PROTOCOLS or (text.isdigit() and int(text) <= 255):
         return None
     return f"unknown protocol '{text}'"
 
 
 def _firewall_address(text: str) -> str | None:
-    if text.startswith("+") or re.fullmatch(r"(?:dc/|guest/)?[A-Za-z][A-Za-z0-9\-_]+", text):
-        return None
-    for item in text.split(","):
-        if not re.fullmatch(r"[0-9a-fA-F.:/\-]+", item):
-            return f"invalid IP address: Invalid chars in IP {item}"
-    return None
+    return _said(lambda: firewall_rules.check_addresses(text))
 
 
 def _location(text: str) -> str | None:
@@ -229,8 +228,8 @@ CHECKS: dict[str, t.Callable[[str], str | None]] = {
     "pve-ct-timezone": _timezone,
     "pve-lxc-dev-string": _device,
     "pve-task-status-type": _task_status,
-    "pve-fw-dport-spec": _port,
-    "pve-fw-sport-spec": _port,
+    "pve-fw-dport-spec": _ports(True),
+    "pve-fw-sport-spec": _ports(False),
     "pve-fw-protocol-spec": _protocol,
     "pve-fw-addr-spec": _firewall_address,
     "pve-storage-content": lambda text: None if text in _CONTENTS else f"invalid content type '{text}'",
