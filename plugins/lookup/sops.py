@@ -20,7 +20,9 @@ options:
     elements: path
     required: true
   key:
-    description: The keys that lead to the wanted value. The whole content if left out.
+    description:
+      - The keys that lead to the wanted value. The whole content if left out.
+      - In a YAML file of several documents the first one is the number of the document, that of the first is V(0).
     type: list
     elements: str
     default: []
@@ -45,7 +47,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _raw:
-  description: For each file its content, or the wanted value.
+  description: For each file its content, or the wanted value. That of several YAML documents is a list.
   type: list
   elements: raw
 """
@@ -57,7 +59,7 @@ from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError, InvalidInput
 from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import files
-from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age_keys, sops, sops_values
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age_keys, sops
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task
 from ansible_collections.groundwork.homelab.plugins.plugin_utils import lookup_options
 
@@ -78,9 +80,11 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         key_file = self._loader.path_dwim(self.get_option("age_key_file"))
         identities = age_keys.age_identities(Task({age_keys.AGE_KEY_FILE: key_file}))
         file = sops.read(path, sops.format_of(path, self.get_option("format")), identities)
-        value: t.Any = sops_values.visible(file.tree)
+        value: t.Any = file.values
+        if isinstance(value, list):
+            value = {str(number): document for number, document in enumerate(value)}
         for name in self.get_option("key"):
             if not isinstance(value, dict) or name not in value:
                 raise InvalidInput(f"{path} has no {'.'.join(self.get_option('key'))}")
             value = value[name]
-        return value
+        return value if self.get_option("key") else file.values

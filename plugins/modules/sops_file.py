@@ -15,8 +15,10 @@ description:
   - Writes files that the program C(sops) reads and reads those that it writes, in process. No program is needed.
   - Unchanged values keep their encrypted text, and an unchanged file is not written. An edited YAML, INI or dotenv file keeps its comments, order and
     layout wherever nothing changed.
-  - YAML (one document), JSON, dotenv, INI and whole files, with age recipients of the kind X25519 (C(age1…)). A file that has other keys
+  - YAML, JSON, dotenv, INI and whole files, with age recipients of the kind X25519 (C(age1…)). A file that has other keys
     as well can be edited when an age identity opens it, and their entries stay. Shamir's shares and rules by comments are refused.
+  - A YAML file can have several documents, which share one MAC. Anchors that somebody wrote into a file stay as long as nothing of them
+    changes. Merge keys (C(<<)) are keys like others here, as for C(sops); who reads values gets them merged.
   - The MAC over all values is checked whenever a file is read.
   - Where values are wanted in a playbook, the lookup P(groundwork.homelab.sops#lookup) gives them, and the vars plugin
     P(groundwork.homelab.sops#vars) those of hosts and groups.
@@ -44,12 +46,20 @@ options:
     description:
       - The values. In a file that is there, mappings are merged with those of the file, and everything else is replaced, lists as a whole.
     type: dict
+  documents:
+    description:
+      - The values of a YAML file with several documents, instead of O(content). Each is merged with the document in its place; V({}) leaves that as it is.
+      - What is more than the file has is added at its end. Documents that are not named stay, unless O(exact=true).
+    type: list
+    elements: dict
   exact:
-    description: Whether values that O(content) does not name are removed.
+    description: Whether values, and documents, that O(content) or O(documents) does not name are removed.
     type: bool
     default: false
   remove:
-    description: Values to remove, each as the list of the keys that lead to it.
+    description:
+      - Values to remove, each as the list of the keys that lead to it.
+      - In a file of several documents the list begins with the number of the document, that of the first is V(0).
     type: list
     elements: raw
     default: []
@@ -132,6 +142,25 @@ EXAMPLES = r"""
     remove:
       - [stringData, username]
 
+- name: Keep two Secrets in one file
+  groundwork.homelab.sops_file:
+    path: clusters/home/media.sops.yaml
+    recipients:
+      - "{{ age_recipient }}"
+    encrypted_regex: ^(data|stringData)$
+    age_key_file: "{{ lab_secrets_dir }}/age.txt"
+    documents:
+      - apiVersion: v1
+        kind: Secret
+        metadata: {name: database, namespace: media}
+        stringData:
+          password: "{{ database_password }}"
+      - apiVersion: v1
+        kind: Secret
+        metadata: {name: smtp, namespace: media}
+        stringData:
+          password: "{{ smtp_password }}"
+
 - name: Decrypt it for a program that needs a file
   groundwork.homelab.sops_file:
     path: clusters/home/database.sops.yaml
@@ -211,6 +240,7 @@ SPEC = Spec(
         "path": {"type": "path", "required": True},
         "state": {"type": "str", "choices": ["present", "decrypted"], "default": "present"},
         "content": {"type": "dict", "no_log": True},
+        "documents": {"type": "list", "elements": "dict", "no_log": True},
         "exact": {"type": "bool", "default": False},
         "remove": {"type": "list", "elements": "raw", "default": []},
         "recipients": {"type": "list", "elements": "str"},
@@ -224,6 +254,7 @@ SPEC = Spec(
         "src": {"type": "path"},
         "dest": {"type": "path"},
     },
+    mutually_exclusive=[["content", "documents"]],
 )
 
 run = sops_task.run

@@ -46,7 +46,7 @@ from ansible.plugins.vars import BaseVarsPlugin
 from ansible.utils.vars import combine_vars
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError
-from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age, age_keys, sops, sops_values
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age, age_keys, sops
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Task
 
 ENDINGS = (".sops.yaml", ".sops.yml", ".sops.json")
@@ -72,9 +72,9 @@ class VarsModule(BaseVarsPlugin):
         if key not in _opened:
             try:
                 opened = sops.read(file, sops.format_of(file), self._identities())
+                _opened[key] = sops.single(opened, file)
             except HomelabError as error:
                 raise AnsibleParserError(f"{file}: {error.message}") from None
-            _opened[key] = sops_values.visible(opened.tree)
         return _opened[key]
 
     def _identities(self) -> list[age.Identity]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime
+import itertools
 import pathlib
 import typing as t
 
@@ -15,6 +16,7 @@ from .. import private_files
 from ..errors import InvalidInput
 from ..plan import HIDDEN, Change, Plan, carry_out
 from ..sops import age, age_keys, sops, sops_ini, sops_rules, sops_stores, sops_values
+from ..sops.sops import Content
 from ..sops.sops_values import Rules, Tree
 from ..task import Result, Task
 from . import files
@@ -24,7 +26,7 @@ from . import files
 class Wanted:
     """The file as it is to be: its values, for whom; and which of them are encrypted, which only a new file is told."""
 
-    tree: Tree = dataclasses.field(repr=False)
+    tree: Content = dataclasses.field(repr=False)
     recipients: list[str]
     rules: Rules
 
@@ -51,25 +53,46 @@ def run(task: Task) -> Result:
     return task.result(plan, path=str(path), recipients=wanted.recipients)
 
 
-def _content(task: Task, form: str) -> Tree:
+def _content(task: Task, form: str) -> list[Tree]:
+    """The wanted values, for each document its own. Raises InvalidInput."""
     params = task.params
-    content: Tree = params["content"] or {}
-    if params["state"] == "decrypted" and (params["content"] is not None or params["remove"] or params["src"]):
-        raise InvalidInput("state decrypted changes nothing in the file", hint="Leave out content, src and remove.")
+    if params["state"] == "decrypted" and any(
+        params[name] not in (None, []) for name in ("content", "documents", "remove", "src")
+    ):
+        raise InvalidInput(
+            "state decrypted changes nothing in the file", hint="Leave out content, documents, src and remove."
+        )
+    if params["exact"] and params["content"] is None and params["documents"] is None and not params["src"]:
+        raise InvalidInput("exact is given without content, which would remove all values", hint="Give content.")
+    if params["documents"] is not None and form != "yaml":
+        raise InvalidInput(f"The format is {form}, and only YAML has several documents", hint="Give content.")
     if form == "binary":
-        return _whole(task, content)
+        return [_whole(task, params["content"] or {})]
     if params["src"]:
         raise InvalidInput(f"src is a whole file, and the format is {form}", hint="Set format to binary.")
-    sops_values.check(content, "content")
-    if "sops" in content:
-        raise InvalidInput("content has the key sops, which is that of sops itself")
+    found = _checked(params)
     for recipient in params["recipients"] or []:
         age.parse_recipient(recipient)
     for number, names in enumerate(params["remove"]):
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        keys = names[1:] if isinstance(names, list) and names and type(names[0]) is int else names
+        if not isinstance(keys, list) or not keys or not all(isinstance(name, str) for name in keys):
             raise InvalidInput(f"remove[{number}] is not a list of keys, such as [database, password]")
     as_text = {"dotenv": sops_stores.as_text, "ini": sops_ini.as_text}.get(form)
-    return as_text(content, "content") if as_text else content
+    return [as_text(one, "content") for one in found] if as_text else found
+
+
+def _checked(params: dict[str, t.Any]) -> list[Tree]:
+    if params["documents"] is None:
+        found = {"content": params["content"] or {}}
+    else:
+        found = {f"documents[{number}]": one for number, one in enumerate(params["documents"])}
+    if not found:
+        raise InvalidInput("documents is empty", hint="A file has at least one, be it {}.")
+    for where, content in found.items():
+        sops_values.check(content, where)
+        if "sops" in content:
+            raise InvalidInput(f"{where} has the key sops, which is that of sops itself")
+    return list(found.values())
 
 
 def _whole(task: Task, content: Tree) -> Tree:
@@ -96,18 +119,18 @@ def _whole(task: Task, content: Tree) -> Tree:
     return content
 
 
-def _wanted(task: Task, path: pathlib.Path, content: Tree, file: sops.File | None) -> Wanted:
+def _wanted(task: Task, path: pathlib.Path, content: list[Tree], file: sops.File | None) -> Wanted:
     params = task.params
     given = Rules(
         **{name: params[name] or "" for name in sops_values.RULES},
         mac_only_encrypted=bool(params["mac_only_encrypted"]),
     )
     if file:
-        tree = content if params["exact"] else merged(file.tree, content)
-        tree = sops.ordered(without(tree, params["remove"]), file.tree)
         _check_rules(params, file.metadata.rules, path)
+        trees = _combined(params, path, content, sops.documents(file.tree))
+        tree = sops.ordered(without(trees, params["remove"]), file.tree)
         return Wanted(tree, params["recipients"] or file.metadata.recipients, file.metadata.rules)
-    if params["content"] is None and not params["src"]:
+    if params["content"] is None and params["documents"] is None and not params["src"]:
         raise InvalidInput(f"There is no file of sops at {path}, and no content to make one of")
     recipients = params["recipients"]
     if recipients is None:
@@ -116,6 +139,19 @@ def _wanted(task: Task, path: pathlib.Path, content: Tree, file: sops.File | Non
     if not recipients:
         raise InvalidInput("recipients is empty", hint="Nobody could read the file.")
     return Wanted(without(content, params["remove"]), list(dict.fromkeys(recipients)), given)
+
+
+def _combined(params: dict[str, t.Any], path: pathlib.Path, content: list[Tree], there: list[Tree]) -> list[Tree]:
+    """Each document with the one in its place; those that are not named stay, unless the content is exact."""
+    if params["content"] is not None and len(there) > 1:
+        raise InvalidInput(
+            f"{path} holds {len(there)} documents, and content is for one",
+            hint="Give documents, {} for each that stays as it is.",
+        )
+    if params["exact"]:
+        return content
+    pairs = itertools.zip_longest(there, content, fillvalue=t.cast("Tree", {}))
+    return [merged(old, new) for old, new in pairs]
 
 
 def _rule(params: dict[str, t.Any], path: pathlib.Path) -> sops_rules.Rule:
@@ -147,16 +183,32 @@ def merged(there: Tree, content: Tree) -> Tree:
     return found
 
 
-def without(tree: Tree, paths: t.Iterable[t.Sequence[str]]) -> Tree:
-    """The same without what is to be removed; what is not there is removed already."""
-    tree = copy.deepcopy(tree)
-    for *above, last in paths:
-        at: t.Any = tree
-        for name in above:
-            at = at.get(name) if isinstance(at, dict) else None
-        if isinstance(at, dict):
-            at.pop(last, None)
-    return tree
+def without(trees: list[Tree], paths: t.Sequence[t.Sequence[t.Any]]) -> Content:
+    """The same without what is to be removed; what is not there is removed already. Raises InvalidInput where it is not
+    clear in which document that is."""
+    trees = copy.deepcopy(trees)
+    for number, names in enumerate(paths):
+        which, keys = (names[0], names[1:]) if type(names[0]) is int else (None, names)
+        if which is None and len(trees) == 1:
+            _remove(trees[0], keys)
+        elif which is not None and len(trees) > which >= 0 and len(trees) > 1:
+            _remove(trees[which], keys)
+        elif len(trees) == 1:
+            raise InvalidInput(f"remove[{number}] begins with the number of a document, and the file has one only")
+        else:
+            raise InvalidInput(
+                f"remove[{number}] does not begin with the number of a document, of which there are {len(trees)}",
+                hint="That of the first is 0.",
+            )
+    return sops.content_of(trees)
+
+
+def _remove(tree: Tree, keys: t.Sequence[str]) -> None:
+    at: t.Any = tree
+    for name in keys[:-1]:
+        at = at.get(name) if isinstance(at, dict) else None
+    if isinstance(at, dict):
+        at.pop(keys[-1], None)
 
 
 # -- the plan -------------------------------------------------------------------------------------------------------------
@@ -166,11 +218,12 @@ def _plan(path: pathlib.Path, file: sops.File | None, wanted: Wanted) -> Plan:
     """One change of one file; of its values the names only."""
     resource = f"sops/{path}"
     if file is None:
-        made = {**dict.fromkeys(_names(wanted.tree), HIDDEN), "recipients": wanted.recipients}
+        made = {**dict.fromkeys(_flat(wanted.tree), HIDDEN), "recipients": wanted.recipients}
         return Plan.of([Change(resource, "create", after=made)])
     before: Tree = {}
     after: Tree = {}
-    old, new = _flat(file.tree), _flat(wanted.tree)
+    several = isinstance(file.tree, list) or isinstance(wanted.tree, list)
+    old, new = (_flat(tree, several) for tree in (file.tree, wanted.tree))
     for name in {**old, **new}:
         if name not in new or name not in old or not sops_values.same(old[name], new[name]):
             before.update({name: HIDDEN} if name in old else {})
@@ -181,21 +234,25 @@ def _plan(path: pathlib.Path, file: sops.File | None, wanted: Wanted) -> Plan:
     return Plan.of([Change(resource, "update", before, after)] if before or after else [])
 
 
-def _flat(tree: t.Any, name: str = "values") -> Tree:
-    """Each value that is no mapping, by its names: ``values.database.password``."""
+def _flat(content: Content, several: bool | None = None) -> Tree:
+    """Each value that is no mapping, by its names: ``values.database.password``; with ``several``, the document's number
+    before them, as in ``values[1].database``."""
+    several = isinstance(content, list) if several is None else several
+    if not several:
+        return dict(_named(content, "values")) if content else {}
+    trees = enumerate(sops.documents(content))
+    return {name: value for number, tree in trees for name, value in _named(tree, f"values[{number}]")}
+
+
+def _named(tree: t.Any, name: str) -> t.Iterator[tuple[str, t.Any]]:
     if not isinstance(tree, dict) or not tree:
-        return {name: tree}
-    found: Tree = {}
+        yield name, tree
+        return
     for key, value in tree.items():
-        found |= _flat(value, f"{name}.{key}")
-    return found
+        yield from _named(value, f"{name}.{key}")
 
 
-def _names(tree: Tree) -> list[str]:
-    return list(_flat(tree)) if tree else []
-
-
-def _texts(tree: Tree, rules: Rules) -> set[str]:
+def _texts(tree: Content, rules: Rules) -> set[str]:
     """The encrypted values, which must not be shown; those of one or two letters are no secrets, but are everywhere."""
     texts = {
         sops_values.plain_bytes(value).decode("utf-8", "replace")

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import pathlib
 import typing as t
 
 from .. import private_files
 from ..errors import InvalidInput
-from . import age, sops_ini, sops_metadata, sops_stores, sops_values, sops_yaml
+from . import age, sops_ini, sops_metadata, sops_stores, sops_values, sops_yaml, sops_yaml_edits
 from .sops_metadata import Metadata
-from .sops_values import Comment, Damaged, Path, Rules, Tree
+from .sops_values import Comment, Damaged, Path, Place, Rules, Tree
 
 FORMATS = ("yaml", "json", "dotenv", "ini", "binary")
 _ENDINGS = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".env": "dotenv", ".ini": "ini"}
+#: What a file holds. Of several YAML documents it is a list: its items are bound to the names above them only, as those of lists.
+Content = t.Union[Tree, list[Tree]]
 #: A whole file is the value of this key.
 WHOLE = "data"
 
@@ -35,21 +38,28 @@ class File:
     form: str
     text: str
     metadata: Metadata
-    sealed: Tree = dataclasses.field(repr=False)
-    tree: Tree = dataclasses.field(repr=False)
+    sealed: Content = dataclasses.field(repr=False)
+    tree: Content = dataclasses.field(repr=False)
     key: bytes = dataclasses.field(repr=False)
+
+    @property
+    def values(self) -> Content:
+        """What its readers are after: without comments in lists, and without merge keys."""
+        found: Content = sops_values.visible(self.tree)
+        return sops_yaml.with_merges(found) if self.form == "yaml" else found
 
 
 def read(path: pathlib.Path, form: str, identities: t.Sequence[age.Identity]) -> File:
     """Raises InvalidInput, Damaged, :class:`age.NotForUs`; none of them quotes a value."""
     text = private_files.read(path, "file of sops")
-    sealed = _load(text, form, str(path))
-    if "sops" not in sealed:
+    found = _load(text, form, str(path))
+    parts = [document.pop("sops", None) for document in found]
+    if not parts or parts[0] is None:
         raise InvalidInput(
             f"{path} is not encrypted: it has no part sops",
             hint="Encrypt it with sops, or remove it and give its content to groundwork.homelab.sops_file.",
         )
-    metadata = Metadata.of(sealed.pop("sops"))
+    metadata, sealed = Metadata.of(parts[0]), content_of(found)
     key = metadata.data_key(identities)
     rules = metadata.rules
 
@@ -65,73 +75,121 @@ def read(path: pathlib.Path, form: str, identities: t.Sequence[age.Identity]) ->
     return File(form, text, metadata, sealed, tree, key)
 
 
-def create(tree: Tree, form: str, recipients: t.Sequence[str], rules: Rules, now: datetime.datetime) -> str:
+def documents(content: Content) -> list[Tree]:
+    """Each of them; a file that has no more than one is that one."""
+    return content if isinstance(content, list) else [content]
+
+
+def content_of(trees: list[Tree]) -> Content:
+    return trees[0] if len(trees) == 1 else trees
+
+
+def single(file: File, path: pathlib.Path) -> Tree:
+    """The values of a file that must not have several documents. Raises InvalidInput for one that has."""
+    found = file.values
+    if isinstance(found, list):
+        raise InvalidInput(f"{path} holds {len(found)} documents, one was expected", hint="Split the file.")
+    return found
+
+
+def create(tree: Content, form: str, recipients: t.Sequence[str], rules: Rules, now: datetime.datetime) -> str:
     """The text of a new file."""
     metadata, key = sops_metadata.new(rules, whole=form == "binary"), sops_metadata.new_key()
-    sealed = _sealed(tree, metadata.rules, key, {})
+    sealed = _sealed(tree, metadata.rules, key)
     raw = metadata.renewed(tree, key, recipients, now).raw
-    return _emit({**sealed, "sops": raw}, form)
+    return _emit(_with_metadata(sealed, raw), form)
 
 
-def changed(file: File, tree: Tree, recipients: t.Sequence[str], now: datetime.datetime) -> str:
+def changed(file: File, tree: Content, recipients: t.Sequence[str], now: datetime.datetime) -> str:
     """The text with other values: what is unchanged keeps its text, and its place in YAML and dotenv."""
     tree = ordered(tree, file.tree)
     if file.form == "ini":
-        tree = sops_ini.in_order(tree)
-    sealed = _sealed(tree, file.metadata.rules, file.key, _texts(file))
+        tree = sops_ini.in_order(t.cast("Tree", tree))
+    sealed = _sealed(tree, file.metadata.rules, file.key, file)
     raw = file.metadata.renewed(tree, file.key, recipients, now).raw
-    new = {**sealed, "sops": raw}
+    new = _with_metadata(sealed, raw)
     if file.form != "yaml":
         return _emit(new, file.form, file.text)
-    old, node = sops_yaml.load(file.text, "the file")
-    return sops_yaml.edited(file.text, node, old, new)
+    old, nodes = sops_yaml.load(file.text, "the file")
+    return sops_yaml_edits.edited(file.text, nodes, old, new)
 
 
-def ordered(tree: t.Any, like: t.Any) -> t.Any:
-    """The same tree, its names in the order of another one, new ones at the end: the MAC is over that order. Comments that
+def _with_metadata(content: Content, raw: Tree) -> list[Tree]:
+    """sops writes its part into each document, and reads that of the first."""
+    return [{**document, "sops": raw} for document in documents(content)]
+
+
+def ordered(tree: Content, like: Content) -> Content:
+    """The same content, its names in the order of another one, new ones at the end: the MAC is over that order. Comments that
     are in a list of the other one stay there, as long as the list keeps its length."""
+    trees, others = documents(tree), documents(like)
+    nothing: Tree = {}
+    pairs = itertools.zip_longest(trees, others[: len(trees)], fillvalue=nothing)
+    return content_of([_ordered(one, other) for one, other in pairs])
+
+
+def _ordered(tree: t.Any, like: t.Any) -> t.Any:
     if isinstance(tree, dict) and isinstance(like, dict):
         names = [name for name in like if name in tree] + [name for name in tree if name not in like]
-        return {name: ordered(tree[name], like.get(name)) for name in names}
+        return {name: _ordered(tree[name], like.get(name)) for name in names}
     if isinstance(tree, list) and isinstance(like, list):
         tree = sops_values.visible(tree)
         comments = sum(isinstance(item, Comment) for item in like)
         if len(tree) == len(like) - comments:
             items = iter(tree)
-            return [item if isinstance(item, Comment) else ordered(next(items), item) for item in like]
+            return [item if isinstance(item, Comment) else _ordered(next(items), item) for item in like]
     return tree
 
 
-Known = dict[tuple[Path, str, bytes], str]
+def _sealed(tree: Content, rules: Rules, key: bytes, file: File | None = None) -> Content:
+    """With the texts of values that are there, of which each is used in one place: two that are alike would show it."""
+    texts = iter(_kept(tree, file) if file else ())
 
-
-def _texts(file: File) -> Known:
-    """Which text each value has, by where it is."""
-    texts = sops_values.leaves(file.sealed)
-    plain = sops_values.leaves(file.tree)
-    return {
-        (path, sops_values.kind(value), sops_values.plain_bytes(value)): text
-        for (path, value), (_path, text) in zip(plain, texts, strict=True)
-    }
-
-
-def _sealed(tree: Tree, rules: Rules, key: bytes, known: Known) -> Tree:
     def sealed(path: Path, value: t.Any) -> t.Any:
+        there = next(texts, None)
         if not rules.encrypted(path):
             return value
-        there = known.get((path, sops_values.kind(value), sops_values.plain_bytes(value)))
         return there if there is not None else sops_values.encrypt(value, key, sops_values.additional(path))
 
-    found: Tree = sops_values.replaced(tree, sealed)
+    found: Content = sops_values.replaced(tree, sealed)
     return found
 
 
-def _load(text: str, form: str, where: str) -> Tree:
-    return sops_yaml.load(text, where)[0] if form == "yaml" else _LOAD[form](text, where)
+def _kept(tree: Content, file: File) -> list[t.Any]:
+    """For each value of a tree its text in the file, None for one that has none. What stands where it stood comes first,
+    then what has moved within a list or to another document: a text is bound to the names above it only."""
+    texts = [text for _place, text in sops_values.places(file.sealed)]
+    values = zip(sops_values.places(file.tree), texts, strict=True)
+    there = {place: (*_identity(place, value), text) for (place, value), text in values}
+    wanted = list(sops_values.places(tree))
+    found = [_same_there(there, place, value) for place, value in wanted]
+    left: dict[tuple[t.Any, ...], list[t.Any]] = {}
+    for *identity, text in there.values():
+        left.setdefault(tuple(identity), []).append(text)
+    for number, (place, value) in enumerate(wanted):
+        rest = left.get(_identity(place, value))
+        if found[number] is None and rest:
+            found[number] = rest.pop(0)
+    return found
 
 
-def _emit(tree: Tree, form: str, like: str = "") -> str:
-    return sops_yaml.emit(tree) if form == "yaml" else _EMIT[form](tree, like)
+def _same_there(there: dict[Place, tuple[t.Any, ...]], place: Place, value: t.Any) -> t.Any:
+    if place not in there or there[place][:-1] != _identity(place, value):
+        return None
+    return there.pop(place)[-1]
+
+
+def _identity(place: Place, value: t.Any) -> tuple[t.Any, ...]:
+    names = tuple(name for name in place if isinstance(name, str))
+    return names, sops_values.kind(value), sops_values.plain_bytes(value)
+
+
+def _load(text: str, form: str, where: str) -> list[Tree]:
+    return sops_yaml.load(text, where)[0] if form == "yaml" else [_LOAD[form](text, where)]
+
+
+def _emit(trees: list[Tree], form: str, like: str = "") -> str:
+    return sops_yaml.emit_all(trees) if form == "yaml" else _EMIT[form](trees[0], like)
 
 
 _LOAD: dict[str, t.Callable[[str, str], Tree]] = {
@@ -144,9 +202,10 @@ _EMIT: dict[str, t.Callable[[Tree, str], str]] = {
 
 def plain_bytes(file: File, form: str) -> bytes:
     """The values in the clear, in the same format."""
-    tree = sops_values.visible(file.tree)
+    trees = documents(sops_values.visible(file.tree))
     if form != "binary":
-        return _emit(tree, form).encode()
+        return _emit(trees, form).encode()
+    tree = trees[0]
     if not isinstance(tree.get(WHOLE), str):
         raise InvalidInput(f"The file holds no {WHOLE}, so it is no whole file that sops encrypted")
     return sops_values.plain_bytes(tree[WHOLE])

@@ -73,11 +73,13 @@ class Metadata:
         answer = f"it is encrypted for {', '.join(self.recipients or others) or 'nobody'}, not for the given identities"
         raise age.NotForUs("read a file of sops", answer=answer, hint="Give the identity of one of its recipients.")
 
-    def check_mac(self, tree: Tree, key: bytes) -> None:
+    def check_mac(self, tree: Tree | list[Tree], key: bytes) -> None:
         if sops_values.decrypt(self.raw["mac"], key, self.raw["lastmodified"]) != sops_values.mac(tree, self.rules):
             raise Damaged("its MAC is not that of its values, some of which were changed, removed or added")
 
-    def renewed(self, tree: Tree, key: bytes, recipients: t.Sequence[str], now: datetime.datetime) -> Metadata:
+    def renewed(
+        self, tree: Tree | list[Tree], key: bytes, recipients: t.Sequence[str], now: datetime.datetime
+    ) -> Metadata:
         """For a new version of the values. Entries of recipients that stay are kept."""
         known = {entry.get("recipient"): entry for entry in self._entries}
         entries = [known.get(recipient) or _entry(key, recipient) for recipient in recipients]

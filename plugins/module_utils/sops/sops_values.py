@@ -30,6 +30,7 @@ except ImportError as missing:
 
 Tree = dict[str, t.Any]
 Path = tuple[str, ...]
+Place = tuple[t.Union[str, int], ...]
 
 _FORM = re.compile(r"ENC\[AES256_GCM,data:(.+),iv:(.+),tag:(.+),type:(.+)\]")
 _ONLY_ENCRYPTED = hashlib.sha256(b"sops").digest()
@@ -105,6 +106,18 @@ def leaves(tree: t.Any, path: Path = ()) -> t.Iterator[tuple[Path, t.Any]]:
         yield path, tree
 
 
+def places(tree: t.Any, place: Place = ()) -> t.Iterator[tuple[Place, t.Any]]:
+    """As :func:`leaves`, with the numbers of items and documents among the names."""
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            yield from places(value, (*place, name))
+    elif isinstance(tree, list):
+        for number, value in enumerate(tree):
+            yield from places(value, (*place, number))
+    elif tree is not None:
+        yield place, tree
+
+
 def replaced(tree: t.Any, by: t.Callable[[Path, t.Any], t.Any], path: Path = ()) -> t.Any:
     """The same tree with other values."""
     if isinstance(tree, dict):
@@ -170,7 +183,7 @@ def go_float(value: float) -> str:
     return "-0" if text in {"0", "-0"} and math.copysign(1, value) < 0 else text
 
 
-def mac(tree: Tree, rules: Rules) -> str:
+def mac(tree: Tree | list[Tree], rules: Rules) -> str:
     """Over the values of a tree that is not encrypted."""
     digest = hashlib.sha512(_ONLY_ENCRYPTED if rules.mac_only_encrypted else b"")
     for path, value in leaves(tree):

@@ -1,16 +1,18 @@
 # Copyright (c) 2026, the groundwork.homelab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""YAML as sops reads and writes it: go-yaml's types, its layout, and edits in place that leave the rest of a text alone."""
+"""YAML as sops reads and writes it: go-yaml's types and its layout; edits in place are in ``sops_yaml_edits``."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 import re
 import typing as t
 
 from ..errors import InvalidInput
-from .sops_values import Timestamp, Tree, go_float, same
+from .sops_values import Timestamp, Tree, go_float
 
 _INDENT = 4
 _WORDS: dict[str, t.Any] = dict.fromkeys(("", "~", "null", "Null", "NULL"))
@@ -28,40 +30,151 @@ _PLAIN = re.compile(r"(ENC\[AES256_GCM,[^\s#]+\]|[A-Za-z_][A-Za-z0-9_./@+-]*)\Z"
 _OLD_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 
-def load(text: str, where: str) -> tuple[Tree, t.Any]:
-    """The tree, its part ``sops`` in it, and the node that :func:`edited` wants. Raises InvalidInput, which quotes nothing."""
+#: A key of this name takes over the entries of other mappings. sops itself writes it with its tag.
+MERGE = "<<"
+_TAGGED_MERGE = f"!!merge {MERGE}"
+#: A text may repeat its anchors so often. Some more, in a few lines, and nobody has the memory.
+_MOST = 100_000
+
+
+def load(text: str, where: str) -> tuple[list[Tree], list[t.Any]]:
+    """The documents, their parts ``sops`` in them, and the nodes that :func:`sops_yaml_edits.edited` wants. Aliases are
+    what they stand for. Raises InvalidInput, which quotes nothing."""
     import yaml
 
     try:
-        for token in yaml.scan(text, Loader=yaml.BaseLoader):
-            if isinstance(token, (yaml.AnchorToken, yaml.AliasToken, yaml.TagToken)):
-                raise InvalidInput(f"{where} has an anchor, alias or tag in line {token.start_mark.line + 1}")
-        nodes = list(yaml.compose_all(text, Loader=yaml.BaseLoader))
+        _check_tags(text, where)
+        nodes = list(yaml.compose_all(text, Loader=_loader()))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise InvalidInput(f"{where} is not valid YAML{f' in line {mark.line + 1}' if mark else ''}") from None
     except RecursionError:
         raise InvalidInput(f"{where} is nested too deeply") from None
-    if len(nodes) != 1:
-        raise InvalidInput(f"{where} holds {len(nodes)} documents, one is supported", hint="Split the file.")
-    if not isinstance(nodes[0], yaml.MappingNode):
-        raise InvalidInput(f"{where} is not a mapping at the top, as sops needs it")
-    return _value(nodes[0], where), nodes[0]
+    read = _Reader(where)
+    return [read.document(node) for node in nodes], nodes
 
 
-def _value(node: t.Any, where: str) -> t.Any:
-    if node.id == "sequence":
-        return [_value(item, where) for item in node.value]
-    if node.id == "scalar":
-        return resolve(node.value) if node.style is None else node.value
-    found: Tree = {}
-    for key, value in node.value:
-        name, line = _value(key, where), key.start_mark.line + 1
-        if not isinstance(name, str) or (name == "<<" and key.style is None):
-            raise InvalidInput(f"{where} has a key in line {line} that is not text, which sops cannot keep")
-        if name in found:
-            raise InvalidInput(f"{where} has the key {name} twice in one mapping, again in line {line}")
-        found[name] = _value(value, where)
+def _check_tags(text: str, where: str) -> None:
+    """sops gives every value the type that it has without a tag, but for the merge keys, which it tags itself."""
+    import yaml
+
+    tokens = yaml.scan(text, Loader=yaml.BaseLoader)
+    for token in tokens:
+        if not isinstance(token, yaml.TagToken):
+            continue
+        following = next(tokens, None)
+        if token.value != ("!!", "merge") or getattr(following, "value", None) != MERGE:
+            raise InvalidInput(f"{where} has a tag in line {token.start_mark.line + 1}", hint="sops would drop it.")
+
+
+class Alias(t.NamedTuple):
+    """Where an anchor's node is repeated."""
+
+    target: t.Any
+    start_mark: t.Any
+    end_mark: t.Any
+    id: str = "alias"
+    style: None = None
+    value: None = None
+
+
+@functools.cache
+def _loader() -> t.Any:
+    """A loader that tells aliases from what they stand for, and takes an anchor that is given anew, as go-yaml does."""
+    import yaml
+
+    class Loader(yaml.BaseLoader):
+        def compose_document(self: t.Any) -> t.Any:
+            begins = self.peek_event().start_mark.index
+            node: t.Any = yaml.BaseLoader.compose_document(self)
+            node.begins = begins
+            return node
+
+        def compose_node(self: t.Any, parent: t.Any, index: t.Any) -> t.Any:
+            event = self.peek_event()
+            if not isinstance(event, yaml.AliasEvent):
+                self.anchors.pop(event.anchor, None)
+                return yaml.BaseLoader.compose_node(self, parent, index)
+            self.get_event()
+            if event.anchor not in self.anchors:
+                mark: t.Any = event.start_mark
+                raise yaml.composer.ComposerError(None, None, "an alias of nothing", mark)
+            return Alias(self.anchors[event.anchor], event.start_mark, event.end_mark)
+
+    return Loader
+
+
+@dataclasses.dataclass
+class _Reader:
+    """Nodes as values. Raises InvalidInput."""
+
+    where: str
+    repeated: int = 0
+    open: list[t.Any] = dataclasses.field(default_factory=list)
+
+    def document(self, node: t.Any) -> Tree:
+        if node.id == "scalar" and node.style is None and resolve(node.value) is None:
+            return {}
+        if node.id != "mapping":
+            place = f"the document in line {node.start_mark.line + 1}"
+            raise InvalidInput(f"{self.where}: {place} is not a mapping at the top, as sops needs it")
+        found: Tree = self.value(node)
+        return found
+
+    def value(self, node: t.Any) -> t.Any:
+        if self.open:
+            self.repeated += 1
+            if self.repeated > _MOST:
+                raise InvalidInput(f"{self.where} repeats its anchors more than {_MOST} times")
+        if node.id == "alias":
+            return self._alias(node)
+        if node.id == "sequence":
+            return [self.value(item) for item in node.value]
+        if node.id == "scalar":
+            return resolve(node.value) if node.style is None else node.value
+        return self._mapping(node)
+
+    def _alias(self, node: Alias) -> t.Any:
+        if any(one is node.target for one in self.open):
+            line = node.target.start_mark.line + 1
+            raise InvalidInput(f"{self.where} has an anchor in line {line} that holds itself")
+        self.open.append(node.target)
+        found = self.value(node.target)
+        self.open.pop()
+        return found
+
+    def _mapping(self, node: t.Any) -> Tree:
+        found: Tree = {}
+        for key, value in node.value:
+            name, line = name_of(key), key.start_mark.line + 1
+            if name is None:
+                raise InvalidInput(f"{self.where} has a key in line {line} that is not text, which sops cannot keep")
+            if name in found:
+                raise InvalidInput(f"{self.where} has the key {name} twice in one mapping, again in line {line}")
+            found[name] = self.value(value)
+        return found
+
+
+def name_of(key: t.Any) -> str | None:
+    """The text of a key, None for one that is something else."""
+    node = key.target if key.id == "alias" else key
+    name = node.value if node.id == "scalar" and node.style else resolve(node.value) if node.id == "scalar" else None
+    return name if type(name) is str else None
+
+
+def with_merges(tree: t.Any) -> t.Any:
+    """What a reader of YAML sees, to whom merge keys are no keys: what a mapping says itself counts, then the first."""
+    if isinstance(tree, list):
+        return [with_merges(item) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    found = {name: with_merges(value) for name, value in tree.items()}
+    given = found.get(MERGE)
+    merged: list[t.Any] = given if isinstance(given, list) else [given]
+    if MERGE in found and all(isinstance(one, dict) for one in merged):
+        del found[MERGE]
+        for one in merged:
+            found |= {name: value for name, value in one.items() if name not in found}
     return found
 
 
@@ -113,34 +226,42 @@ def _timestamp(text: str) -> Timestamp | None:
 
 
 def emit(tree: Tree) -> str:
-    """The whole file, laid out as sops does it."""
-    return "".join(_entry(name, value, 0) for name, value in tree.items()) or "{}\n"
+    """A whole document, laid out as sops does it."""
+    return "".join(entry(name, value, 0) for name, value in tree.items()) or "{}\n"
 
 
-def _entry(name: str, value: t.Any, column: int) -> str:
-    return " " * column + _scalar(name) + ":" + _after(value, column)
+def emit_all(documents: t.Iterable[Tree]) -> str:
+    return SEPARATOR.join(emit(tree) for tree in documents)
+
+
+SEPARATOR = "---\n"
+
+
+def entry(name: str, value: t.Any, column: int) -> str:
+    """The lines of a key and its value."""
+    return " " * column + (_TAGGED_MERGE if name == MERGE else scalar(name)) + ":" + _after(value, column)
 
 
 def _after(value: t.Any, column: int) -> str:
     """What follows a colon: on the same line, or on the next ones, further in."""
     if isinstance(value, dict) and value:
-        return "\n" + "".join(_entry(name, inner, column + _INDENT) for name, inner in value.items())
+        return "\n" + "".join(entry(name, inner, column + _INDENT) for name, inner in value.items())
     if isinstance(value, list) and value:
         return "\n" + "".join(_item(inner, column + _INDENT) for inner in value)
     block = _block(value, column + _INDENT)
-    return f" {block}" if block else f" {_scalar(value)}\n"
+    return f" {block}" if block else f" {scalar(value)}\n"
 
 
 def _item(value: t.Any, column: int) -> str:
     """``- …``; a mapping or a list begins on the same line."""
     start = " " * column + "- "
     if isinstance(value, dict) and value:
-        inner = "".join(_entry(name, one, column + 2) for name, one in value.items())
+        inner = "".join(entry(name, one, column + 2) for name, one in value.items())
         return start + inner[column + 2 :]
     if isinstance(value, list) and value:
         return start + "".join(_item(one, column + 2) for one in value)[column + 2 :]
     block = _block(value, column + 2)
-    return start + (block or f"{_scalar(value)}\n")
+    return start + (block or f"{scalar(value)}\n")
 
 
 def _block(value: t.Any, column: int) -> str:
@@ -155,7 +276,8 @@ def _block(value: t.Any, column: int) -> str:
     return f"{mark}\n" + "".join(f"{' ' * column}{line}\n" for line in lines)
 
 
-def _scalar(value: t.Any) -> str:
+def scalar(value: t.Any) -> str:
+    """On one line."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -192,96 +314,3 @@ def _escaped(sign: str) -> str:
 
 
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
-
-
-# -- edits in place ------------------------------------------------------------------------------------------------------
-
-
-class _Whole(Exception):
-    """What changes cannot be changed alone: the entry around it is written anew."""
-
-
-class Edit(t.NamedTuple):
-    start: int
-    end: int
-    text: str
-
-
-def edited(text: str, node: t.Any, old: Tree, new: Tree) -> str:
-    """The text with the values of ``new``. Lines that hold nothing that differs stay as they are, comments too."""
-    if node.flow_style or not node.value:
-        return emit(new)
-    text = text if text.endswith("\n") else text + "\n"
-    edits = sorted(_mapping(text, node, old, new, removable=True), reverse=True)
-    for edit in edits:
-        text = text[: edit.start] + edit.text + text[edit.end :]
-    return text
-
-
-def _mapping(text: str, node: t.Any, old: Tree, new: Tree, *, removable: bool) -> list[Edit]:
-    names = [key.value for key, _value in node.value]
-    if not removable and old.keys() != new.keys():
-        raise _Whole
-    edits: list[Edit] = []
-    column, place = node.start_mark.column, 0
-    before_sops = None
-    for (key, value), name in zip(node.value, names, strict=True):
-        start, place = _line_start(text, key.start_mark.index), _end(text, value, key)
-        if name == "sops" and column == 0:
-            before_sops = start
-        if name not in new:
-            edits.append(Edit(start, place, ""))
-        elif not same(old[name], new[name]):
-            edits += _changed(
-                text, key, value, (old[name], new[name]), Edit(start, place, _entry(name, new[name], column)), removable
-            )
-    added = "".join(_entry(name, value, column) for name, value in new.items() if name not in old)
-    place = place if before_sops is None else before_sops
-    return [*edits, Edit(place, place, added)] if added else edits
-
-
-def _changed(
-    text: str, key: t.Any, value: t.Any, sides: tuple[t.Any, t.Any], whole: Edit, removable: bool
-) -> list[Edit]:
-    try:
-        return _inside(text, value, *sides, removable=True)
-    except _Whole:
-        if not removable and text[whole.start : key.start_mark.index].strip():
-            raise  # the entry shares its line with the dash of a list
-        return [whole]
-
-
-def _inside(text: str, node: t.Any, old: t.Any, new: t.Any, *, removable: bool) -> list[Edit]:
-    """The edits within a value. Raises _Whole."""
-    if node.id == "scalar":
-        simple = node.style != "|" and node.style != ">" and not isinstance(new, (dict, list))
-        start, end = node.start_mark.index, node.end_mark.index
-        if not simple or start == end or "\n" in text[start:end] or (isinstance(new, str) and "\n" in new):
-            raise _Whole
-        return [Edit(start, end, _scalar(new))]
-    if node.flow_style or not old or not new or type(old) is not type(new):
-        raise _Whole
-    if isinstance(old, dict):
-        return _mapping(text, node, old, new, removable=removable)
-    if len(old) != len(new):
-        raise _Whole
-    edits: list[Edit] = []
-    for item, one, other in zip(node.value, old, new, strict=True):
-        if not same(one, other):
-            edits += _inside(text, item, one, other, removable=False)
-    return edits
-
-
-def _line_start(text: str, index: int) -> int:
-    return text.rfind("\n", 0, index) + 1
-
-
-def _end(text: str, node: t.Any, key: t.Any) -> int:
-    """Where the lines of an entry end: after its last value, and the comment on that line."""
-    last = node
-    while last.id != "scalar" and last.value and not last.flow_style:
-        last = last.value[-1] if last.id == "sequence" else last.value[-1][1]
-    index = max(last.end_mark.index, key.end_mark.index)
-    if last.id == "scalar" and last.style in ("|", ">"):
-        return _line_start(text, index)
-    return text.find("\n", index) + 1

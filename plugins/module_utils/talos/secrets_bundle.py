@@ -106,7 +106,7 @@ def stored(path: pathlib.Path, identities: Identities = list) -> Stored:
     file = None
     if isinstance(data, dict) and "sops" in data:
         file = _decrypted(path, identities())
-        data = sops_values.visible(file.tree)
+        data = file.values
     else:
         private_files.refuse_open(path)
     return Stored(checked(data, f"The secrets bundle {path}"), file)

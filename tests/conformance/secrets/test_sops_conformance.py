@@ -126,7 +126,7 @@ def load(text: str, form: str) -> dict[str, t.Any]:
     if form == "ini":
         return sops_ini.load(text, "sops")
     if form == "yaml":
-        return sops_yaml.load(text, "sops")[0]
+        return t.cast("dict[str, t.Any]", sops.content_of(sops_yaml.load(text, "sops")[0]))
     return sops_stores.load_json(text, "sops") if form == "json" else sops_stores.load_dotenv(text, "sops")
 
 

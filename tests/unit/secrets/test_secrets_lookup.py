@@ -32,6 +32,8 @@ WRONG: dict[str, tuple[str, str]] = {
     "a file that is not encrypted": (f"'plain.yaml', {WELL}", "plain.yaml is not encrypted: it has no part sops"),
     "a file that is not there": (f"'nobody.sops.yaml', {WELL}", "nobody.sops.yaml"),
     "a value that is not there": (f"'good.sops.yaml', key=['a', 'b'], {WELL}", "good.sops.yaml has no a.b"),
+    "a document that is not there": (f"'several.sops.yaml', key=['2', 'a'], {WELL}", "several.sops.yaml has no 2.a"),
+    "a value of no document": (f"'several.sops.yaml', key=['a'], {WELL}", "several.sops.yaml has no a"),
     "an unknown option": (
         f"'good.sops.yaml', keys=['a'], {WELL}",
         "The lookup has no option keys. There are age_key_file, format, key.",
@@ -68,8 +70,10 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def files(folder: pathlib.Path) -> None:
     good = folder / "good.sops.yaml"
     content = {"a": PASSWORD, "other": PASSWORD}
-    options = {"recipients": [OWNER.recipient], "age_key_file": str(folder / "age.txt"), "content": content}
-    assert run(sops_file, path=str(good), **options)["changed"]
+    options = {"recipients": [OWNER.recipient], "age_key_file": str(folder / "age.txt")}
+    assert run(sops_file, path=str(good), content=content, **options)["changed"]
+    documents = [{"a": PASSWORD}, {"a": PASSWORD}]
+    assert run(sops_file, path=str(folder / "several.sops.yaml"), documents=documents, **options)["changed"]
     lines = good.read_text().splitlines(keepends=True)
     (folder / "removed.sops.yaml").write_text("".join(line for line in lines if not line.startswith("other:")))
     (folder / "changed.sops.yaml").write_text(good.read_text().replace("data:", "data:AAAA", 1))
@@ -80,3 +84,19 @@ def files(folder: pathlib.Path) -> None:
 def test_what_is_wrong_is_said(case: str, messages: dict[str, str]) -> None:
     assert WRONG[case][1] in messages[case], messages[case]
     assert PASSWORD not in messages[case]
+
+
+def test_of_several_documents_all_or_one(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "age.txt").write_text(f"{OWNER.text}\n")
+    (tmp_path / "age.txt").chmod(0o600)
+    documents = [{"a": "1"}, {"a": {"b": "2"}, "c": {"<<": {"d": "3"}}}]
+    options = {"recipients": [OWNER.recipient], "age_key_file": str(tmp_path / "age.txt"), "documents": documents}
+    assert run(sops_file, path=str(tmp_path / "x.sops.yaml"), **options)["changed"]
+    lookup = "lookup('groundwork.homelab.sops', 'x.sops.yaml', " + WELL
+    that = [
+        lookup + ", key=['1', 'a', 'b']) == '2'",
+        lookup + ") == [{'a': '1'}, {'a': {'b': '2'}, 'c': {'d': '3'}}]",
+        lookup + ", key=['1', 'c']) == {'d': '3'}",
+    ]
+    done = play(tmp_path, [{"ansible.builtin.assert": {"that": that}}])
+    assert done.returncode == 0, done.stdout

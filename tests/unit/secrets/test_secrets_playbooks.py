@@ -58,7 +58,7 @@ def test_the_examples_of_sealed_secrets_key(tmp_path: pathlib.Path, lab: dict[st
 
 
 def test_the_examples_of_sops_file(tmp_path: pathlib.Path, lab: dict[str, t.Any]) -> None:
-    done_twice(tmp_path, lab, sops_file.EXAMPLES, 2)
+    done_twice(tmp_path, lab, sops_file.EXAMPLES, 3)
 
 
 def test_the_example_of_the_lookup(tmp_path: pathlib.Path, lab: dict[str, t.Any]) -> None:

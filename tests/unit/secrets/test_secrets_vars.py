@@ -34,9 +34,10 @@ class Lab:
         (self.folder / "age.txt").write_text(f"{text}\n")
         (self.folder / "age.txt").chmod(mode)
 
-    def put(self, path: str, content: dict[str, t.Any]) -> None:
+    def put(self, path: str, *documents: dict[str, t.Any]) -> None:
         more = {"recipients": [OWNER.recipient], "age_key_file": str(self.folder / "age.txt")}
-        assert run(sops_file, path=str(self.folder / path), content=content, **more)["changed"]
+        content = {"documents": [*documents]} if documents[1:] else {"content": documents[0]}
+        assert run(sops_file, path=str(self.folder / path), **content, **more)["changed"]
 
     def ask(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SOPS_"))}
@@ -92,6 +93,7 @@ def test_a_lab_without_encrypted_files_needs_no_key(lab: Lab) -> None:
         (lambda lab: (lab.folder / "ansible.cfg").write_text(
             "[defaults]\nvars_plugins_enabled = host_group_vars, groundwork.homelab.sops\n"), "Give age_key_file."),
         (lambda lab: _tampered(lab), "MAC"),
+        (lambda lab: lab.put("group_vars/all.sops.yaml", {}, {"a": 1}), "holds 2 documents, one was expected"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_ends_the_run_with_the_files_name_and_no_value(
