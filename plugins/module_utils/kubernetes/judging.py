@@ -10,10 +10,11 @@ import typing as t
 
 from ..errors import AccessDenied, Conflict, NotFound, Refused
 from ..plan import Change
-from . import definitions, fields, kinds, rights, shown, takeover
+from . import definitions, fields, grants, kinds, shown, takeover
 from .answers import FieldConflict, NotInstalled, UnknownKind
-from .client import Client, Resource
+from .client import Client
 from .items import Item, Options, defines, overlay
+from .untried import Untried
 
 Object = dict[str, t.Any]
 
@@ -37,13 +38,19 @@ class Judge:
 
     def __post_init__(self) -> None:
         self.redefined: set[tuple[str, str]] = set()
-        #: The kinds and namespaces of which something is made that no dry run could try.
-        self._untried: set[tuple[Resource, str]] = set()
+        self.untried = Untried(self.client, self.items, self.warn)
         self.spaces = {item.name: item for item in self.items if item.wanted["kind"] == "Namespace"}
+
+    def unread(self, item: Item, error: AccessDenied) -> None:
+        """We may not look at it: an error, unless the right to comes with an earlier object of the same set."""
+        self.untried.expect(item, error, "get")
 
     def judge(self, item: Item) -> Change | None:
         """The change, or nothing. Raises what the server says against it."""
-        change = self._judge(item)
+        try:
+            change = self._judge(item)
+        except AccessDenied as error:
+            change = self._promised(item, error)
         if change is not None:
             self.redefined.update(defines(item.wanted))
         return change
@@ -62,6 +69,15 @@ class Judge:
         if not item.taken and self._is_settled(item.wanted, item.live):
             return None
         return self._update(item, item.live)
+
+    def _promised(self, item: Item, error: AccessDenied) -> Change:
+        """What the server will only judge after an earlier object of this run. Raises the error if nothing promises that."""
+        if item.live is None:
+            note = self.untried.expect(item, error, "create", "patch")
+            return Change(item.label, "create", after=shown.whole(item.wanted), note=note, operation=item)
+        note = self.untried.expect(item, error, "patch")
+        before, after = shown.differing(item.live, overlay(item.live, item.wanted))
+        return Change(item.label, "update", before, after, note, operation=item)
 
     def _is_settled(self, wanted: Object, live: Object) -> bool:
         if fields.settled(wanted, live, self.options.manager):
@@ -152,7 +168,7 @@ class Judge:
         if item.resource is None:
             return
         if item.predicted or item.terminating or self.makes_space(item.namespace):
-            self.leave_untried(item.resource, item.namespace)
+            self.untried.leave(item.resource, item.namespace, item)
             return
         try:
             self.apply(item, dry_run=True)
@@ -161,31 +177,32 @@ class Judge:
         except UnknownKind as error:
             self.unserved(item, error)
         except NotFound as error:
-            if f'namespaces "{item.namespace}" not found' not in error.answer:
-                raise
-            self._missing_namespace(item, error)
+            if f'namespaces "{item.namespace}" not found' in error.answer:
+                self._missing_namespace(item, error)
+            else:
+                self._missing_role(item, error)
 
     def makes_space(self, namespace: str) -> bool:
         """Whether this very plan makes the namespace."""
         space = self.spaces.get(namespace)
         return space is not None and (space.live is None or space.terminating)
 
-    def leave_untried(self, resource: Resource, namespace: str) -> None:
-        """No dry run can tell: :meth:`demand_rights` asks whether we may at least."""
-        self._untried.add((resource, namespace))
-
-    def demand_rights(self) -> None:
-        """Raise AccessDenied if a right is missing for what was left untried. Who may do everything is asked once."""
-        found = sorted((resource.plural, kinds.group_of(resource.api_version), at) for resource, at in self._untried)
-        if found and not rights.has(self.client, rights.EVERYTHING):
-            needed = [rights.Right(verb, name, group, at) for name, group, at in found for verb in ("create", "patch")]
-            rights.demand(self.client, needed, "apply what is not there yet")
-
     def _missing_namespace(self, item: Item, error: NotFound) -> None:
         if not self.options.predict:
             error.hint = f"Define the Namespace {item.namespace} in the same task, or apply it first."
             raise NotFound(error.asked, of=error.of, answer=error.answer, hint=error.hint, **error.details)
         self.warn(f"The namespace {item.namespace} does not exist yet; taken as made by an earlier task.")
+
+    def _missing_role(self, item: Item, error: NotFound) -> None:
+        """Who may not bind any role can only bind one that is there; the server then says that the binding is not."""
+        role = self.untried.grants.role_of(item)
+        if role is not None and role.live is None:
+            self.untried.leave(item.served, item.namespace, item)
+            return
+        if item.wanted["kind"] in grants.BINDINGS:
+            error.hint = "Is the role there that it names? Only who may bind any role can bind one that is not."
+            raise NotFound(error.asked, of=error.of, answer=error.answer, hint=error.hint, **error.details)
+        raise error
 
     def unserved(self, item: Item, _error: UnknownKind | None = None) -> None:
         """The server does not serve the kind: an error, unless this run or, in check mode, an earlier task brings it."""

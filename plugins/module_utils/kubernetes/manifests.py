@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import HomelabError, InvalidInput, NotFound
+from ..errors import AccessDenied, HomelabError, InvalidInput, NotFound
 from ..plan import Change, Plan
 from ..waiting import Deadline, retry
 from . import inventory, kinds, readiness, reading, shown
@@ -22,7 +22,7 @@ from .together import together
 
 Object = dict[str, t.Any]
 
-#: Seconds until a CustomResourceDefinition must be served.
+#: Seconds until a CustomResourceDefinition must be served, or a right be in force.
 ESTABLISHED_WITHIN = 30.0
 UNWANTED = "no longer defined"
 
@@ -69,7 +69,7 @@ class Manifests:
         ordered = [changes[id(item)] for item in self.items if id(item) in changes]
         deletions = _deletions(self._try_delete(self.going), dict.fromkeys(map(id, self.going), UNWANTED))
         record = self._recorded({Entry.of(item) for item in self.items})
-        self.judge.demand_rights()
+        self.judge.untried.demand(changes)
         return Plan.of([*_home_first(record, ordered, self.options.inventory), *deletions])
 
     def resolve(self) -> None:
@@ -88,14 +88,14 @@ class Manifests:
 
     def _read(self) -> None:
         if self.inventory is None:
-            reading.read(self.client, self.items, self.judge.unserved)
+            self._read_objects()
             return
         record = self.inventory
-        jobs: list[t.Callable[[], None]] = [
-            record.read,
-            lambda: reading.read(self.client, self.items, self.judge.unserved),
-        ]
+        jobs: list[t.Callable[[], None]] = [record.read, self._read_objects]
         together(lambda job: job(), jobs)
+
+    def _read_objects(self) -> None:
+        reading.read(self.client, self.items, self.judge.unserved, self.judge.unread)
 
     # -- the inventory -----------------------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ class Manifests:
     def _try_record(self, record: Inventory, entries: t.Collection[Entry]) -> None:
         """A right, or a namespace, that is missing is said before anything is written."""
         if self.judge.makes_space(record.namespace):
-            self.judge.leave_untried(CONFIG_MAP, record.namespace)
+            self.judge.untried.leave(CONFIG_MAP, record.namespace)
             return
         try:
             record.write(entries, dry_run=True)
@@ -199,16 +199,19 @@ class Manifests:
                 raise self.judge.no_such_kind(item)
         if item.taken:
             self.judge.take(item)
-        if (item.wanted["apiVersion"], item.wanted["kind"]) in self.given:
-            # A kind, or a schema, that this run has changed is in force a moment later.
-            retry(
-                lambda: self.judge.apply(item, dry_run=False),
-                deadline=Deadline(ESTABLISHED_WITHIN),
-                when=lambda error: isinstance(error, (Undeclared, UnknownKind)),
-            )
-        else:
-            self.judge.apply(item, dry_run=False)
+        passing = self._passing(item)
+        retry(
+            lambda: self.judge.apply(item, dry_run=False),
+            deadline=Deadline(ESTABLISHED_WITHIN),
+            when=lambda error: isinstance(error, passing),
+        )
         made.append(change)
+
+    def _passing(self, item: Item) -> tuple[type[HomelabError], ...]:
+        """Errors about what this run has changed, and is in force a moment later: a kind, or a schema; a right."""
+        given = (item.wanted["apiVersion"], item.wanted["kind"]) in self.given
+        changed: tuple[type[HomelabError], ...] = (Undeclared, UnknownKind) if given else ()
+        return (*changed, AccessDenied) if self.judge.untried.is_promised(item) else changed
 
     def targets(self) -> list[tuple[Resource, str, str]]:
         """What to wait for."""

@@ -19,8 +19,14 @@ LIST_FROM = 2
 PAGE = 500
 
 
-def read(client: Client, items: t.Sequence[Item], unserved: t.Callable[[Item, UnknownKind], None]) -> None:
-    """Fill in ``live``. ``unserved`` hears of each object whose kind the server does not serve; it may raise."""
+def read(
+    client: Client,
+    items: t.Sequence[Item],
+    unserved: t.Callable[[Item, UnknownKind], None],
+    unread: t.Callable[[Item, AccessDenied], None] | None = None,
+) -> None:
+    """Fill in ``live``. ``unserved`` hears of each object whose kind the server does not serve, ``unread`` of those that we
+    may not look at (without it, that is an error); both may raise."""
     kinds: dict[Resource, list[Item]] = {}
     for item in items:
         if item.resource is not None and not item.predicted:
@@ -29,9 +35,10 @@ def read(client: Client, items: t.Sequence[Item], unserved: t.Callable[[Item, Un
     everywhere = [members for members in kinds.values() if len(members) >= LIST_FROM]
     singles = [members[0] for members in kinds.values() if len(members) < LIST_FROM]
     jobs: list[t.Callable[[], list[Item]]] = [_listing(client, members, missing) for members in everywhere]
-    jobs += [_getting(client, item, missing) for item in singles]
+    jobs += [_getting(client, item, missing, unread) for item in singles]
     left = [item for found in together(lambda job: job(), jobs) for item in found]
-    together(lambda job: job(), [_getting(client, item, missing) for item in _by_namespace(client, left, missing)])
+    rest = _by_namespace(client, left, missing)
+    together(lambda job: job(), [_getting(client, item, missing, unread) for item in rest])
     for item, error in missing:
         unserved(item, error)
 
@@ -99,7 +106,12 @@ def _found(resource: Resource, objects: t.Sequence[dict[str, t.Any]], members: l
     return left
 
 
-def _getting(client: Client, item: Item, missing: list[tuple[Item, UnknownKind]]) -> t.Callable[[], list[Item]]:
+def _getting(
+    client: Client,
+    item: Item,
+    missing: list[tuple[Item, UnknownKind]],
+    unread: t.Callable[[Item, AccessDenied], None] | None,
+) -> t.Callable[[], list[Item]]:
     def job() -> list[Item]:
         path = item.served.path(item.namespace, item.name)
         try:
@@ -108,6 +120,10 @@ def _getting(client: Client, item: Item, missing: list[tuple[Item, UnknownKind]]
             missing.append((item, error))
         except NotFound:
             item.live = None
+        except AccessDenied as error:
+            if unread is None:
+                raise
+            unread(item, error)
         return []
 
     return job
