@@ -17,6 +17,7 @@ from .errors import Failure
 from .fetching import Fetch
 from .guest import GuestConfig
 from .qemu.vm import Vm
+from .status_daemon import StatusDaemon
 from .storage.storages import Storages
 from .tasks import Tasks
 
@@ -63,6 +64,7 @@ class Cluster:
         self.authentication: Authentication | None = None
         #: State of the parts that other modules own (firewall, jobs, HA, mappings), by their name.
         self.extras: dict[str, t.Any] = {}
+        self.status = StatusDaemon(self)
         self._timers: set[asyncio.Task[None]] = set()
 
     def extra(self, name: str, make: t.Callable[[], t.Any]) -> t.Any:

@@ -4,17 +4,14 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import typing as t
 
 from . import formats, schema
 from .api import Call, handles
 from .cluster import Node
 from .errors import Failure, ParameterError
-from .guest import GuestConfig
 
 VERSION = {"version": "9.1.8", "release": "9.1", "repoid": "a8e257e100000000"}
-_IDLE = ("diskread", "diskwrite")
 
 
 @handles("GET", "/version")
@@ -100,7 +97,6 @@ def _pools(call: Call) -> list[dict[str, t.Any]]:
 
 
 def _guests(call: Call) -> list[dict[str, t.Any]]:
-    delay = call.cluster.config.status_delay * call.cluster.config.time_scale
     found = []
     for guest in call.cluster.guests.values():
         if not call.allowed.has(f"/vms/{guest.vmid}", ["VM.Audit"]):
@@ -108,22 +104,12 @@ def _guests(call: Call) -> list[dict[str, t.Any]]:
         entry: dict[str, t.Any] = {
             "id": f"{guest.kind}/{guest.vmid}", "node": guest.node, "type": guest.kind, "vmid": guest.vmid,
         }  # fmt: skip
-        if time.monotonic() - guest.changed < delay or not call.cluster.nodes[guest.node].online:
-            entry["status"] = "unknown"
-        else:
-            entry |= _values(guest)
+        entry |= call.cluster.status.values(guest)
         for key in ("tags", "lock"):
             if guest.options.get(key, "").strip():
                 entry[key] = guest.options[key]
         found.append(_with_membership(call, guest.vmid, entry))
     return found
-
-
-def _values(guest: GuestConfig) -> dict[str, t.Any]:
-    summary = guest.summary()
-    keys = ("name", "status", "cpu", "disk", "maxdisk", "maxmem", "mem", "memhost", "netin", "netout", "uptime")
-    found = {key: summary[key] for key in keys if key in summary}
-    return found | {"maxcpu": summary["cpus"], "template": int(guest.template)} | dict.fromkeys(_IDLE, 0)
 
 
 def _with_membership(call: Call, vmid: int, entry: dict[str, t.Any]) -> dict[str, t.Any]:

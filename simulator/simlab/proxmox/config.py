@@ -99,7 +99,7 @@ class ProxmoxConfig:
     cluster_name: str | None = None
     time_scale: float = 0.02
     task_seconds: t.Mapping[str, float] = dataclasses.field(default_factory=lambda: dict(TASK_SECONDS))
-    #: Seconds (of the lab) until the status daemon shows a new guest in ``cluster/resources``; 0: at once.
+    #: Seconds (of the lab) by which ``cluster/resources`` is late (``status_daemon``); 0: never.
     status_delay: float = 0.0
     #: Container templates of Proxmox's own list, as ``aplinfo`` shows them; ``location`` is where they are fetched.
     appliances: tuple[t.Mapping[str, str], ...] = ()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
-import time
 import typing as t
 import urllib.parse
 
@@ -48,7 +47,6 @@ class GuestConfig:
     parent: str | None = None
     running: Running | None = None
     lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
-    changed: float = dataclasses.field(default_factory=time.monotonic)
     kind: t.ClassVar[str]  # "qemu" or "lxc"
     word: t.ClassVar[str]  # "VM" or "CT"
     #: How the lock file is called.

@@ -66,6 +66,7 @@ class ProxmoxServer:
 
     async def start(self, sock: socket.socket, ssl_context: ssl.SSLContext | None) -> None:
         """Serve on a listening socket."""
+        self.cluster.status.start()
         server = aiohttp.web.Server(self._handle)
         self._runner = aiohttp.web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()

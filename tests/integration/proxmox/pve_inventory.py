@@ -110,7 +110,6 @@ class InventoryLab(PveLab):
         return t.cast(Container, self._add(found, running))
 
     def _add(self, guest: t.Any, running: bool) -> t.Any:
-        guest.changed = time.monotonic() - 3600
         if running:
             guest.running = Running(1000 + guest.vmid, time.time() - 600, options=dict(guest.options))
         self.cluster.guests[guest.vmid] = guest

@@ -7,7 +7,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import time
 import typing as t
 
 import pytest
@@ -171,7 +170,9 @@ def test_names_that_are_taken_missing_or_dangerous(lab: InventoryLab) -> None:
 def test_the_first_seconds_after_a_change_cost_a_look_at_the_node_and_no_name(lab: InventoryLab) -> None:
     lab.typical()
     lab.config.status_delay = 10 / lab.config.time_scale
-    lab.cluster.guests[101].changed = time.monotonic()
+    web = lab.cluster.guests.pop(101)
+    lab.cluster.status.look(ago=10)
+    lab.cluster.guests[101] = web
     seen = lab.inventory()
     assert seen.paths == ["/cluster/resources", "/nodes", "/nodes/pve1/qemu"]
     assert sorted(seen.hosts) == ["db", "dns", "golden", "web", "win"] and seen.text == ""
