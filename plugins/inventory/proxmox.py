@@ -134,8 +134,10 @@ options:
     type: float
     default: 3600
 notes:
-  - In the first ten seconds after a change, the cluster tells only the id of a guest. Its node is asked then, which costs one request for
-    the nodes, and one for each node with such guests. A guest whose name nobody tells is called after its id, such as C(vm-101).
+  - Names, states of power and sizes are what the cluster's status daemon saw, which may be ten seconds ago; the fact V(status) is that
+    of the moment. Of a new guest that the daemon has not seen yet the cluster tells only the id. Its node is asked then, which costs one
+    request for the nodes, and one for each node with such guests. A guest whose name nobody tells is called after its id, such as
+    C(vm-101).
   - Guests with the same name get their id appended, such as C(web-101) and C(web-102), with a warning. A guest whose name is none for a
     host, or is V(localhost) or V(all), is called after its id.
   - O(task_timeout) is not used here, as nothing is changed.

@@ -14,6 +14,9 @@ author:
 description:
   - Lists the VMs and containers of a node or a cluster, with one request however many there are, and picks those that all given
     options fit.
+  - Names, states of power, sizes and what is a template are as the cluster's status daemon saw them, which may be ten seconds ago. Who
+    waits for a guest that was started just now repeats the task with C(until). Only new guests that the daemon has not seen yet are
+    asked themselves.
   - More can be asked for of each guest that was picked, by O(facts). It is read of eight guests at a time.
   - What cannot be read of a guest is said in RV(guests[].errors) and does not fail the task. A guest that is off, or has no agent, is
     no error; RV(guests[].agent.reason) says which.

@@ -107,6 +107,14 @@ def _guest(entry: t.Mapping[str, t.Any]) -> Guest:
     )
 
 
+def as_now(session: Session, guest: Guest) -> Guest:
+    """Whether it runs at this moment: the list of the cluster lags behind by ten seconds."""
+    path = f"/nodes/{segment(guest.node)}/{guest.kind}/{guest.vmid}/status/current"
+    status = record(session, path, asked=f"read the status of {guest.title}")
+    name = str(status.get("name") or guest.name)
+    return dataclasses.replace(guest, name=name, running=status.get("status") == "running")
+
+
 def storages(session: Session) -> list[StorageAt]:
     asked = "list the storages of the cluster"
     found = listing(session, "/cluster/resources", "storage", {"type": "storage"}, asked=asked)

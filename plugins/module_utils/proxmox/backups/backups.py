@@ -104,7 +104,9 @@ def _restored(session: Session, wish: Wanted, known: t.Mapping[int, Guest]) -> t
     due = [one for one in wish.restores if one.force or one.vmid not in known]
     storages = reading.storages(session) if due else []
     places = reading.places(storages, {one.storage for one in due}, wish.nodes) if due else []
-    _check_protection(session, [known[one.vmid] for one in due if one.vmid in known])
+    over = together(lambda vmid: reading.as_now(session, known[vmid]), [one.vmid for one in due if one.vmid in known])
+    known = {**known, **{guest.vmid: guest for guest in over}}
+    _check_protection(session, over)
     plan = backup_plan.restored(wish.restores, Seen(reading.read(session, places)), known, storages)
 
     def report(plan: Plan, made: t.Mapping[str, Backup]) -> dict[str, t.Any]:

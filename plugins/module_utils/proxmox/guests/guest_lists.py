@@ -38,9 +38,10 @@ class GuestLists:
         return [self._joined(entry) for entry in entries]
 
     def named(self, name: str) -> list[Entry]:
-        """Guests of this name. What the list of the cluster does not know the name of yet is looked up at its node."""
+        """Guests of this name, as their nodes tell it: the list of the cluster has no name of a new guest yet, and the old
+        one of a guest that was renamed."""
         ours = [entry for entry in self.cluster() if entry.get("type") == self.kind]
-        self._read_nodes({str(entry["node"]) for entry in ours if not entry.get("name")})
+        self._read_nodes({str(entry["node"]) for entry in ours})
         return [entry for entry in map(self._joined, ours) if str(entry.get("name") or "").lower() == name.lower()]
 
     def cluster(self) -> list[dict[str, t.Any]]:
