@@ -14,15 +14,7 @@ from simlab.proxmox.config import StorageConfig
 
 
 def made(lab: PveLab, path: str, **form: t.Any) -> None:
-    """A task of root's, and its end."""
-    with lab.session() as session:
-        upid = session.post(path, form, asked="prepare a test")
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            if session.get(f"/nodes/pve1/tasks/{upid}/status")["status"] == "stopped":
-                return
-            time.sleep(0.02)
-    raise AssertionError(f"{upid} does not end")
+    lab.do(path, **form)
 
 
 def settled(lab: PveLab, *vmids: int) -> None:

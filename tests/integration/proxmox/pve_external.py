@@ -4,7 +4,9 @@
 Environment: ``PVE`` (address), ``PROXMOX_USER`` and ``PROXMOX_PASSWORD`` or ``PROXMOX_TOKEN_ID`` (``user@realm!name``) and
 ``PROXMOX_TOKEN_SECRET``, ``PROXMOX_VALIDATE_CERTS`` or ``PROXMOX_CA_PATH``; ``PVE_NODE`` (default: the first that is online),
 ``PVE_STORAGE`` (default ``local``; its content must have images, rootdir, import, iso, vztmpl), ``PVE_ISO_STORAGE`` (one without
-images), ``PVE_<NAME>_STORAGE`` for others that tests name, ``PVE_BRIDGE`` (``vmbr0``), ``PVE_TEMPLATE`` (a container template that is there, a volume id), ``PVE_KVM=0`` (the node cannot virtualise), ``PVE_WEB`` (the address under which the node reaches this machine).
+images), ``PVE_<NAME>_STORAGE`` for others that tests name, ``PVE_BRIDGE`` (``vmbr0``), ``PVE_TEMPLATE`` (a container template
+that is there, a volume id), ``PVE_KVM=0`` (the node cannot virtualise), ``PVE_CONTAINERS=0`` (it cannot run containers),
+``PVE_WEB`` (the address under which the node reaches this machine).
 
 Guests are 9001 to 9099 in pools ``groundwork-test-…``, files are called ``groundwork-test-…``. All of them go after each test, and
 before the first one what an earlier run may have left.
@@ -24,11 +26,15 @@ import urllib.parse
 import pytest
 from pve_lab import DISK, ENVIRONMENT, ROLE, PveLab
 from pve_names import IDS, POOL, PREFIX, Names
-from pve_passage import Account, Passage
+from pve_passage import PREPARATIONS, Account, Passage
 
 from simlab.faults import PROXMOX, Fault
 
 _PLAYED = "needs the played Proxmox VE: "
+#: What the tests put on the storage that stands for ``local``.
+_CONTENT = frozenset(("images", "rootdir", "import", "iso", "vztmpl"))
+#: Seconds until the tests' own guests and tasks of an earlier test are gone.
+_PATIENCE = 300.0
 
 
 class _NotThere:
@@ -49,6 +55,12 @@ class _NotThere:
 
 
 class ExternalPve(PveLab):
+    #: Seconds for a start or an end: the guests of an interrupted run are removed one after the other.
+    patience = 900.0
+    #: Of this process: the id with which the next test begins, and why no test can run at all.
+    next_id: t.ClassVar[int] = IDS[0]
+    unfit: t.ClassVar[str] = ""
+
     def __init__(self, *given: t.Any, **more: t.Any) -> None:
         super().__init__(*given, **more)
         #: The tests' own names of storages -> the person's.
@@ -65,8 +77,7 @@ class ExternalPve(PveLab):
         user, password = ENVIRONMENT.get("PROXMOX_USER", ""), ENVIRONMENT.get("PROXMOX_PASSWORD", "")
         token, secret = ENVIRONMENT.get("PROXMOX_TOKEN_ID", ""), ENVIRONMENT.get("PROXMOX_TOKEN_SECRET", "")
         account = Account(user, password, f"{token}={secret}" if token else "")
-        host = urllib.parse.urlsplit(base)
-        address = ENVIRONMENT.get("PVE_WEB") or _own_address(host.hostname or "", host.port or 8006)
+        address = _reached_at()
         urls = (
             {one: one.replace("127.0.0.1", address) for one in (self.web, self.factory)}
             if address != "127.0.0.1"
@@ -80,14 +91,24 @@ class ExternalPve(PveLab):
         names.template = ENVIRONMENT.get("PVE_TEMPLATE", "")
         names.missing = {name: _variable(name) for name in self.more_storages if name not in self.stand_ins}
         self.passage = Passage(base, names, account, _tls(), self.ledger, self.faults)
+        names.first = self.next_id
         self.passage.kvm = ENVIRONMENT.get("PVE_KVM", "1") != "0"
+        self.passage.containers = ENVIRONMENT.get("PVE_CONTAINERS", "1") != "0"
         await self.passage.start(self._sock, context)
+        if self.unfit:
+            raise RuntimeError(self.unfit)
         await self._prepare()
+
+    @staticmethod
+    def listen() -> socket.socket:
+        """Where the node fetches files: on all addresses when it is another machine."""
+        return socket.create_server(("127.0.0.1" if _reached_at() == "127.0.0.1" else "", 0))
 
     async def _prepare(self) -> None:
         ask, names = self.passage.ask, self.passage.names
         if not ENVIRONMENT.get("PVE_NODE"):
             names.node = next(one["node"] for one in await ask("GET", "/nodes") if one["status"] == "online")
+        await self._check_storage(names.storages["local"])
         await self._remove_all()
         guests = await ask("GET", "/cluster/resources", {"type": "vm"})
         names.taken = frozenset(one["vmid"] for one in guests)
@@ -98,9 +119,28 @@ class ExternalPve(PveLab):
         for here, there in names.urls.items():
             url = url.replace(here, there)
         wanted = {"content": "import", "filename": f"{PREFIX}there.qcow2", "url": url}
-        await self._task(
+        done = await self._task(
             await ask("POST", f"/nodes/{names.node}/storage/{names.storages['local']}/download-url", wanted)
         )
+        if not done.startswith(("OK", "WARNINGS")):
+            hint = "PVE_WEB is the address under which it reaches this machine"
+            self._give_up(f"node {names.node} cannot fetch {url}: {done} ({hint})")
+
+    async def _check_storage(self, storage: str) -> None:
+        """Without this every test fails in words of its own."""
+        listed = await self.passage.ask("GET", f"/nodes/{self.passage.names.node}/storage")
+        content = next((one["content"].split(",") for one in listed if one["storage"] == storage), None)
+        if content is None:
+            self._give_up(f"there is no storage {storage} on node {self.passage.names.node} (PVE_STORAGE)")
+        elif _CONTENT - set(content):
+            lacking = ", ".join(sorted(_CONTENT - set(content)))
+            self._give_up(
+                f"the storage {storage} (PVE_STORAGE) may not hold {lacking}: `pvesm set {storage} --content …`"
+            )
+
+    def _give_up(self, why: str) -> t.NoReturn:
+        type(self).unfit = why
+        raise RuntimeError(why)
 
     def __exit__(self, *_error: object) -> None:
         """What cannot be removed is said."""
@@ -116,8 +156,10 @@ class ExternalPve(PveLab):
         return "; ".join(dict.fromkeys(self.passage.beyond)) if hasattr(self, "passage") else ""
 
     async def unserve(self) -> None:
+        type(self).next_id = self.passage.names.next
         try:
-            await self._remove_all()
+            if not self.unfit:
+                await self._remove_all()
         finally:
             await self.passage.stop()
 
@@ -132,16 +174,14 @@ class ExternalPve(PveLab):
         """Everything in pools and files of the tests' own, of this run or an earlier one; nothing else."""
         ask = self.passage.ask
         pools = [one["poolid"] for one in await ask("GET", "/pools") if one["poolid"].startswith(PREFIX)]
-        owners: set[int] = set()
+        guests: dict[int, dict[str, t.Any]] = {}
         for pool in pools:
             detail = (await ask("GET", "/pools", {"poolid": pool}))[0]
-            for member in detail.get("members", []):
-                if member.get("vmid") in IDS:
-                    owners.add(member["vmid"])
-                    await self._remove_guest(member)
+            guests |= {one["vmid"]: one for one in detail.get("members", []) if one.get("vmid") in IDS}
+        await self._remove_guests(list(guests.values()))
         for entry in await self._files():
             ours = re.search(rf"/{PREFIX}", entry["volid"]) or (
-                entry["content"] == "backup" and entry.get("vmid") in owners
+                entry["content"] == "backup" and entry.get("vmid") in guests
             )
             if ours:
                 storage = entry["volid"].partition(":")[0]
@@ -161,24 +201,44 @@ class ExternalPve(PveLab):
             await ask("PUT", "/pools", {"poolid": pool, "storage": ",".join(storages), "delete": 1})
         await ask("DELETE", "/pools", {"poolid": pool})
 
-    async def _remove_guest(self, member: dict[str, t.Any]) -> None:
+    async def _remove_guests(self, guests: list[dict[str, t.Any]]) -> None:
+        """Copies go before the templates that they stand on, and whoever is still worked on goes later."""
+        end = time.monotonic() + _PATIENCE
+        while guests:
+            why = {one["vmid"]: await self._remove_guest(one) for one in guests}
+            left = [one for one in guests if why[one["vmid"]]]
+            if left and time.monotonic() > end:
+                raise RuntimeError(f"these guests of the tests' own cannot be removed: {why}")
+            if len(left) == len(guests):
+                await asyncio.sleep(1)
+            guests = left
+
+    async def _remove_guest(self, member: dict[str, t.Any]) -> str:
+        """Why it is still there; empty when it is gone."""
         ask = self.passage.ask
         path = f"/nodes/{member['node']}/{member['id']}"
         with contextlib.suppress(RuntimeError):
             await self._task(await ask("POST", f"{path}/status/stop"))
         with contextlib.suppress(RuntimeError):
             await ask("PUT", f"{path}/config", {"protection": 0})
-        await self._task(await ask("DELETE", path, {"purge": 1}))
+        try:
+            done = await self._task(await ask("DELETE", path, {"purge": 1, "destroy-unreferenced-disks": 1}))
+        except RuntimeError as error:
+            return "" if "does not exist" in str(error) else str(error)
+        return "" if done.startswith(("OK", "WARNINGS")) else done
 
-    async def _task(self, upid: str) -> None:
-        """Wait for a task of ours; how it ends shows in what is there afterwards."""
+    async def _task(self, upid: str | None) -> str:
+        """Wait for a task of ours; how it ended. None is what was done at once."""
         path = f"/nodes/{self.passage.names.node}/tasks/{upid}/status"
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
-            if (await self.passage.ask("GET", path))["status"] == "stopped":
-                return
+        end = time.monotonic() + _PATIENCE
+        while upid and time.monotonic() < end:
+            status = await self.passage.ask("GET", path)
+            if status["status"] == "stopped":
+                return str(status.get("exitstatus") or "")
             await asyncio.sleep(0.1)
-        raise TimeoutError(f"the task {upid} does not end")
+        if upid:
+            raise TimeoutError(f"the task {upid} does not end")
+        return "OK"
 
     # -- what tests do --------------------------------------------------------------------------------------------
 
@@ -190,8 +250,24 @@ class ExternalPve(PveLab):
             pytest.skip(f"{_PLAYED}the fault {kind}")
         return super().fault(kind, **more)
 
+    def session(self) -> t.Any:
+        """As root, or where no password was given as the token: what it may not prepare skips the test."""
+        from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.connection import Connection
+        from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.session import Session
+
+        if self.passage.account.password:
+            return super().session()
+        name, secret = PREPARATIONS
+        return Session(Connection.of(self.connection(api_token_id=name, api_token_secret=secret)))
+
     def has_storage(self, name: str) -> bool:
         return name in self.stand_ins or name not in self.more_storages
+
+    def late(self) -> None:
+        """It is, by itself."""
+
+    def needs_played(self, why: str) -> None:
+        pytest.skip(f"{_PLAYED}{why}")
 
     def needs_storage(self, name: str) -> None:
         if not self.has_storage(name):
@@ -225,6 +301,12 @@ class ExternalPve(PveLab):
 
 def _variable(storage: str) -> str:
     return f"PVE_{storage.upper()}_STORAGE"
+
+
+def _reached_at() -> str:
+    """The address under which the node reaches this machine."""
+    host = urllib.parse.urlsplit(ENVIRONMENT["PVE"])
+    return ENVIRONMENT.get("PVE_WEB") or _own_address(host.hostname or "", host.port or 8006)
 
 
 def _own_address(host: str, port: int) -> str:

@@ -11,6 +11,7 @@ import pathlib
 import socket
 import ssl
 import threading
+import time
 import types
 import typing as t
 
@@ -71,6 +72,9 @@ class PveLab:
     person's own Proxmox VE (``pve_external``), for tests that do not know the difference.
     """
 
+    #: Seconds for what a test waits for in the lab's own thread.
+    patience = 120.0
+
     def __new__(cls, *_given: t.Any, **_more: t.Any) -> t.Self:
         if not ENVIRONMENT.get("PVE"):
             return super().__new__(cls)
@@ -96,8 +100,8 @@ class PveLab:
         self.ledger = Ledger()
         self.files: dict[str, bytes] = {"talos.qcow2": DISK, "boot.iso": b"\0" * 40000}
         self._sock = socket.create_server(("127.0.0.1", 0))
-        self._web = socket.create_server(("127.0.0.1", 0))
-        self._factory = socket.create_server(("127.0.0.1", 0))
+        self._web = self.listen()
+        self._factory = self.listen()
         self.factory = f"http://127.0.0.1:{self._factory.getsockname()[1]}"
         #: How the factory answers instead of itself, one request each.
         self.factory_answers: list[tuple[int, str]] = []
@@ -151,6 +155,11 @@ class PveLab:
         """Why a test cannot be judged here; see ``pve_external``."""
         return ""
 
+    @staticmethod
+    def listen() -> socket.socket:
+        """Where files are fetched from."""
+        return socket.create_server(("127.0.0.1", 0))
+
     async def serve(self, context: ssl.SSLContext) -> None:
         """Start what answers at ``port``."""
         self.put_file("import", "there.qcow2", DISK)
@@ -184,7 +193,7 @@ class PveLab:
         await self._runner.cleanup()
 
     def _in_loop(self, work: t.Coroutine[t.Any, t.Any, t.Any]) -> t.Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(self.patience)
 
     # -- what tests do ---------------------------------------------------------------------------------------------
 
@@ -231,9 +240,18 @@ class PveLab:
         self.faults.add(made)
         return made
 
+    def late(self) -> None:
+        """From now on the list of the cluster tells of each guest what it was at this moment, as a real one does for ten
+        seconds; nothing of those that are made later."""
+        self.config.status_delay = 3600 / self.config.time_scale
+        self.server.cluster.status.look(ago=3600)
+
     def needs_least_rights(self) -> None:
         """For a test in which the token lacks what no role of ``rights`` and ``also`` has: a person's own may be an
         administrator's, then the test is skipped."""
+
+    def needs_played(self, why: str) -> None:
+        """For a test that is about something that only the played server has or does: a person's own skips it."""
 
     def needs_storage(self, name: str) -> None:
         """For a test that makes something on one of ``storages``: a person's own server may have nothing like it."""
@@ -258,6 +276,15 @@ class PveLab:
         from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.session import Session
 
         return Session(Connection.of(self.root_connection()))
+
+    def do(self, path: str, **form: t.Any) -> None:
+        """A task of the tests' own, and its end."""
+        with self.session() as session:
+            upid = session.post(path, form, asked="prepare a test")
+            end = time.monotonic() + 300
+            while session.get(f"/nodes/pve1/tasks/{upid}/status")["status"] != "stopped":
+                assert time.monotonic() < end, f"{upid} does not end"
+                time.sleep(0.02)
 
     def config_of(self, vmid: int) -> dict[str, t.Any]:
         with self.session() as session:

@@ -14,6 +14,8 @@ import typing as t
 #: 9000 is left out: it is a common MTU.
 IDS = range(9001, 9100)
 PREFIX = "groundwork-test-"
+#: Who the tests ask as.
+TOKEN = "ansible@pve!groundwork"
 #: Where guests go for which a test names no pool.
 POOL = f"{PREFIX}guests"
 _FILES = r"(import|iso|vztmpl|snippets)"
@@ -40,8 +42,13 @@ class Names:
     template: str = ""
     template_here: str = ""
     ids: dict[int, int] = dataclasses.field(default_factory=dict)
+    #: The first id to be given. The lists of a real server tell of a guest that is gone, under its id, for ten seconds:
+    #: so the next test takes other ids.
+    first: int = IDS[0]
     #: Tasks, as the tests know them and as they are called over there.
     upids: dict[str, str] = dataclasses.field(default_factory=dict)
+    #: Those, as they are called over there, that were begun with the tests' token, whoever that is there.
+    begun: set[str] = dataclasses.field(default_factory=set)
 
     # -- ids ------------------------------------------------------------------------------------------------------
 
@@ -51,8 +58,14 @@ class Names:
             free = [one for one in IDS if one not in self.taken and one not in self.ids.values()]
             if not free:
                 raise LookupError(f"no id of {IDS[0]} to {IDS[-1]} is free")
-            self.ids[vmid] = free[0]
+            self.ids[vmid] = min(free, key=lambda one: (one < self.first, one))
         return self.ids[vmid]
+
+    @property
+    def next(self) -> int:
+        """The ``first`` of the next test."""
+        last = max(self.ids.values(), key=lambda one: (one < self.first, one), default=self.first - 1)
+        return last + 1 if last + 1 in IDS else IDS[0]
 
     def _id_there(self, text: str) -> str:
         return str(self.there(int(text))) if text.isdigit() else text
@@ -120,12 +133,15 @@ class Names:
             kept = {self.text_here(name): self.data_here(value, name) for name, value in data.items()}
             if kept.get("pool") == POOL.removeprefix(PREFIX):
                 del kept["pool"]
+            if data.get("upid") in self.begun:
+                kept["user"] = TOKEN
+                kept.pop("tokenid", None)
             return kept
         if isinstance(data, list):
             return [self.data_here(one, key) for one in data]
         if isinstance(data, int) and not isinstance(data, bool) and key == "vmid":
             return self._ids_here.get(data, data)
-        if not isinstance(data, str):
+        if not isinstance(data, str) or key == "digest":
             return data
         if key == "node" and data == self.node:
             return "pve1"
@@ -142,9 +158,15 @@ class Names:
         return {there: here for here, there in self.storages.items()}
 
     def text_here(self, text: str) -> str:
-        here = self._text_here(text)
-        if text.startswith("UPID:"):
-            self.upids[here] = text
+        if not text.startswith("UPID:"):
+            return self._text_here(text)
+        # The process and its times are hexadecimal digits, of which some may look like an id.
+        parts = text.split(":")
+        node, number, rest = f"{parts[0]}:{parts[1]}:", parts[2:5], parts[5:]
+        if text in self.begun:
+            rest[2:3] = [TOKEN]
+        here = self._text_here(node) + ":".join([*number, *map(self._text_here, rest)])
+        self.upids[here] = text
         return here
 
     def _text_here(self, text: str) -> str:

@@ -19,13 +19,16 @@ import urllib.parse
 import aiohttp
 import aiohttp.web
 import yarl
-from pve_names import POOL, PREFIX, Names
+from pve_names import POOL, PREFIX, TOKEN, Names
 
 from simlab.faults import Fault, Faults
 from simlab.ledger import Ledger
 from simlab.proxmox import bodies
 
-_TOKEN = "PVEAPIToken=ansible@pve!groundwork=token-not-a-secret"
+_TOKEN = f"PVEAPIToken={TOKEN}=token-not-a-secret"
+#: The tests' own reads and preparations, where only a token was given.
+PREPARATIONS = ("ansible@pve!preparations", "token-of-preparations")
+_PREPARING = "PVEAPIToken={}={}".format(*PREPARATIONS)
 #: What may be written over there, by method and path.
 _OURS = (
     re.compile(r"(POST) /nodes/[^/]+/(qemu|lxc)"),
@@ -59,6 +62,8 @@ class Passage:
         self.beyond: list[str] = []
         #: False: VMs are emulated, because the node cannot virtualise; the tests do not see the option.
         self.kvm = True
+        #: False: no container is started, because the node cannot run any.
+        self.containers = True
         #: What lay on the storages before.
         self.before: set[str] = set()
         self._tls = tls
@@ -149,7 +154,7 @@ class Passage:
             if request.headers.get("Content-Type", "").startswith("multipart/"):
                 kept = {**headers, "Content-Type": request.headers["Content-Type"]}
                 named = raw.replace(b'filename="', b'filename="' + PREFIX.encode(), 1)
-                return self._back(path, *await self._send(request.method, there, {}, kept, named))
+                return self._back(request, path, *await self._send(request.method, there, {}, kept, named))
             params, _ = await bodies.read(request)
             if path == "/cluster/nextid" and "vmid" not in params:
                 return 200, "OK", json.dumps({"data": str(self._next())}).encode()
@@ -167,15 +172,16 @@ class Passage:
             if not self.account.password:
                 return self._refuse("no password of root@pam was given (PROXMOX_USER, PROXMOX_PASSWORD)")
             sent = {"username": self.account.user, "password": self.account.password}
-            return self._back(path, *await self._send(request.method, there, sent, headers))
+            return self._back(request, path, *await self._send(request.method, there, sent, headers))
         sent = self.names.params_there(params)
         if request.method == "POST" and re.fullmatch(r"/nodes/pve1/(qemu|lxc)(/\d+/clone)?", path):
             sent.setdefault("pool", POOL)
             if not self.kvm and path == "/nodes/pve1/qemu" and "archive" not in sent:
                 sent.setdefault("kvm", "0")
         wanted = f"{request.method} {there}"
-        if self.names.template and wanted.endswith(f"/content/{self.names.template}") and request.method != "GET":
-            return self._refuse("the container template is not the tests' own")
+        unfit = self._unfit(wanted, params)
+        if unfit:
+            return self._refuse(unfit)
         if request.method != "GET" and not any(one.fullmatch(wanted) for one in _OURS):
             return self._refuse(
                 f"{request.method} {path} would change more than guests, pools and files of the tests' own"
@@ -183,10 +189,23 @@ class Passage:
         moved = str(sent.get("vms", "")) if request.method == "PUT" and path.startswith("/pools") else ""
         if moved and not _on(sent.get("delete")):
             await self._out_of_our_pool(moved)
-        answer = self._back(path, *await self._send(request.method, there, sent, headers))
+        answer = self._back(request, path, *await self._send(request.method, there, sent, headers))
         if moved:
             await self._into_our_pool(moved)
+        if request.headers.get("Authorization") == _PREPARING and _more_than_a_token(answer):
+            self.beyond.append(f"the token that was given may not prepare the test: {answer[1].strip()}")
         return answer
+
+    def _unfit(self, wanted: str, params: t.Mapping[str, t.Any]) -> str:
+        """Why this is not for a person's server, though it is about something of the tests' own."""
+        if self.names.template and wanted.endswith(f"/content/{self.names.template}") and wanted[:4] != "GET ":
+            return "the container template is not the tests' own"
+        if re.fullmatch(r"PUT .*/lxc/\d+/config", wanted) and "lock" in params:
+            return "a container that was locked through the API can only be unlocked on the node"
+        starting = re.fullmatch(r"POST .*/lxc/\d+/status/(start|reboot|resume)", wanted)
+        if not self.containers and (starting or (wanted.endswith("/lxc") and _on(params.get("start")))):
+            return "the node cannot run containers (PVE_CONTAINERS=0)"
+        return ""
 
     async def _out_of_our_pool(self, vmids: str) -> None:
         """Guests of no pool, to a test, are in one of ours: before a test puts them in a pool they leave it."""
@@ -211,14 +230,16 @@ class Passage:
 
     async def _headers(self, request: aiohttp.web.BaseRequest, path: str) -> dict[str, str]:
         """The tests' token becomes the person's; what is wrong on purpose stays wrong."""
-        if request.headers.get("Authorization") == _TOKEN:
+        if request.headers.get("Authorization") in (_TOKEN, _PREPARING):
             return dict(await self._login())
         names = ("Authorization", "Cookie", "CSRFPreventionToken")
         return {name: request.headers[name] for name in names if name in request.headers}
 
     # -- the way back ---------------------------------------------------------------------------------------------
 
-    def _back(self, path: str, status: int, reason: str, body: bytes) -> tuple[int, str, bytes]:
+    def _back(
+        self, request: aiohttp.web.BaseRequest, path: str, status: int, reason: str, body: bytes
+    ) -> tuple[int, str, bytes]:
         reason = self.names.text_here(reason)
         try:
             decoded = json.loads(body)
@@ -228,6 +249,9 @@ class Passage:
             decoded["data"] = [one for one in decoded["data"] if self._is_ours(path, one)]
         if path == "/access/ticket":
             return status, reason, body
+        task = decoded.get("data") if isinstance(decoded, dict) else None
+        if isinstance(task, str) and task.startswith("UPID:") and request.headers.get("Authorization") == _TOKEN:
+            self.names.begun.add(task)
         if (
             not self.kvm
             and isinstance(decoded, dict)
@@ -242,7 +266,8 @@ class Passage:
         if not isinstance(entry, dict):
             return True
         if "volid" in entry:
-            return entry["volid"] not in self.before or entry["volid"] == self.names.template
+            template = entry["volid"] == self.names.template and self.names.template_here
+            return entry["volid"] not in self.before or bool(template)
         if "vmid" in entry and not path.endswith(("/tasks", "/config", "/pending")):
             return int(entry["vmid"]) in self.names.ids.values()
         if "poolid" in entry or entry.get("type") == "pool":
@@ -251,6 +276,11 @@ class Passage:
         if "storage" in entry and (entry.get("type") == "storage" or path.endswith("/storage")):
             return entry["storage"] in self.names.storages.values()
         return True
+
+
+def _more_than_a_token(answer: tuple[int, str, bytes]) -> bool:
+    """Whether a refusal is for want of rights, or because only root may do it."""
+    return answer[0] == 403 or (answer[0] >= 400 and "only root" in answer[1].lower())
 
 
 def _on(value: t.Any) -> bool:

@@ -244,6 +244,24 @@ def test_containers_too_to_another_storage(lab: PveLab) -> None:
     assert truthful(lab, writes=2, state="restored", storage="nas", restores=[over]).actions == ["ct/311 update"]
 
 
+def test_whether_it_runs_is_asked_when_it_is_restored_over(tmp_path: pathlib.Path) -> None:
+    """The list of the cluster is ten seconds late: 200 was started and 201 stopped only now."""
+    with prepared(tmp_path) as lab:
+        lab.needs_storage("nas")
+        guests(lab)
+        for vmid in (200, 201):
+            dump(lab, vmid)
+        made(lab, "/nodes/pve1/qemu/201/status/start")
+        made(lab, "/nodes/pve1/qemu/200/status/stop")
+        lab.late()
+        made(lab, "/nodes/pve1/qemu/201/status/stop")
+        made(lab, "/nodes/pve1/qemu/200/status/start")
+        over = [{"vmid": vmid, "source_vmid": vmid, "force": True} for vmid in (200, 201)]
+        outcome = truthful(lab, writes=3, state="restored", storage="nas", restores=over)
+        assert [change["before"] for change in outcome.changes] == [{"running": True}, {"running": False}]
+        assert (lab.status_of(200), lab.status_of(201)) == ("running", "stopped")
+
+
 # -- what it says before it writes -----------------------------------------------------------------------------------
 
 VOLID = "nas:backup/vzdump-qemu-201-2020_01_01-00_00_00.vma.zst"

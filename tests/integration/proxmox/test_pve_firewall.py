@@ -6,12 +6,12 @@ from __future__ import annotations
 import collections.abc
 import json
 import pathlib
-import time
 import typing as t
 
 import pytest
 import yaml
 from playing import play, tasks_of, without_ways
+from pve_backups import made
 from pve_lab import Outcome, PveLab
 
 from ansible_collections.groundwork.homelab.plugins.modules import proxmox_firewall
@@ -29,13 +29,8 @@ def wall(tmp_path: pathlib.Path) -> collections.abc.Iterator[PveLab]:
 
 
 def guests(lab: PveLab) -> None:
-    with lab.session() as session:
-        for vmid in (200, 201):
-            upid = session.post("/nodes/pve1/qemu", {"vmid": vmid, "memory": 64, "name": f"vm{vmid}"}, asked="prepare")
-            for _look in range(200):
-                if session.get(f"/nodes/pve1/tasks/{upid}/status")["status"] == "stopped":
-                    break
-                time.sleep(0.02)
+    for vmid in (200, 201):
+        made(lab, "/nodes/pve1/qemu", vmid=vmid, memory=64, name=f"vm{vmid}")
 
 
 def run(lab: PveLab, *walls: dict[str, t.Any], check: bool = False, **more: t.Any) -> Outcome:
@@ -314,6 +309,7 @@ def test_a_guest_that_is_still_to_be_made_is_predicted(wall: PveLab) -> None:
 
 def test_missing_rights_are_named_with_their_path(tmp_path: pathlib.Path) -> None:
     with PveLab(tmp_path) as lab:
+        lab.needs_least_rights()
         guests(lab)
         outcome = run(lab, {"scope": "node", "node": "pve1", "options": {"enable": False}}, check=True)
         assert "Sys.Modify on /nodes/pve1 (change the firewall of node/pve1)" in outcome.result["msg"]
@@ -323,6 +319,7 @@ def test_missing_rights_are_named_with_their_path(tmp_path: pathlib.Path) -> Non
 
 @pytest.mark.sends_bad_requests("without the right to read the datacenter's firewall")
 def test_who_may_not_read_is_told(pve: PveLab) -> None:
+    pve.needs_least_rights()
     outcome = run(pve, datacenter(options={"enable": False}))
     assert "Sys.Audit" in outcome.result["msg"]
     assert outcome.result["error"]["kind"] == "AccessDenied"

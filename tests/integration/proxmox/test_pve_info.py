@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 from playing import play, tasks_of, without_ways
+from pve_backups import made
 from pve_lab import ROLE, Outcome, PveLab
 
 from ansible_collections.groundwork.homelab.plugins.modules import (
@@ -62,17 +63,6 @@ CARDS = [
         ],
     },
 ]
-
-
-def made(lab: PveLab, path: str, **form: t.Any) -> None:
-    """A task of root's, and its end."""
-    with lab.session() as session:
-        upid = session.post(path, form, asked="prepare a test")
-        for _look in range(200):
-            if session.get(f"/nodes/pve1/tasks/{upid}/status")["status"] == "stopped":
-                return
-            time.sleep(0.02)
-    raise AssertionError(f"{upid} does not end")
 
 
 @pytest.fixture
@@ -300,8 +290,7 @@ def test_a_failed_task_comes_with_the_last_lines_of_its_log(pve: PveLab) -> None
     known = {
         process(one) for more in ({}, {"state": "failed"}) for one in pve.run(proxmox_task_info, **more).result["tasks"]
     }
-    with pve.session() as session:
-        session.post("/nodes/pve1/qemu/999/status/start", {}, asked="fail")
+    pve.do("/nodes/pve1/qemu/999/status/start")
     made(pve, "/nodes/pve1/qemu", vmid=200, memory=256)
     tasks = [one for one in pve.run(proxmox_task_info).result["tasks"] if process(one) not in known]
     assert [(one["type"], one["id"], one["state"]) for one in tasks] == [

@@ -20,9 +20,8 @@ ROLES = {
 @pytest.fixture
 def lab(tmp_path: pathlib.Path) -> t.Iterator[PveLab]:
     with PveLab(tmp_path, also=ROLES) as made:
-        with made.session() as session:
-            for vmid in (101, 102, 103):
-                session.post("/nodes/pve1/qemu", {"vmid": vmid, "name": f"vm{vmid}"}, asked="make a VM")
+        for vmid in (101, 102, 103):
+            made.do("/nodes/pve1/qemu", vmid=vmid, name=f"vm{vmid}")
         yield made
 
 
@@ -164,8 +163,7 @@ def test_bad_input_is_said_before_anything_is_written(lab: PveLab, case: str) ->
 
 
 def test_missing_rights_are_named_with_their_paths(pve: PveLab) -> None:
-    with pve.session() as session:
-        session.post("/nodes/pve1/qemu", {"vmid": 101}, asked="make a VM")
+    pve.do("/nodes/pve1/qemu", vmid=101)
     pve.server.cluster.access.roles["AnsibleGuests"] -= {"VM.Allocate", "Datastore.Allocate"}
     outcome = run(pve, {"name": "home", "vms": [101], "storages": ["local"]})
     assert outcome.result["error"]["missing"] == [

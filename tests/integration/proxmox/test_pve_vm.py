@@ -119,6 +119,20 @@ def test_a_password_is_compared_with_the_hash_that_the_server_keeps(pve: PveLab)
     assert made(pve, same).changes == []
 
 
+def test_a_vm_is_known_by_its_new_name_at_once(pve: PveLab) -> None:
+    """The list of the cluster tells the old one for ten seconds: another VM would be made, or the wrong one changed."""
+    for vmid, name in ((300, "old"), (301, "other")):
+        pve.do("/nodes/pve1/qemu", vmid=vmid, name=name, memory=512)
+    pve.late()
+    with pve.session() as session:
+        for vmid, name in ((300, "new"), (301, "old")):
+            session.put(f"/nodes/pve1/qemu/{vmid}/config", {"name": name}, asked="rename")
+    renamed = {"name": "new", "node": "pve1", "state": "present", "memory": 1024}
+    assert truthful(pve, renamed).actions == ["vm/300 update"]
+    assert truthful(pve, {**renamed, "name": "old"}).actions == ["vm/301 update"]
+    assert pve.vmids() == [300, 301]
+
+
 def test_an_image_that_an_earlier_task_makes_can_be_planned_with(pve: PveLab) -> None:
     wish = with_(disks=[{"storage": "local", "size": "32G", "import_from": "local:import/later.qcow2"}])
     refused = vms(pve, wish, check=True)
