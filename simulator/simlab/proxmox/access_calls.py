@@ -10,7 +10,7 @@ import uuid
 from . import formats, privileges
 from .access import Token, User
 from .api import Call, handles
-from .errors import ApiError, Failure, Forbidden, ParameterError
+from .errors import ApiError, Failure, Forbidden, Nested, ParameterError
 
 _DETAILS = ("comment", "email", "firstname", "lastname", "keys")
 _TOKEN = "/access/users/{userid}/token/{tokenid}"
@@ -46,13 +46,61 @@ def no_ticket(call: Call) -> None:
 
 @handles("PUT", "/access/password")
 def password(call: Call) -> None:
-    if call.caller.is_token:
-        raise ApiError(403, "URI '/access/password' not available with API token, need proper ticket.")
     name = call.text("userid")
     user = _user(call, name)
-    if name.endswith("@pam") and name != "root@pam":
+    _confirm(call, name)
+    if call.caller.name != name and not call.caller.is_root and name.endswith("@pam"):
+        raise Forbidden()
+    _store_password(call, name, user, call.text("password"))
+
+
+def _confirm(call: Call, name: str) -> None:
+    """Who is not root gives the own password once more."""
+    if call.caller.is_root:
+        return
+    if name == "root@pam":
+        raise Forbidden()
+    if "confirmation-password" not in call.params:
+        raise ParameterError({"confirmation-password": "password is required to modify user"})
+    authentication = call.cluster.authentication
+    sent = call.text("confirmation-password")
+    if authentication is None or not authentication.check_password(call.caller.name, sent):
+        raise Failure("invalid credentials")
+
+
+def _store_password(call: Call, name: str, user: User, text: str) -> None:
+    """Raises Failure where a realm has no passwords that can be set."""
+    realm = name.rpartition("@")[2]
+    known = call.cluster.access.realms.get(realm)
+    if known is None:
+        raise Failure(f"auth domain '{realm}' does not exist")
+    if known["type"] not in ("pam", "pve"):
+        raise Failure(f"can't set password on auth type '{known['type']}'")
+    if realm == "pam" and name != "root@pam":
         raise Failure(f"change password failed: user '{name.partition('@')[0]}' does not exist")
-    user.password = call.text("password")
+    user.password = text
+
+
+# -- second factors ---------------------------------------------------------------------------------------
+
+
+@handles("GET", "/access/tfa/{userid}")
+def second_factors(call: Call) -> list[dict[str, t.Any]]:
+    """Nobody has one here."""
+    return []
+
+
+@handles("GET", "/access/tfa/{userid}/{id}")
+def second_factor(call: Call) -> None:
+    raise ApiError(404, f"No such tfa entry '{call.text('id')}'")
+
+
+@handles("GET", "/access/users/{userid}/tfa")
+def kinds_of_second_factors(call: Call) -> dict[str, t.Any]:
+    realm = call.text("userid").rpartition("@")[2]
+    if realm not in call.cluster.access.realms:
+        raise Failure(f"auth domain '{realm}' does not exist")
+    return {"user": []} if call.flag("multiple") else {}
 
 
 # -- users ------------------------------------------------------------------------------------------------
@@ -113,9 +161,9 @@ def user_add(call: Call) -> None:
     try:
         if name in access.users:
             raise Failure(f"user '{name}' already exists")
-        user = User(password=call.params.get("password"))
-        if user.password and name.endswith("@pam"):
-            raise Failure(f"change password failed: user '{name.partition('@')[0]}' does not exist")
+        user = User()
+        if "password" in call.params:
+            _store_password(call, name, user, call.text("password"))
         _change(call, name, user)
     except Failure as error:
         raise Failure(f"create user failed: {error}") from None
@@ -203,6 +251,12 @@ def token_put(call: Call) -> dict[str, t.Any]:
     for key in ("privsep", "expire", "comment"):
         if key in call.params:
             setattr(token, key, call.params[key])
+    dropped = formats.split_list(call.text("delete"))
+    for key in dropped:
+        if key != "comment":
+            raise Nested("delete", f"unknown option '{key}'", "updating token info failed: ")
+    if dropped:
+        token.comment = None
     found = _numbers(token)
     return found | {key: call.params[key] for key in ("privsep", "expire") if key in call.params}
 

@@ -11,13 +11,14 @@ import typing as t
 from . import formats, privileges
 from .access import Acl, Group
 from .api import Call, handles
-from .errors import Failure, ParameterError
+from .errors import Failure, Nested, ParameterError
 
+_NAME = r"[A-Za-z0-9._\-]+"
 _PATHS = re.compile(
-    r"/|/access(/groups(/[A-Za-z0-9.\-_]+)?|/realm(/[A-Za-z0-9.\-_]+)?)?"
-    r"|/nodes(/[A-Za-z0-9.\-]+)?|/pool(/[A-Za-z0-9.\-_]+){0,3}|/storage(/[A-Za-z0-9.\-_]+)?|/vms(/[1-9][0-9]{2,})?"
-    r"|/sdn(/(zones|vnets|controllers|dns|ipams|fabrics)(/[A-Za-z0-9.\-_]+){0,3})?"
-    r"|/mapping(/(pci|usb|dir|notifications)(/[A-Za-z0-9.\-_]+)?)?"
+    rf"/|/access(/groups(/{_NAME})?|/realm(/{_NAME})?)?|/nodes(/{_NAME})?|/pool(/{_NAME}){{0,3}}|/storage(/{_NAME})?"
+    rf"|/vms(/[1-9][0-9]{{2,}})?|/mapping(/{_NAME}){{0,2}}"
+    rf"|/sdn(/controllers(/[A-Za-z0-9_\-]+)?|/(dns|fabrics|ipams)(/[A-Za-z0-9]+)?"
+    rf"|/zones(/{_NAME}(/{_NAME}(/[1-9][0-9]{{0,3}})?)?)?)?"
 )
 
 
@@ -142,55 +143,67 @@ def acls(call: Call) -> list[dict[str, t.Any]]:
 
 @handles("PUT", "/access/acl")
 def acl_put(call: Call) -> None:
-    subjects = _subjects(call)
-    path = _path(call)
-    wanted = formats.split_list(call.text("roles"))
-    if not call.allowed.has(path, ["Permissions.Modify"]):
-        _check_delegation(call, path, wanted)
-    for role in wanted:
-        if role not in call.cluster.access.roles:
-            raise Failure(f"ACL update failed: role '{role}' does not exist")
-        for kind, subject in subjects:
-            acl = Acl(path, kind, subject, role)
-            if call.flag("delete"):
-                call.cluster.access.acls.pop(acl, None)
-            else:
-                call.cluster.access.acls[acl] = call.flag("propagate", True)
-
-
-def _subjects(call: Call) -> list[tuple[t.Any, str]]:
-    given = {kind: formats.split_list(call.text(kind)) for kind in ("users", "groups", "tokens")}
-    if not any(kind in call.params for kind in given):
+    given = {kind: formats.split_list(call.text(kind)) for kind in ("groups", "users", "tokens")}
+    if not any(call.text(kind) for kind in given):
         text = "either 'users', 'groups' or 'tokens' is required."
         raise ParameterError(dict.fromkeys(given, text))
+    path, remove = _path(call), call.flag("delete")
+    changed: list[Acl] = []
+    for role in formats.split_list(call.text("roles")):
+        if role not in call.cluster.access.roles:
+            raise Failure(f"ACL update failed: role '{role}' does not exist")
+        _check_delegation(call, path, role)
+        for kind, subjects in given.items():
+            for subject in subjects:
+                _check_subject(call, kind, subject)
+                changed.append(Acl(path, t.cast("t.Any", kind[:-1]), subject, role))
+    for acl in changed:
+        if remove:
+            call.cluster.access.acls.pop(acl, None)
+        else:
+            call.cluster.access.acls[acl] = call.flag("propagate", True)
+
+
+def _check_subject(call: Call, kind: str, subject: str) -> None:
     access = call.cluster.access
-    for group in given["groups"]:
-        if group not in access.groups:
-            raise Failure(f"ACL update failed: group '{group}' does not exist")
-    for user in given["users"]:
-        if user not in access.users:
-            raise Failure(f"ACL update failed: user '{user}' does not exist")
-    for full in given["tokens"]:
-        user, _, token = full.partition("!")
-        if user not in access.users or token not in access.users[user].tokens:
-            raise Failure(f"ACL update failed: no such token '{token}' for user '{user}'")
-    return [(kind[:-1], subject) for kind, found in given.items() for subject in found]
+    if kind == "groups" and subject not in access.groups:
+        raise Failure(f"ACL update failed: group '{subject}' does not exist")
+    if kind == "users" and subject not in access.users:
+        raise Failure(f"ACL update failed: user '{subject}' does not exist")
+    user, _, token = subject.partition("!")
+    if kind == "tokens" and user not in access.users:
+        raise Failure(f"ACL update failed: no such user ('{user}')")
+    if kind == "tokens" and token not in access.users[user].tokens:
+        raise Failure(f"ACL update failed: no such token '{token}' for user '{user}'")
 
 
 def _path(call: Call) -> str:
+    """With one slash at its begin and between its parts."""
     sent = call.text("path")
     path = "/" + "/".join(part for part in sent.split("/") if part)
-    if not _PATHS.fullmatch(path) or not sent.startswith("/"):
+    known = _PATHS if not call.flag("delete") else re.compile(r"[A-Za-z0-9._\-/]+")
+    if not sent or not known.fullmatch(path):
         raise ParameterError({"path": f"invalid ACL path '{sent}'"})
     return path
 
 
-def _check_delegation(call: Call, path: str, wanted: list[str]) -> None:
-    """Without Permissions.Modify: only rights that one has oneself."""
-    for role in wanted:
-        granted = call.cluster.access.roles.get(role, frozenset())
-        if not call.allowed.has(path, granted):
-            raise Failure(f"ACL update failed: cannot assign role '{role}' - privileges are missing")
+def _check_delegation(call: Call, path: str, role: str) -> None:
+    """Without Permissions.Modify: only rights that one has oneself, inherited as far as they are to be."""
+    if call.caller.is_root:
+        return
+    own = call.cluster.access.permissions_propagated(call.caller.name, path)
+    if "Permissions.Modify" in own:
+        return
+    verb = "remove" if call.flag("delete") else "add"
+    granted = call.cluster.access.roles[role]
+    if not granted <= own.keys():
+        text = f"Cannot {verb} role '{role}' - requires 'Permissions.Modify' or superset of privileges."
+        raise Nested("role", text, "ACL update failed: ")
+    if verb == "add" and call.flag("propagate", True) and not all(own[name] for name in granted):
+        text = f"Cannot add role '{role}' with propagation - requires 'Permissions.Modify' or propagated superset of privileges."
+        raise Nested("role", text, "ACL update failed: ")
+    if role == "NoAccess":
+        raise Nested("role", f"Cannot {verb} role 'NoAccess' - requires 'Permissions.Modify'", "ACL update failed: ")
 
 
 # -- realms -----------------------------------------------------------------------------------------------
@@ -214,21 +227,48 @@ def realm_get(call: Call) -> dict[str, t.Any]:
     return call.cluster.access.realms[name] | {"digest": digest}
 
 
+#: What a realm of a type cannot be without.
+_NEEDED = {
+    "ad": ("server1", "domain"),
+    "ldap": ("server1", "base_dn", "user_attr"),
+    "openid": ("issuer-url", "client-id"),
+}
+_REQUEST_ONLY = ("realm", "delete", "digest", "password", "check-connection")
+
+
 @handles("POST", "/access/domains")
 def realm_add(call: Call) -> None:
-    name = call.text("realm")
-    if name in call.cluster.access.realms:
+    name, kind = call.text("realm"), call.text("type")
+    realms_ = call.cluster.access.realms
+    if name in realms_:
         raise Failure(f"add auth server failed: domain '{name}' already exists")
-    call.cluster.access.realms[name] = {key: value for key, value in call.params.items() if key != "realm"}
+    if kind in ("pam", "pve"):
+        raise Failure(f"add auth server failed: unable to create builtin type '{kind}'")
+    for key in _NEEDED[kind]:
+        if key not in call.params:
+            raise Failure(f"add auth server failed: missing value for required option '{key}'")
+    realms_[name] = {key: value for key, value in call.params.items() if key not in _REQUEST_ONLY}
+    _keep_one_default(call, name)
 
 
 @handles("PUT", "/access/domains/{realm}")
 def realm_put(call: Call) -> None:
-    realm_get(call)
-    realm = call.cluster.access.realms[call.text("realm")]
+    name, realms_ = call.text("realm"), call.cluster.access.realms
+    if name not in realms_:
+        raise Failure(f"update auth server failed: domain '{name}' does not exist")
+    if not [key for key in call.params if key not in ("realm", "digest")]:
+        raise Failure("update auth server failed: no options specified")
     for key in formats.split_list(call.text("delete")):
-        realm.pop(key, None)
-    realm.update({key: v for key, v in call.params.items() if key not in ("realm", "delete", "digest")})
+        realms_[name].pop(key, None)
+    realms_[name].update({key: v for key, v in call.params.items() if key not in _REQUEST_ONLY})
+    _keep_one_default(call, name)
+
+
+def _keep_one_default(call: Call, name: str) -> None:
+    if call.flag("default"):
+        for other, realm in call.cluster.access.realms.items():
+            if other != name:
+                realm.pop("default", None)
 
 
 @handles("DELETE", "/access/domains/{realm}")

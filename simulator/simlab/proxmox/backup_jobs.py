@@ -10,7 +10,7 @@ import uuid
 
 from . import formats, named_formats, schema
 from .api import Call, handles
-from .errors import ApiError, Failure, Forbidden, ParameterError
+from .errors import Failure, Forbidden, Nested, ParameterError
 
 _JOBS = "/cluster/backup"
 _ONE = f"{_JOBS}/{{id}}"
@@ -19,13 +19,6 @@ _NUMBERS = frozenset(
     """all enabled remove stop quiet stdexcludes bwlimit ionice lockwait pigz stopwait zstd maxfiles
     repeat-missed""".split()
 )
-
-
-class Nested(ApiError):
-    """A parameter error that the real code raises inside another one: it arrives as 500 ``400 …``."""
-
-    def __init__(self, name: str, text: str) -> None:
-        super().__init__(500, f"400 Parameter verification failed.\n{name}: {text}")
 
 
 def _jobs(call: Call) -> dict[str, dict[str, t.Any]]:

@@ -30,6 +30,13 @@ class ParameterError(ApiError):
         super().__init__(400, "Parameter verification failed.", errors)
 
 
+class Nested(ApiError):
+    """A parameter error that the real code raises inside another one: it arrives as 500 ``400 …``, after ``prefix``."""
+
+    def __init__(self, name: str, text: str, prefix: str = "") -> None:
+        super().__init__(500, f"{prefix}400 Parameter verification failed.\n{name}: {text}")
+
+
 class Forbidden(ApiError):
     """403; ``what`` is what stands in the brackets (``/vms/160, VM.Audit``)."""
 

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from . import formats
+from .access import Caller
 from .api import Call, handles
 from .cluster import Pool
 from .cluster_calls import resources
-from .errors import Failure
+from .errors import Failure, Forbidden
+from .permissions import Permissions
 
 
 def _pool(call: Call, name: str) -> Pool:
@@ -21,8 +24,7 @@ def _pool(call: Call, name: str) -> Pool:
 @handles("GET", "/pools")
 def pools(call: Call) -> list[dict[str, t.Any]]:
     wanted = call.params.get("poolid")
-    if wanted is not None:
-        call.allowed.require(f"/pool/{wanted}", "Pool.Audit")
+    if wanted is not None:  # the real one asks for the right and does not look at the answer
         return [{"poolid": wanted, **_details(call, wanted)}]
     return [
         {"poolid": name} | ({"comment": pool.comment} if pool.comment else {})
@@ -40,7 +42,8 @@ def pool(call: Call) -> dict[str, t.Any]:
 def _details(call: Call, name: str) -> dict[str, t.Any]:
     found = _pool(call, name)
     kind = call.params.pop("type", None)
-    members = [entry for entry in resources(call) if _is_member(found, entry) and kind in (None, entry["type"])]
+    everybody = dataclasses.replace(call, allowed=Permissions(call.cluster.access, Caller("root@pam")))
+    members = [entry for entry in resources(everybody) if _is_member(found, entry) and kind in (None, entry["type"])]
     for entry in members:
         entry.pop("pool", None)
     return {"members": members} | ({"comment": found.comment} if found.comment else {})
@@ -57,9 +60,11 @@ def create(call: Call) -> None:
     name = call.text("poolid")
     if name in call.cluster.pools:
         raise Failure(f"create pool failed: pool '{name}' already exists")
-    parent = name.rpartition("/")[0]
+    parent, _, leaf = name.rpartition("/")
     if parent and parent not in call.cluster.pools:
         raise Failure(f"create pool failed: parent '{parent}' of pool '{name}' does not exist")
+    if not leaf[:1].isalpha():
+        raise Failure("create pool failed: pool name must start with a letter")
     call.cluster.pools[name] = Pool(call.text("comment"))
 
 
@@ -89,19 +94,22 @@ def _change(call: Call, found: Pool) -> None:
     remove = call.flag("delete")
     for text in formats.split_list(call.text("vms")):
         vmid = int(text)
-        _check_member(call, f"/vms/{vmid}", "VM.Allocate")
+        _may(call.allowed.modify, f"/vms/{vmid}")
         _change_guest(call, found, vmid, remove)
     for storage in formats.split_list(call.text("storage")):
-        _check_member(call, f"/storage/{storage}", "Datastore.Allocate")
+        _may(call.allowed.modify, f"/storage/{storage}")
         if remove != (storage in found.storages):
             state = "is not" if remove else "is already"
             raise Failure(f"Storage '{storage}' {state} a pool member")
         (found.storages.discard if remove else found.storages.add)(storage)
 
 
-def _check_member(call: Call, path: str, right: str) -> None:
-    if not call.allowed.has(path, ["Permissions.Modify"]):
-        call.allowed.require(path, right)
+def _may(check: t.Callable[..., None], *what: str) -> None:
+    """A refusal inside of the change is a failure of the change."""
+    try:
+        check(*what)
+    except Forbidden as error:
+        raise Failure(f"{error.status} {error}") from None
 
 
 def _change_guest(call: Call, found: Pool, vmid: int, remove: bool) -> None:
@@ -116,6 +124,7 @@ def _change_guest(call: Call, found: Pool, vmid: int, remove: bool) -> None:
     if other is not None:
         if not call.flag("allow-move"):
             raise Failure(f"VM {vmid} belongs already to pool '{other}' and 'allow-move' is not set")
+        _may(call.allowed.require, f"/pool/{other}", "Pool.Allocate")
         call.cluster.pools[other].guests.discard(vmid)
     found.guests.add(vmid)
 
