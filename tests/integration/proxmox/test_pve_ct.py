@@ -250,8 +250,7 @@ def test_a_number_of_another_guest_is_never_touched(lab: PveLab) -> None:
         message = "vmid 310 belongs to the container 'precious' on node pve1, not to 'traefik'"
         assert message in outcome.result["msg"]
         assert outcome.writes == []
-    with lab.session() as session:
-        session.post("/nodes/pve1/qemu", {"vmid": 400, "name": "vm"}, asked="make a VM")
+    lab.do("/nodes/pve1/qemu", vmid=400, name="vm")
     for wish in (with_(vmid=400), {"vmid": 400, "state": "absent"}):
         outcome = cts(lab, wish)
         assert outcome.result["msg"] == "vmid 400 is a VM on node pve1, not a container. Choose another vmid."

@@ -72,8 +72,7 @@ def test_what_a_clone_cannot_be_is_said_before_it_is_made(lab: PveLab, wish: dic
 
 
 def test_a_running_source_is_not_cloned(lab: PveLab) -> None:
-    with lab.session() as session:
-        session.post("/nodes/pve1/lxc/900/status/start", asked="start it")
+    lab.do("/nodes/pve1/lxc/900/status/start")
     made(lab, {"vmid": 900, "hostname": "golden", "node": "pve1"})
     outcome = cts(lab, clone())
     assert "is to be a clone of CT 900, which is running. Stop it, or name a snapshot" in outcome.result["msg"]
