@@ -28,6 +28,14 @@ class Upload:
     content: bytes
 
 
+class Counted(list[t.Any]):
+    """A part of a longer list: ``total`` entries stand in the whole, as the answer says beside the data."""
+
+    def __init__(self, entries: t.Iterable[t.Any], total: int) -> None:
+        super().__init__(entries)
+        self.total = total
+
+
 @dataclasses.dataclass
 class Call:
     """One request on its way to its handler. ``params`` holds path variables and parameters, as text."""

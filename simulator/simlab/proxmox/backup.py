@@ -36,7 +36,14 @@ def defaults(call: Call) -> dict[str, t.Any]:
 
 @handles("POST", "/nodes/{node}/vzdump")
 def vzdump(call: Call) -> str:
+    _check_request(call)
+    if call.flag("stop"):
+        call.cluster.tasks.stop_kind("vzdump")
+        if not call.params.get("vmid") and not call.params.get("pool"):
+            return "OK"
     wanted = _selected(call)
+    if not wanted and not _takes_all(call):
+        return "OK"  # nothing to do on this node
     if not call.caller.is_root:
         for name in ("dumpdir", "tmpdir", "script"):
             if name in call.params:
@@ -45,7 +52,7 @@ def vzdump(call: Call) -> str:
     call.allowed.require(f"/storage/{storage}", "Datastore.AllocateSpace")
     if "bwlimit" in call.params or "ionice" in call.params:
         call.allowed.require("/", "Sys.Modify")
-    if not call.flag("all"):
+    if not _takes_all(call):
         for vmid in wanted:
             call.allowed.require(f"/vms/{vmid}", "VM.Backup")
 
@@ -55,14 +62,41 @@ def vzdump(call: Call) -> str:
     return call.start("vzdump", wanted[0] if len(wanted) == 1 else "", work)
 
 
+def _takes_all(call: Call) -> bool:
+    """Whoever excludes some means all others."""
+    return call.flag("all") or ("exclude" in call.params and not call.params.get("pool"))
+
+
+def _check_request(call: Call) -> None:
+    for name in ("all", "exclude", "pool"):
+        if call.text(name) not in ("", "0") and call.params.get("vmid"):
+            raise ParameterError({name: "option conflicts with option 'vmid'"})
+    template = call.text("notes-template")
+    if "\n" in template:
+        raise ParameterError({"notes-template": "contains a line feed\n"})
+    unknown = [
+        f"escape sequence '{match[0]}' at char {match.start()}"
+        for match in re.finditer(r"\\(.)", template)
+        if match[1] not in "n\\"
+    ] + [
+        f"variable '{match[1]}' at char {match.end() - len(match[1])}"
+        for match in re.finditer(r"\{\{([^\s{}]+)\}\}", template)
+        if match[1] not in _NOTES
+    ]
+    if unknown:
+        raise ParameterError({"notes-template": f"found unknown: {', '.join(unknown)}\n"})
+
+
 def _selected(call: Call) -> list[int]:
-    if call.flag("all"):
+    if _takes_all(call):
         excluded = {int(vmid) for vmid in formats.split_list(call.text("exclude"))}
         guests = (guest for guest in call.cluster.guests.values() if guest.node == call.node.name)
         return [g.vmid for g in guests if g.vmid not in excluded and call.allowed.has(f"/vms/{g.vmid}", ["VM.Backup"])]
     if call.params.get("pool"):
         pool = call.cluster.pools.get(call.text("pool"))
-        return sorted(pool.guests) if pool else []
+        if pool is None:
+            raise Failure(f"pool '{call.text('pool')}' does not exist")
+        return sorted(pool.guests)
     if "vmid" not in call.params:
         raise ParameterError({"vmid": "property is missing"})
     return [int(vmid) for vmid in formats.split_list(call.text("vmid"))]
@@ -111,6 +145,7 @@ def _dump(call: Call, store: Store, vmid: int, task: Task) -> None:
         raise Failure(f"unable to find VM '{vmid}'")
     kind = guest.kind
     task.log(f"INFO: Starting Backup of VM {vmid} ({kind})")
+    _check_limit(call, store, guest)
     guest.check_lock()
     suffix = ("vma" if kind == "qemu" else "tar") + _EXTENSION[call.text("compress", "0")]
     volume = _free_name(store, f"{kind}-{vmid}", suffix)
@@ -124,12 +159,34 @@ def _dump(call: Call, store: Store, vmid: int, task: Task) -> None:
     if call.flag("protected"):
         entry["protected"] = 1
     call.cluster.extra("backups", dict)[f"{store.name}:{volume}"] = entry
+    rule = retention(call, store)
+    if call.flag("remove", True) and not rule.get("keep-all"):
+        _prune(call, store, prune_marks(call, store, rule, vmid, kind), task, "INFO: ")
     task.log(f"INFO: Finished Backup of VM {vmid}")
 
 
+def _check_limit(call: Call, store: Store, guest: GuestConfig) -> None:
+    """Without pruning the numbers that are to be kept are the most that there may be."""
+    rule = retention(call, store)
+    most = 0 if rule.get("keep-all") else sum(rule.values())
+    if call.flag("protected") or not most or call.flag("remove", True):
+        return
+    marks = prune_marks(call, store, {}, guest.vmid, guest.kind)
+    if len([entry for entry in marks if entry["mark"] != "protected"]) >= most:
+        raise Failure(
+            f"There is a max backup limit of {most} enforced by the target storage or the vzdump parameters. Either increase "
+            "the limit or delete old backups."
+        )
+
+
+_NOTES = ("cluster", "guestname", "node", "vmid")
+
+
 def _notes(template: str, guest: GuestConfig, call: Call) -> str:
-    values = {"guestname": guest.name, "vmid": guest.vmid, "node": guest.node, "cluster": call.cluster.name}
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: str(values.get(match[1], match[0])), template)
+    cluster = call.cluster.config.cluster_name or "standalone node"
+    values = {"guestname": guest.name, "vmid": guest.vmid, "node": guest.node, "cluster": cluster}
+    plain = re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], template)
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: str(values.get(match[1], match[0])), plain)
 
 
 def write_archive(path: pathlib.Path, call: Call, guest: GuestConfig) -> None:
@@ -186,14 +243,33 @@ def restore_data(path: pathlib.Path, slot: str, target: pathlib.Path) -> None:
 @handles("GET", "/nodes/{node}/storage/{storage}/prunebackups")
 def prune_preview(call: Call) -> list[dict[str, t.Any]]:
     """What a prune would remove."""
-    store = call.cluster.storages.get(call.node.name, call.text("storage"))
+    return _preview(call, call.cluster.storages.get(call.node.name, call.text("storage")))
+
+
+def _preview(call: Call, store: Store) -> list[dict[str, t.Any]]:
+    if "backup" not in store.content:
+        raise Failure(f"storage '{store.name}' does not support backups")
+    if "prune-backups" not in call.params and "prune-backups" not in store.options:
+        raise Failure(f"no prune-backups options configured for storage '{store.name}'")
+    owner = int(call.params["vmid"]) if "vmid" in call.params else None
+    return prune_marks(call, store, retention(call, store), owner, call.params.get("type"))
+
+
+def retention(call: Call, store: Store) -> dict[str, int]:
+    """What is to be kept: as the request says, else as the storage does."""
     wanted = str(call.params.get("prune-backups") or store.options.get("prune-backups", "keep-all=1"))
-    rule = {name: int(count) for name, count in (part.split("=", 1) for part in wanted.split(","))}
+    return {name: int(count) for name, count in (part.split("=", 1) for part in wanted.split(",") if part)}
+
+
+def prune_marks(
+    call: Call, store: Store, rule: dict[str, int], only: int | None, only_kind: str | None
+) -> list[dict[str, t.Any]]:
+    """Every backup with what a prune would do to it."""
     by_guest: dict[int, list[pathlib.Path]] = {}
     for path in store.files("backup"):
         owner = store.parse(f"backup/{path.name}").owner
         kind = "qemu" if "-qemu-" in path.name else "lxc"
-        if owner and call.params.get("vmid", str(owner)) == str(owner) and call.params.get("type", kind) == kind:
+        if owner and only in (None, owner) and only_kind in (None, kind):
             by_guest.setdefault(owner, []).append(path)
     return [entry for owner, paths in by_guest.items() for entry in _marks(call, store, owner, paths, rule)]
 
@@ -251,31 +327,36 @@ def _keep(entries: list[dict[str, t.Any]], rule: dict[str, int]) -> None:
 
 @handles("DELETE", "/nodes/{node}/storage/{storage}/prunebackups")
 def prune(call: Call) -> str:
-    storage = call.text("storage")
-    call.allowed.require(f"/storage/{storage}", "Datastore.Allocate", "Datastore.AllocateSpace", any_of=True)
-    store = call.cluster.storages.get(call.node.name, storage)
-    marks = prune_preview(call)
+    storage, owner = call.text("storage"), call.params.get("vmid")
+    if owner is None:
+        call.allowed.require(f"/storage/{storage}", "Datastore.Allocate")
+    else:
+        call.allowed.require(f"/storage/{storage}", "Datastore.AllocateSpace")
+        call.allowed.require(f"/vms/{owner}", "VM.Backup")
 
     async def work(task: Task) -> None:
-        for entry in marks:
-            task.log(f"{entry['mark']} {entry['type']} {entry['volid']}")
-            if entry["mark"] == "remove":
-                store.file(entry["volid"].partition(":")[2]).unlink(missing_ok=True)
-                call.cluster.extra("backups", dict).pop(entry["volid"], None)
+        store = call.cluster.storages.get(call.node.name, storage)
+        _prune(call, store, _preview(call, store), task)
 
-    return call.start(
-        "prunebackups", f"{call.params.get('vmid', '')}@{storage}" if "vmid" in call.params else storage, work
-    )
+    return call.start("prunebackups", f"{owner}@{storage}" if owner is not None else storage, work)
+
+
+def _prune(call: Call, store: Store, marks: list[dict[str, t.Any]], task: Task, prefix: str = "") -> None:
+    for entry in marks:
+        if entry["mark"] == "remove":
+            task.log(f"{prefix}removing backup '{entry['volid']}'")
+            store.file(entry["volid"].partition(":")[2]).unlink(missing_ok=True)
+            call.cluster.extra("backups", dict).pop(entry["volid"], None)
 
 
 @handles("GET", "/nodes/{node}/vzdump/extractconfig")
 def extract_config(call: Call) -> str:
     """The configuration file in an archive."""
     volid = call.text("volume")
-    call.cluster.storages.check_volume_access(call.allowed, call.node.name, None, volid)
     store, volume = call.cluster.storages.find(call.node.name, volid)
     if store.parse(volume).content != "backup":
-        raise Failure(f"unable to extract configuration from '{volid}' - not a backup")
+        raise Failure(f"unable to use volume {volid} - content type needs to be 'backup'")
+    call.cluster.storages.check_volume_access(call.allowed, call.node.name, None, volid)
     path = store.file(volume)
     if not path.is_file():
         raise Failure(f"volume '{volid}' does not exist")

@@ -56,8 +56,11 @@ class Skip(Exception):
 
 
 def task_text(error: BaseException) -> str:
-    """The exit status of a task that ended with this error."""
-    if isinstance(error, ApiError) and error.errors:
-        lines = "".join(f"{name}: {text.rstrip()}\n" for name, text in sorted(error.errors.items()))
-        return f"{error.status} {error.text}\n{lines}".rstrip("\n")
-    return str(error).rstrip("\n")
+    """An error as a task tells it: with its code when it has one, and one line for each parameter."""
+    if not isinstance(error, ApiError) or error.status == 500:
+        return str(error).removesuffix("\n")
+    lines = [
+        f"{error.status} {error.text}",
+        *(f"{name}: {text}" for name, text in sorted((error.errors or {}).items())),
+    ]
+    return "\n".join(lines).removesuffix("\n")

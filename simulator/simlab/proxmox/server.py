@@ -142,7 +142,8 @@ class ProxmoxServer:
                 await asyncio.sleep(3 * self._scale)
             return self._error(error)
         tell("200")
-        return bodies.respond({"data": data}), "200"
+        total = {"total": data.total} if isinstance(data, api.Counted) else {}
+        return bodies.respond({"data": data, **total}), "200"
 
     @staticmethod
     def _error(error: ApiError) -> tuple[aiohttp.web.Response, str]:

@@ -3,21 +3,26 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
-from .api import Call, handles
+from . import formats
+from .api import Call, Counted, handles
 from .errors import ParameterError
 from .tasks import UPID, Task
 
 _TASK = "/nodes/{node}/tasks/{upid}"
 
 
-def _task(call: Call) -> Task:
+def _known(call: Call) -> Task | None:
     upid = call.text("upid")
-    match = UPID.fullmatch(upid)
-    if match is None:
+    if UPID.fullmatch(upid) is None:
         raise ParameterError({"upid": "unable to parse worker upid"})
-    task = call.cluster.tasks.by_upid.get(upid)
+    return call.cluster.tasks.by_upid.get(upid)
+
+
+def _task(call: Call) -> Task:
+    task = _known(call)
     if task is None:
         raise ParameterError({"upid": "no such task"})
     return task
@@ -50,11 +55,13 @@ def status(call: Call) -> dict[str, t.Any]:
 
 @handles("GET", f"{_TASK}/log")
 def log(call: Call) -> list[dict[str, t.Any]]:
+    if _known(call) is None:  # its file is opened without a look whether there is one
+        return [{"n": 1, "t": "unable to open file - No such file or directory"}]
     task = _readable(call)
     first, limit = int(call.params.get("start", 0)), int(call.params.get("limit", 50))
     lines = task.lines or ["no content"]
     chosen = lines[first:] if limit == 0 else lines[first : first + limit]
-    return [{"n": first + number, "t": line} for number, line in enumerate(chosen, 1)]
+    return Counted(({"n": first + number, "t": line} for number, line in enumerate(chosen, 1)), len(lines))
 
 
 @handles("DELETE", _TASK)
@@ -76,7 +83,7 @@ def listing(call: Call) -> list[dict[str, t.Any]]:
     found = [task for task in call.cluster.tasks.by_upid.values() if task.node == call.node.name]
     found = [task for task in reversed(found) if (audit or _mine(call, task)) and _wanted(call, task)]
     first, limit = int(call.params.get("start", 0)), int(call.params.get("limit", 50))
-    return [_entry(call, task) for task in found[first : first + limit]]
+    return Counted((_entry(call, task) for task in found[first : first + limit]), len(found))
 
 
 def _entry(call: Call, task: Task) -> dict[str, t.Any]:
@@ -92,23 +99,28 @@ def _wanted(call: Call, task: Task) -> bool:
     source = params.get("source", "archive")
     if (source == "archive" and task.running) or (source == "active" and not task.running):
         return False
-    failed = not task.running and task.exit_status != "OK"
     return (
-        (not call.flag("errors") or failed)
-        and params.get("vmid", task.id) == task.id
+        params.get("vmid", task.id) == task.id
         and params.get("typefilter", task.type) == task.type
-        and str(params.get("userfilter", "")).lower() in task.user.lower()
+        and str(params.get("userfilter", "")).lower() in task.user.partition("!")[0].lower()
         and int(params.get("since", 0)) <= task.start <= int(params.get("until", 1 << 62))
-        and _has_status(task, str(params.get("statusfilter", "")))
+        and _kind_of_status(task) in _wanted_kinds(call)
     )
 
 
-def _has_status(task: Task, wanted: str) -> bool:
-    if not wanted:
-        return True
-    status_ = task.exit_status or ""
-    kind = "ok" if status_ == "OK" else "warning" if status_.startswith("WARNINGS") else "error" if status_ else ""
-    return kind in wanted.replace(";", ",").replace(" ", ",").split(",")
+def _wanted_kinds(call: Call) -> set[str]:
+    if call.flag("errors"):
+        return {"warning", "error", "unknown"}
+    if "statusfilter" not in call.params:
+        return {"ok", "warning", "error", "unknown"}
+    return {kind.lower() for kind in formats.split_list(call.text("statusfilter"))}
+
+
+def _kind_of_status(task: Task) -> str:
+    text = task.exit_status
+    if not text or text == "unexpected status":
+        return "unknown"
+    return "ok" if text == "OK" else "warning" if re.fullmatch(r"WARNINGS: \d+", text) else "error"
 
 
 @handles("GET", "/cluster/tasks")

@@ -38,7 +38,7 @@ class Task:
     runner: asyncio.Task[None] | None = None
 
     def log(self, line: str) -> None:
-        self.lines.append(line)
+        self.lines += line.split("\n")
 
     def warn(self, line: str) -> None:
         self.warnings += 1
@@ -48,7 +48,12 @@ class Task:
     def running(self) -> bool:
         return self.end is None
 
+    @property
+    def failed(self) -> bool:
+        return not self.running and re.fullmatch(r"OK|WARNINGS: \d+", self.exit_status or "") is None
+
     def finish(self, status: str) -> None:
+        status = status.replace("\n", " ")  # one line of the log
         self.exit_status, self.end = status, int(time.time())
         self.lines.append(f"TASK {status}" if status == "OK" else f"TASK ERROR: {status}")
 
@@ -114,6 +119,13 @@ class Tasks:
         else:
             task.finish("OK")
 
+    async def ended_within(self, upid: str, seconds: float) -> Task | None:
+        """A task that ends within this time (of the lab), None when it goes on."""
+        task = self.by_upid[upid]
+        if task.runner is not None:
+            await asyncio.wait([task.runner], timeout=max(1.0, seconds * self._scale))
+        return None if task.running else task
+
     def stop(self, task: Task) -> None:
         if task.running and task.runner is not None:
             task.runner.cancel()
@@ -121,6 +133,11 @@ class Tasks:
     def stop_all(self, kind: str, ident: str) -> None:
         for task in self.by_upid.values():
             if task.type == kind and task.id == ident:
+                self.stop(task)
+
+    def stop_kind(self, kind: str) -> None:
+        for task in self.by_upid.values():
+            if task.type == kind:
                 self.stop(task)
 
     async def close(self) -> None:

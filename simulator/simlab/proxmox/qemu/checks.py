@@ -98,6 +98,10 @@ def _check_import_syntax(name: str, drive: drives.Drive) -> None:
     if "import-from" in drive and not (match and float(match[2]) == 0):
         text = "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>"
         raise ParameterError({name: text})
+    needed = {"efidisk0": ("efitype", "pre-enrolled-keys"), "tpmstate0": ("version",)}.get(name, ())
+    for key in needed if "import-from" in drive else ():
+        if key not in drive:
+            raise ParameterError({name: f"need to specify '{key}' when using 'import-from'"})
 
 
 def _check_file(call: Call, vmid: int, name: str, drive: drives.Drive, default: str | None) -> None:
@@ -166,6 +170,25 @@ def check_hook_script(call: Call, params: t.Mapping[str, t.Any]) -> None:
         raise ParameterError({"hookscript": f"invalid hookscript path '{script}'\n"})
     if not store.has(volume):
         raise ParameterError({"hookscript": f"script '{script}' does not exist\n"})
+
+
+def check_display(value: str) -> None:
+    """Raises Failure for a display without the clipboard that is asked for."""
+    vga = formats.parse(options.spec_of("vga")["format"], value, "vga")
+    if vga.get("clipboard") == "vnc" and "type" in vga and not re.match("std|cirrus|vmware|virtio|qxl", vga["type"]):
+        raise Failure(f"vga type {vga['type']} is not compatible with VNC clipboard")
+
+
+def check_machine(value: str) -> None:
+    """Raises Failure for a vIOMMU that the machine has not."""
+    machine = formats.parse(options.spec_of("machine")["format"], value, "machine")
+    if machine.get("viommu") == "intel":
+        if "q35" not in machine.get("type", ""):
+            raise Failure("to use Intel vIOMMU please set the machine type to q35")
+        if machine.get("aw-bits", "39") not in ("39", "48"):
+            raise Failure("Intel vIOMMU supports only 39 or 48 bits as address width")
+    if "aw-bits" in machine and "viommu" not in machine:
+        raise Failure("cannot set aw-bits if no vIOMMU is configured")
 
 
 @functools.lru_cache(maxsize=1024)

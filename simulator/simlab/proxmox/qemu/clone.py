@@ -13,7 +13,7 @@ from ..sizes import format_size
 from ..storage.storages import require_images
 from ..storage.store import copy_data
 from ..tasks import Task
-from . import checks, drives, options
+from . import checks, drives, options, snapshots
 from .vm import Vm
 
 _LEFT_OUT = ("template", "lock", "parent", "snaptime", "vmstate", "hookscript_run")
@@ -24,6 +24,11 @@ def clone(call: Call) -> str:
     new, pool = int(call.params["newid"]), call.params.get("pool")
     _check_allowed(call, new, pool)
     source = _source(call)
+    if call.params.get("storage"):
+        store = call.cluster.storages.get(source.node, call.text("storage"))
+        if not store.enabled:
+            raise Failure(f"storage '{store.name}' is disabled")
+        require_images(store)
     source.check_lock()
     values = _values(call, source)
     full = call.flag("full", not source.template)
@@ -68,9 +73,6 @@ def _values(call: Call, source: Vm) -> dict[str, str]:
 
 
 def _check_request(call: Call, source: Vm, values: dict[str, str], full: bool) -> None:
-    storages = call.cluster.storages
-    if call.params.get("storage"):
-        require_images(storages.get(source.node, call.text("storage")))
     if not full:
         for parameter in ("storage", "format"):
             if call.params.get(parameter):
@@ -81,12 +83,29 @@ def _check_request(call: Call, source: Vm, values: dict[str, str], full: bool) -
         storage = drive["file"].partition(":")[0]
         if not call.params.get("storage"):
             call.allowed.require(f"/storage/{storage}", "Datastore.AllocateSpace")
-        parsed = storages.parse(source.node, drive["file"])
-        if not full and not parsed.is_base and not drives.is_cloudinit(drive):
-            raise Failure(f"Linked clone feature is not supported for '{drive['file']}' ({slot})")
+        if slot == "tpmstate0" and full and source.running and not call.params.get("snapname"):
+            raise Failure("cannot clone TPM state while VM is running")
+        _check_feature(call, source, slot, drive, _is_full(full, slot, drive))
     checks.check_bridges(call, {k: v for k, v in values.items() if re.fullmatch(r"net\d+", k)})
     if call.text("target", source.node) != source.node:
         _check_shared(call, source, values)
+
+
+def _is_full(full: bool, slot: str, drive: drives.Drive) -> bool:
+    """Also a linked clone has a cloud-init drive and a TPM of its own."""
+    return full or slot == "tpmstate0" or drives.is_cloudinit(drive)
+
+
+def _check_feature(call: Call, source: Vm, slot: str, drive: drives.Drive, full: bool) -> None:
+    store, _ = call.cluster.storages.find(source.node, drive["file"])
+    volume = store.volumes.get(drive["file"])
+    snapshot = bool(call.params.get("snapname"))
+    if volume is None or drives.is_cloudinit(drive):
+        return
+    if not snapshots.storage_feature("copy" if full else "clone", store, volume, snapshot):
+        what = "a snapshot of " if snapshot else ""
+        text = f"clone feature is not supported for {what}'{drive['file']}' ({slot})"
+        raise Failure(f"{'Full' if full else 'Linked'} {text}")
 
 
 def _check_shared(call: Call, source: Vm, values: dict[str, str]) -> None:
@@ -138,7 +157,7 @@ class _Clone:
         if made.get("vmgenid", "0") != "0":
             made["vmgenid"] = str(uuid.uuid4())
         made["name"] = self.call.text("name") or f"Copy-of-VM-{self.source.options.get('name', self.source.vmid)}"
-        if "description" in self.call.params:
+        if self.call.text("description"):
             made["description"] = self.call.text("description")
         options.normalise(made)
         return made
@@ -148,7 +167,7 @@ class _Clone:
         if drives.is_cdrom(drive, exclude_cloudinit=True):
             return value
         cloud_init = drives.is_cloudinit(drive)
-        linked = not self.full and not cloud_init
+        linked = not _is_full(self.full, slot, drive)
         task.log(f"create {'linked' if linked else 'full'} clone of drive {slot} ({drive['file']})")
         made = self._linked(drive["file"]) if linked else self._copied(drive["file"], cloud_init)
         drive["file"] = made

@@ -21,17 +21,19 @@ _REQUEST_ONLY = frozenset(
 def create(call: Call) -> str:
     settings = {name: str(value) for name, value in call.params.items() if name not in _REQUEST_ONLY}
     pool = call.params.get("pool")
-    drives.resolve_cdrom(settings)
     checks.check_ssh_keys(settings)
     _check_allowed(call, pool)
     if "archive" in call.params:
-        return restore.restore(call, settings)
+        restore.check_archive(call, settings)
+    drives.resolve_cdrom(settings)
     checks.check_volumes(call, call.vmid, settings, call.params.get("storage"))
     checks.check_options(call, call.vmid, settings, pool)
     checks.check_devices(call, call.vmid, settings, pool)
     checks.check_bridges(call, settings)
     checks.check_mappings(call, settings)
     _canonical(call, settings)
+    if "archive" in call.params:
+        return restore.restore(call, settings)
     vm = Vm(call.vmid, call.node.name, {"lock": "create"})
     try:
         call.cluster.add(vm)
@@ -85,9 +87,7 @@ async def _work(call: Call, vm: Vm, settings: dict[str, str], allocator: allocat
     except ApiError as error:
         raise Failure(f"unable to create VM {vm.vmid} - {task_text(error)}") from None
     allocator.made.clear()
-    if call.flag("start"):
-        task.log("Execute autostart")
-        await power.start_vm(call.cluster, vm)
+    power.finish_creation(call, task)
 
 
 def _build(vm: Vm, settings: dict[str, str], allocator: allocate.Allocator) -> dict[str, str]:
@@ -95,6 +95,8 @@ def _build(vm: Vm, settings: dict[str, str], allocator: allocate.Allocator) -> d
     for name in sorted(settings):
         if drives.is_drive(name):
             vm.options[name] = made[name] = allocator.drive(name, settings[name])
+    if "vga" in made:
+        checks.check_display(made["vga"])
     if "boot" not in made:
         made["boot"] = boot.render(boot.default_order(made))
     if made.get("vmgenid", "1") == "1":
@@ -103,6 +105,8 @@ def _build(vm: Vm, settings: dict[str, str], allocator: allocate.Allocator) -> d
     pinned = options.pinned_machine(made.get("machine"), made.get("ostype"))
     if pinned:
         made["machine"] = pinned
+    if "machine" in made:
+        checks.check_machine(made["machine"])
     made["meta"] = f"creation-qemu={options.QEMU_VERSION},ctime={int(time.time())}"
     options.normalise(made)
     return made

@@ -53,7 +53,7 @@ def free_volumes(cluster: Cluster, vm: Vm, unreferenced: bool = False) -> None:
     found = {drive["file"] for section in sections for _, drive in vm.volumes(section)}
     found |= {value for name, value in vm.options.items() if name.startswith(("unused", "vmstate"))}
     owned = [volid for volid in sorted(found) if _owned(cluster, vm, volid)]
-    for volid in owned:  # check all before the first is gone
+    for volid in owned if vm.template else ():  # check all before the first is gone
         store, volume = storages.find(vm.node, volid)
         if any(other.base == volume for other in store.volumes.values()):
             raise Failure(f"base volume '{volid}' is still in use by linked cloned")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from .. import formats
@@ -11,13 +10,15 @@ from ..api import Call, handles
 from ..errors import Failure, ParameterError
 from ..sizes import format_size, parse_size
 from ..storage import names
-from ..storage.storages import require_images
+from ..storage.storages import Storages, require_images
+from ..storage.store import Volume
 from ..tasks import Task
-from . import boot, drives, pending, update
+from . import boot, drives, power, update
 from .vm import Vm
 
 _VM = "/nodes/{node}/qemu/{vmid}"
 _EXTENT = 4 << 20
+_CHANGED = "detected modified configuration - file changed by other user? Try again."
 _PREALLOCATION = {"qcow2": "metadata", "raw": "off", "vmdk": "off"}
 
 
@@ -89,9 +90,9 @@ def move(call: Call) -> str:
 
 def _checked(call: Call) -> tuple[Vm, str, drives.Drive]:
     vm = call.cluster.vm(call.node.name, call.vmid)
-    if call.params.get("digest") and call.params["digest"] != vm.digest():
-        raise Failure("detected modified configuration - file changed by other user? Try again.")
     vm.check_lock()
+    if call.params.get("digest") and call.params["digest"] != vm.digest():
+        raise Failure(_CHANGED)
     slot = call.text("disk")
     if slot not in vm.options:
         raise Failure(f"disk '{slot}' does not exist")
@@ -101,21 +102,24 @@ def _checked(call: Call) -> tuple[Vm, str, drives.Drive]:
 def _move(call: Call, storage: str) -> str:
     call.allowed.require(f"/storage/{storage}", "Datastore.AllocateSpace")
     vm, slot, drive = _checked(call)
-    source, _ = call.cluster.storages.find(vm.node, drive["file"])
     if drives.is_cdrom(drive, exclude_cloudinit=True):
         raise Failure("you can't move a cdrom")
+    source, name = call.cluster.storages.find(vm.node, drive["file"])
+    old = source.parse(name).format
+    if source.name == storage and call.text("format", old) == old:
+        raise Failure("you can't move to the same storage with same format")
     target = call.cluster.storages.get(vm.node, storage)
+    if not target.enabled:
+        raise Failure(f"storage '{storage}' is disabled")
     require_images(target)
     volume = source.volumes.get(drive["file"])
-    format_ = str(call.params.get("format") or (volume.format if volume else "raw"))
-    format_ = "raw" if target.flat else format_
-    if source.name == storage and volume is not None and volume.format == format_:
-        raise Failure("you can't move to the same storage with same format")
+    format_ = "raw" if target.flat else call.text("format", old)
     if volume is not None and volume.snapshots and call.flag("delete"):
         raise Failure("you can't move a disk with snapshots and delete the source")
 
     async def work(task: Task) -> None:
         async with call.cluster.locked(vm):
+            _checked(call)
             _copy_over(call, vm, slot, storage, format_, task)
 
     return call.start("qmmove", vm.vmid, work)
@@ -124,68 +128,135 @@ def _move(call: Call, storage: str) -> str:
 def _copy_over(call: Call, vm: Vm, slot: str, storage: str, format_: str, task: Task) -> None:
     drive = drives.parse(slot, vm.options[slot])
     old = drive["file"]
-    made = call.cluster.storages.copy(vm.node, old, storage, vm.vmid, format_)
+    storages = call.cluster.storages
+    if slot == "tpmstate0" and vm.running:
+        raise Failure("storage migration failed: cannot move TPM state while VM is running")
     task.log(f"create full clone of drive {slot} ({old})")
+    if drives.is_cloudinit(drive):
+        made = _new_cloudinit(storages, vm, storage, format_)
+    else:
+        made = storages.copy(vm.node, old, storage, vm.vmid, format_)
     if slot.startswith("unused"):
         vm.options[slot] = made.volid
     else:
         drive["file"], drive["size"] = made.volid, format_size(made.size)
         vm.options[slot] = drives.render(slot, drive)
     if call.flag("delete"):
-        call.cluster.storages.free(vm.node, old)
-    elif pending.owns(call.cluster, vm, old):
+        _free_if_possible(storages, vm, old, task)
+    elif drives.is_cloudinit({"file": old}):
+        task.log(f"found unused cloudinit disk '{old}', removing it")
+        storages.free(vm.node, old)
+    else:
         vm.add_unused(old)
+    if vm.template and not slot.startswith("unused"):
+        power.to_template(call.cluster, vm, slot)
     vm.tidy()
+
+
+def _new_cloudinit(storages: Storages, vm: Vm, storage: str, format_: str) -> Volume:
+    """A cloud-init drive is not copied: it is written anew at the next start. Raises Failure when there is one already."""
+    target = storages.get(vm.node, storage)
+    return storages.allocate(vm.node, storage, target.next_name(vm.vmid, format_, kind="cloudinit"), 4 << 20)
+
+
+def _free_if_possible(storages: Storages, vm: Vm, volid: str, task: Task) -> None:
+    try:
+        storages.free(vm.node, volid)
+    except Failure as error:
+        task.log(str(error))  # a base that linked clones need stays
 
 
 def _reassign(call: Call) -> str:
     target_id, slot = int(call.params["target-vmid"]), call.text("disk")
-    call.allowed.vm(target_id, "VM.Config.Disk")
-    vm = call.cluster.vm(call.node.name, call.vmid)
-    other = call.cluster.guests.get(target_id)
-    if not isinstance(other, Vm):
-        raise Failure(f"could not find target VM {target_id}")
-    target_slot = call.text("target-disk", slot)
-    _, _, drive = _checked(call)
-    _check_reassign(call, vm, other, slot, target_slot, drive)
+    target = call.text("target-disk", slot)
+    if not call.caller.is_root:
+        call.allowed.vm(target_id, "VM.Config.Disk")
+    if target_id == call.vmid:
+        raise ParameterError({"target-vmid": "must be different than source VMID to reassign disk"})
+    _, other, drive = _check_reassign(call, target_id, slot, target)
+    call.allowed.require(f"/storage/{names.split(drive['file'])[0]}", "Datastore.AllocateSpace")
 
     async def work(task: Task) -> None:
-        async with call.cluster.locked(vm), call.cluster.locked(other):
-            _hand_over(call, vm, other, slot, target_slot)
+        source = call.cluster.vm(call.node.name, call.vmid)
+        async with call.cluster.locked(source), call.cluster.locked(other):
+            vm, other_, _ = _check_reassign(call, target_id, slot, target)
+            _hand_over(call, vm, other_, slot, target, task)
 
-    return call.start("qmmove", f"{vm.vmid}-{slot}>{target_id}-{target_slot}", work)
+    return call.start("qmmove", f"{call.vmid}-{slot}>{target_id}-{target}", work)
 
 
-def _check_reassign(call: Call, vm: Vm, other: Vm, slot: str, target: str, drive: drives.Drive) -> None:
-    if other.node != vm.node:
-        raise Failure("Moving disks between nodes is not supported")
-    if not target.startswith("unused") and slot.startswith("unused") and "target-disk" not in call.params:
-        raise Failure(f"could not parse target disk '{target}'")
-    if vm is other:
-        raise ParameterError({"target-vmid": "must be different than source VMID to reassign disk"})
+def _check_reassign(call: Call, target_id: int, slot: str, target: str) -> tuple[Vm, Vm, drives.Drive]:
+    """Both VMs and the drive; raises ApiError."""
+    guests = call.cluster.guests
+    for vmid, word in ((call.vmid, "VM"), (target_id, "target VM")):
+        if vmid not in guests:
+            raise Failure(f"could not find {word} {vmid}")
+    nodes = guests[call.vmid].node, guests[target_id].node
+    if nodes[0] != nodes[1]:
+        raise Failure(f"Both VMs need to be on the same node ({nodes[0]} != {nodes[1]})")
+    vm = call.cluster.vm(call.node.name, call.vmid)
+    vm.check_lock()
+    other = call.cluster.vm(call.node.name, target_id)
     other.check_lock()
-    wanted = call.params.get("target-digest")
-    if wanted and wanted != other.digest():
-        raise Failure("detected modified configuration - file changed by other user? Try again.")
+    if vm.template or other.template:
+        raise Failure("Can't move disks from or to template VMs")
+    for one, wanted in ((vm, call.params.get("digest")), (other, call.params.get("target-digest"))):
+        if wanted and wanted != one.digest():
+            raise Failure(f"VM {one.vmid}: {_CHANGED}")
+    if slot not in vm.options:
+        raise Failure(f"Disk '{slot}' for VM '{vm.vmid}' does not exist")
     if target in other.options:
         raise Failure(f"Target disk key '{target}' is already in use for VM '{other.vmid}'")
-    if drives.is_cdrom(drive):
-        raise Failure("CD drive contents can't be moved to another VM" if drive["file"] != "none" else "no medium")
+    drive = drives.parse(slot, vm.options[slot])
+    _check_movable(call, vm, slot, drive)
+    _as_target(drive["file"] if target.startswith("unused") else vm.options[slot], target)
+    return vm, other, drive
+
+
+def _check_movable(call: Call, vm: Vm, slot: str, drive: drives.Drive) -> None:
+    if drives.is_cdrom(drive, exclude_cloudinit=True):
+        raise Failure("CD drive contents can't be moved to another VM")
+    volid = drive["file"]
+    if not names.is_volume_id(volid):
+        raise Failure(f"Volume '{volid}' not managed by PVE")
+    used = [d["file"] for n, d in vm.volumes() if n != slot and not drives.is_cdrom(d)]
+    if volid in used or any(volid == d["file"] for s in vm.snapshots.values() for _, d in vm.volumes(s.options)):
+        raise Failure("Can't move disk used by a snapshot to another VM")
+    if call.cluster.storages.parse(vm.node, volid).is_base:
+        raise Failure("Storage does not support moving of this disk to another VM")
     if vm.running and not slot.startswith("unused"):
-        raise Failure("Cannot move disk of running VM to another VM")
-    storage = names.split(drive["file"])[0]
-    call.allowed.require(f"/storage/{storage}", "Datastore.AllocateSpace")
+        raise Failure("Cannot move disk to another VM while the source VM is running - detach first")
 
 
-def _hand_over(call: Call, vm: Vm, other: Vm, slot: str, target: str) -> None:
-    drive = drives.parse(slot, vm.options.pop(slot))
+def _as_target(value: str, target: str) -> drives.Drive:
+    """The drive at its new place, where some sub-options are not known; raises Failure."""
+    try:
+        return drives.parse(target, value)
+    except ParameterError:
+        raise Failure("failed to parse source disk for target disk format - ") from None
+
+
+def _hand_over(call: Call, vm: Vm, other: Vm, slot: str, target: str, task: Task) -> None:
+    task.log(f"reassign disk '{slot}' from VM '{vm.vmid}' as '{target}' to VM '{other.vmid}'")
+    value = vm.options.pop(slot)
+    drive = _as_target(drives.parse(slot, value)["file"] if target.startswith("unused") else value, target)
     store, volume = call.cluster.storages.find(vm.node, drive["file"])
-    format_ = store.parse(volume).format
-    drive["file"] = store.rename(drive["file"], store.next_name(other.vmid, format_)).volid
+    moved = store.rename(drive["file"], store.next_name(other.vmid, store.parse(volume).format))
+    drive["file"] = moved.volid
     order = boot.parse(vm.options.get("boot"))
     if slot in order:
+        task.log(f"removing disk '{slot}' from boot order config")
         vm.options["boot"] = boot.render([name for name in order if name != slot]) or " "
-    other.options[target] = drive["file"] if target.startswith("unused") else drives.render(target, drive)
+    task.log(f"removing disk '{slot}' from VM '{vm.vmid}' config")
+    vm.tidy()
+    if target.startswith("unused"):
+        other.options[target] = moved.volid
+        return
+    drive["size"] = format_size(moved.size)
+    shown = drives.render(target, drive)
+    task.log(f"update VM {other.vmid}: -{target} {shown}")
+    other.options[target] = shown
+    other.tidy()
 
 
 @handles("PUT", f"{_VM}/unlink")
@@ -194,8 +265,5 @@ async def unlink(call: Call) -> None:
     params: dict[str, t.Any] = {"node": call.node.name, "vmid": call.params["vmid"], "delete": wanted}
     if call.flag("force"):
         params["force"] = "1"
-    bad = [name for name in wanted.split(",") if not (drives.is_drive(name) or re.fullmatch(r"unused\d+", name))]
-    if bad:
-        raise Failure(f"unable to unlink '{bad[0]}'")
     call.params = params
     await update.put(call)

@@ -51,9 +51,30 @@ def _parse(name: str, value: str) -> Drive:
     if not name.startswith("unused"):
         wanted = format_of(name)
     try:
-        return formats.parse(wanted, value, name)
+        found = formats.parse(wanted, value, name)
     except formats.FormatError:
         raise ParameterError({name: "unable to parse drive options"}) from None
+    if _contradicts(name, found):
+        raise ParameterError({name: "unable to parse drive options"})
+    return found
+
+
+#: Limits that make no sense without another one.
+_NEEDS = {
+    **{f"{rate}{way}_max": f"{rate}{way}" for rate in ("mbps", "miops") for way in ("", "_rd", "_wr")},
+    **{f"bps{way}_max_length": f"mbps{way}_max" for way in ("", "_rd", "_wr")},
+    **{f"iops{way}_max_length": f"iops{way}_max" for way in ("", "_rd", "_wr")},
+}
+
+
+def _contradicts(name: str, drive: Drive) -> bool:
+    """Whether sub-options exclude each other, which the format does not say."""
+    if any(drive.get(f"{rate}{way}") and drive.get(rate) for rate in ("mbps", "iops") for way in ("_rd", "_wr")):
+        return True
+    if any(drive.get(key) and not drive.get(needed) for key, needed in _NEEDS.items()):
+        return True
+    odd = drive.get("snapshot") == "1" or "format" in drive or name.startswith("virtio")
+    return is_cdrom(drive) and odd
 
 
 def render(name: str, drive: Drive) -> str:

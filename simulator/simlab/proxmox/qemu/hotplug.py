@@ -16,10 +16,8 @@ if t.TYPE_CHECKING:
 
 #: Sub-options of a network card that mean another card; the others are set on the tap device.
 _CARD = ("model", "macaddr", "queues", "mtu")
-#: Sub-options of a disk that a running QEMU takes.
-_LIVE_DISK = re.compile(
-    r"(?:iops|mbps|bps).*|backup|replicate|size|rerror|werror|shared|cache|ro|snapshot|serial|media"
-)
+#: Sub-options of a disk that a running QEMU does not change.
+_FIXED = ("aio", "discard", "iothread", "queues", "product", "cache", "ssd", "vendor", "ro")
 
 
 class Plugger:
@@ -44,12 +42,14 @@ class Plugger:
         base = options.base_of(name)
         if name in options.FAST_PLUG or pending.is_cloud_init(name) or name in ("cpulimit", "cpuunits"):
             return
-        if name in ("hotplug", "tablet", "vcpus"):
+        if name == "hotplug":
+            self._keep_parts("")
+        elif name in ("tablet", "vcpus"):
             self._need({"tablet": "usb", "vcpus": "cpu"}.get(name))
         elif name == "balloon" and self._vm.options.get("balloon") != "0":
             return
         elif base == "usb" and name != base:
-            self._need("usb")
+            self._need_usb()
         elif base == "net" and name != base:
             self._need("network")
             self._unplug(name, pci=True)
@@ -65,6 +65,17 @@ class Plugger:
         if feature is not None and feature not in self._features:
             raise Skip
 
+    def _need_usb(self) -> None:
+        """Only guests that are known to cope get USB devices while they run."""
+        self._need("usb")
+        if self._vm.options.get("ostype", "other") not in ("l26", "win8", "win10", "win11"):
+            raise Skip
+
+    def _keep_parts(self, value: str) -> None:
+        """That memory or processors come and go is nothing that a running VM learns."""
+        if any(part in text for text in (value, self._vm.options.get("hotplug", "")) for part in ("cpu", "memory")):
+            raise Skip
+
     def _unplug(self, name: str, pci: bool) -> None:
         if pci and self._cluster.host is None:
             raise Failure(f"error on hot-unplugging device '{name}' - still busy in guest?")
@@ -78,13 +89,15 @@ class Plugger:
         base = options.base_of(name)
         if pending.is_cloud_init(name) or name in ("cpulimit", "cpuunits"):
             return
-        if name in ("hotplug", "tablet", "vcpus"):
+        if name == "hotplug":
+            self._keep_parts(value)
+        elif name in ("tablet", "vcpus"):
             self._need({"tablet": "usb", "vcpus": "cpu"}.get(name))
         elif name == "balloon":
             if (self._vm.options.get("balloon") == "0") != (value == "0"):
                 raise Skip
         elif base == "usb" and name != base:
-            self._need("usb")
+            self._need_usb()
         elif base == "net" and name != base:
             self._change_net(name, value)
             self.nics_changed = True
@@ -99,7 +112,8 @@ class Plugger:
         new = drives.parse_net(name, value)
         if name in self._vm.options:
             old = drives.parse_net(name, self._vm.options[name])
-            if all(old.get(key) == new.get(key) for key in _CARD):
+            bridged = bool(old.get("bridge") and new.get("bridge"))
+            if bridged and all(old.get(key) == new.get(key) for key in _CARD):
                 machine.check_bridge(self._cluster, self._vm.node, new)
                 return
             self._need("network")
@@ -109,10 +123,11 @@ class Plugger:
 
     def _change_agent(self, value: str) -> None:
         wanted = options.spec_of("agent")["format"]
-        old = formats.parse(wanted, self._vm.options.get("agent", "0"), "agent")
+        if not self._vm.options.get("agent"):
+            raise Skip
+        old = formats.parse(wanted, self._vm.options["agent"], "agent")
         new = formats.parse(wanted, value, "agent")
-        live = ("fstrim_cloned_disks", "freeze-fs")
-        if any(old.get(key) != new.get(key) for key in (set(old) | set(new)) - set(live)):
+        if any(old.get(key) != new.get(key) for key in (set(old) | set(new)) - {"fstrim_cloned_disks"}):
             raise Skip
 
     def _change_drive(self, name: str, value: str) -> None:
@@ -126,7 +141,7 @@ class Plugger:
             if old.get("media", "disk") != new.get("media", "disk"):
                 raise Failure("unable to change media type")
             if drives.is_cdrom(old):
-                if drives.is_cloudinit(old) and new["file"] != old["file"]:
+                if drives.is_cloudinit(old) and new["file"] == "none":
                     pending.register_unused(self._cluster, self._vm, self._vm.options[name], name)
                 return
             if new["file"] == old["file"]:
@@ -141,8 +156,7 @@ class Plugger:
 
     @staticmethod
     def _change_disk(old: drives.Drive, new: drives.Drive) -> None:
-        changed = {key for key in set(old) | set(new) if old.get(key) != new.get(key)}
-        if not all(_LIVE_DISK.fullmatch(key) for key in changed):
+        if any(old.get(key) != new.get(key) for key in _FIXED):
             raise Skip
 
 

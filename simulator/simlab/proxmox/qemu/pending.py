@@ -47,10 +47,10 @@ def deallocate(cluster: Cluster, vm: Vm, name: str, drive: drives.Drive) -> None
     if volid.startswith("/") or drives.is_cdrom(drive, exclude_cloudinit=True) or not owns(cluster, vm, volid):
         return
     if vm.uses(volid):
-        raise Failure(f"can't delete '{volid}' - it is still used (snapshot?)")
-    others = [n for n, other in vm.volumes() if n != name and other["file"] == volid]
-    if not others:
-        cluster.storages.free(vm.node, volid)
+        raise Failure(f"unable to delete '{volid}' - volume is still in use (snapshot?)")
+    if any(n != name and other["file"] == volid for n, other in vm.volumes() if not drives.is_cdrom(other)):
+        raise Failure(f"unable to delete '{volid}' - volume is still in use (snapshot?)")
+    cluster.storages.free(vm.node, volid)
 
 
 def apply(cluster: Cluster, vm: Vm) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import time
 import typing as t
 
 from ...contracts import GuestFailure
+from .. import high_availability
 from ..api import Call, handles
-from ..errors import Failure
+from ..errors import Failure, NotSimulated, ParameterError
 from ..tasks import Task
 from . import drives, machine, pending
 from .vm import Running, Vm
@@ -27,12 +29,12 @@ _STATUS = "/nodes/{node}/qemu/{vmid}/status"
 
 async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False) -> None:
     """Raises Failure with the text of the task."""
+    if vm.template:
+        raise Failure("you can't start a vm if it's a template")
     if not skip_lock and vm.options.get("lock") != "suspended":
         vm.check_lock()
     if vm.running:
         raise Failure(f"VM {vm.vmid} already running")
-    if vm.template:
-        raise Failure("you can't start a vm if it's a template")
     pending.apply(cluster, vm)
     machine.check_volumes(cluster, vm)
     for name, value in vm.options.items():
@@ -96,10 +98,10 @@ async def _power_button(cluster: Cluster, vm: Vm, timeout: float) -> bool:
     return await cluster.host.shut_down(vm.vmid, timeout)
 
 
-def to_template(cluster: Cluster, vm: Vm) -> None:
-    """Rename the volumes to ``base-…`` and mark the VM."""
+def to_template(cluster: Cluster, vm: Vm, only: str | None = None) -> None:
+    """Rename the volumes (or that of one drive) to ``base-…`` and mark the VM."""
     for name, drive in list(vm.volumes()):
-        if drives.is_cdrom(drive):
+        if drives.is_cdrom(drive) or only not in (None, name):
             continue
         store, volume = cluster.storages.find(vm.node, drive["file"])
         parsed = store.parse(volume)
@@ -142,9 +144,32 @@ def _by_ha(call: Call, kind: str, word: str, state: str) -> str | None:
     return call.start(kind, call.vmid, work)
 
 
+_OF_ROOT = ("stateuri", "skiplock", "migratedfrom", "migration_type", "migration_network", "targetstorage", "force-cpu",
+            "with-conntrack-state", "nets-host-mtu")  # fmt: skip
+
+
 @handles("POST", f"{_STATUS}/start")
 def start(call: Call) -> str:
-    skip = _skip_lock(call)
+    for name in _OF_ROOT:
+        if call.text(name) not in ("", "0"):
+            call.allowed.only_root(name)
+    if call.params.get("targetstorage") and not call.params.get("migratedfrom"):
+        raise ParameterError({"targetstorage": "targetstorage can only by used with migratedfrom."})
+    return start_task(call, call.flag("skiplock"))
+
+
+def finish_creation(call: Call, task: Task) -> None:
+    """What a new or restored VM is given at last. Its start is a task of its own, that may fail."""
+    if call.flag("ha-managed"):
+        task.log("Add as HA resource")
+        high_availability.manage(call.cluster, f"vm:{call.vmid}", "started" if call.flag("start") else "stopped")
+    if call.flag("start"):
+        task.log("Execute autostart")
+        start_task(call)
+
+
+def start_task(call: Call, skip: bool = False) -> str:
+    """Start the VM of the request in a task; its UPID."""
     asked = _by_ha(call, "hastart", "start", "started")
     if asked:
         return asked
@@ -176,32 +201,59 @@ def stop(call: Call) -> str:
     return call.start("qmstop", call.vmid, work)
 
 
+def _is_paused(call: Call) -> bool:
+    """Whom a power button would only reach when it goes on."""
+    guest = call.cluster.guests.get(call.vmid)
+    return (
+        guest is not None
+        and guest.running is not None
+        and guest.running.qmp_status in ("paused", "prelaunch", "suspended")
+    )
+
+
+def _patience(call: Call, vm: Vm) -> float:
+    """Seconds that a guest gets to switch itself off: of the request, else of its start-up order."""
+    if "timeout" in call.params:
+        return float(call.params["timeout"])
+    down = re.search(r"(?:^|,)down=(\d+)", vm.options.get("startup", ""))
+    return float(down[1]) if down and int(down[1]) else 60.0
+
+
 @handles("POST", f"{_STATUS}/shutdown")
 def shutdown(call: Call) -> str:
-    _skip_lock(call)
+    skip = _skip_lock(call)
+    paused = _is_paused(call)
+    if paused and not call.flag("forceStop"):
+        raise Failure("VM is paused - cannot shutdown")
     asked = _by_ha(call, "hastop", "stop", "stopped")
     if asked:
         return asked
-    timeout = float(call.params.get("timeout") or 180)
     force = call.flag("forceStop")
 
     async def work(task: Task) -> None:
         vm = call.cluster.vm(call.node.name, call.vmid)
         async with call.cluster.locked(vm):
-            await shut_down_vm(call.cluster, vm, timeout, force, task)
+            if vm.running is not None and not skip:
+                vm.check_lock()
+            if paused:
+                await stop_vm(call.cluster, vm)
+            else:
+                await shut_down_vm(call.cluster, vm, _patience(call, vm), force, task)
 
     return call.start("qmshutdown", call.vmid, work)
 
 
 @handles("POST", f"{_STATUS}/reboot")
 def reboot(call: Call) -> str:
+    if _is_paused(call):
+        raise Failure("VM is paused - cannot shutdown")
     _running(call)
-    timeout = float(call.params.get("timeout") or 180)
 
     async def work(task: Task) -> None:
         vm = call.cluster.vm(call.node.name, call.vmid)
         async with call.cluster.locked(vm):
-            await shut_down_vm(call.cluster, vm, timeout, False, task)
+            vm.check_lock()
+            await shut_down_vm(call.cluster, vm, _patience(call, vm), False, task)
             await start_vm(call.cluster, vm)
 
     return call.start("qmreboot", call.vmid, work)
@@ -209,12 +261,13 @@ def reboot(call: Call) -> str:
 
 @handles("POST", f"{_STATUS}/reset")
 def reset(call: Call) -> str:
-    _skip_lock(call)
+    skip = _skip_lock(call)
     _running(call)
 
     async def work(task: Task) -> None:
         vm = call.cluster.vm(call.node.name, call.vmid)
-        vm.check_lock()
+        if not skip:
+            vm.check_lock()
         if call.cluster.host is not None:
             await call.cluster.host.reset(vm.vmid)
 
@@ -223,13 +276,14 @@ def reset(call: Call) -> str:
 
 @handles("POST", f"{_STATUS}/suspend")
 def suspend(call: Call) -> str:
-    _skip_lock(call)
+    skip = _skip_lock(call)
     vm = _running(call)
     if call.flag("todisk"):
-        raise Failure("suspend to disk is not simulated")
-    vm.check_lock()
+        raise NotSimulated("POST", "a suspend to disk")
 
     async def work(task: Task) -> None:
+        if not skip and vm.options.get("lock") != "backup":
+            vm.check_lock()
         if vm.running is not None:
             vm.running.qmp_status = "paused"
 
@@ -238,12 +292,15 @@ def suspend(call: Call) -> str:
 
 @handles("POST", f"{_STATUS}/resume")
 def resume(call: Call) -> str:
-    _skip_lock(call)
+    skip = _skip_lock(call)
     vm = _running(call)
 
     async def work(task: Task) -> None:
-        if vm.running is not None:
-            vm.running.qmp_status = "running"
+        if vm.running is None or vm.running.qmp_status == "running":
+            return
+        if not skip and vm.options.get("lock") != "backup":
+            vm.check_lock()
+        vm.running.qmp_status = "running"
 
     return call.start("qmresume", call.vmid, work)
 
@@ -261,6 +318,6 @@ async def template(call: Call) -> str:
 
     async def work(task: Task) -> None:
         async with call.cluster.locked(vm):
-            to_template(call.cluster, vm)
+            to_template(call.cluster, vm, call.params.get("disk"))
 
     return call.start("qmtemplate", call.vmid, work)

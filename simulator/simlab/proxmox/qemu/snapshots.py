@@ -18,9 +18,8 @@ from .vm import Snapshot, Vm, shown
 
 _SNAPSHOTS = "/nodes/{node}/qemu/{vmid}/snapshot"
 _ONE = f"{_SNAPSHOTS}/{{snapname}}"
-_RESERVED = ("current", "pending")
 #: Not part of a snapshot.
-_OUTSIDE = ("lock", "parent", "description", "vmstatestorage")
+_OUTSIDE = ("lock", "parent", "description")
 
 
 def can_snapshot(store: Store, volume: Volume) -> bool:
@@ -68,8 +67,8 @@ def listed(guest: GuestConfig) -> list[dict[str, t.Any]]:
 def create(call: Call) -> str:
     name = call.text("snapname")
     vm = call.cluster.vm(call.node.name, call.vmid)
-    if name in _RESERVED:
-        raise Failure(f"unable to use snapshot name '{name}' (reserved name)")
+    if name == "current" or name.lower() == "pending":
+        raise Failure(f"unable to use snapshot name '{name.lower()}' (reserved name)")
 
     async def work(task: Task) -> None:
         async with call.cluster.locked(vm):
@@ -79,9 +78,9 @@ def create(call: Call) -> str:
 
 
 def _create(call: Call, vm: Vm, name: str, task: Task) -> None:
-    vm.check_lock()
     if vm.template:
         raise Failure("you can't take a snapshot if it's a template")
+    vm.check_lock()
     if name in vm.snapshots:
         raise Failure(f"snapshot name '{name}' already used")
     if not has_feature(call.cluster, vm):
@@ -149,6 +148,8 @@ def config(call: Call) -> dict[str, t.Any]:
 
 @handles("PUT", f"{_ONE}/config")
 async def describe(call: Call) -> None:
+    if "description" not in call.params:
+        return
     vm = call.cluster.vm(call.node.name, call.vmid)
     vm.check_lock()
     snapshot = find(vm, call.text("snapname"))
@@ -168,8 +169,13 @@ def delete(call: Call) -> str:
 
 
 def _delete(call: Call, vm: Vm, name: str) -> None:
+    snapshot = find(vm, name)
     vm.check_lock()
-    forget(vm, disks(call.cluster, vm, find(vm, name).options), name)
+    volumes = disks(call.cluster, vm, snapshot.options)
+    forget(vm, volumes, name)
+    for _, volume in volumes:
+        vm.add_unused(volume.volid)
+    vm.tidy()
 
 
 @handles("POST", f"{_ONE}/rollback")
@@ -180,35 +186,62 @@ def rollback(call: Call) -> str:
     async def work(task: Task) -> None:
         async with call.cluster.locked(vm):
             await _rollback(call, vm, name)
+        if call.flag("start") and vm.running is None:
+            power.start_task(call)
 
     return call.start("qmrollback", vm.vmid, work)
 
 
 async def _rollback(call: Call, vm: Vm, name: str) -> None:
-    vm.check_lock()
+    if vm.template:
+        raise Failure("you can't rollback if vm is a template")
     snapshot = find(vm, name)
     volumes = disks(call.cluster, vm, snapshot.options)
     refuse_older(vm, volumes, name)
+    vm.check_lock()
     await power.stop_vm(call.cluster, vm)
     thaw(volumes, name)
+    later = _not_in(call.cluster, vm, snapshot)
     outside = {key: value for key, value in vm.options.items() if key in _OUTSIDE or key.startswith("unused")}
     vm.options.clear()
-    vm.options.update({**snapshot.options, **outside, "vmgenid": str(uuid.uuid4())})
+    vm.options.update({**snapshot.options, **outside})
+    for volid in later:
+        vm.add_unused(volid)
+    if vm.options.get("vmgenid", "0") != "0":
+        vm.options["vmgenid"] = str(uuid.uuid4())
     vm.pending.clear()
     vm.deleting.clear()
     vm.parent = name
     vm.tidy()
-    if call.flag("start") or snapshot.with_memory:
+    if snapshot.with_memory:
         await power.start_vm(call.cluster, vm)
+
+
+def _not_in(cluster: t.Any, vm: Vm, snapshot: Snapshot) -> list[str]:
+    """The disks that came after a snapshot: they are kept as unused. (A cloud-init drive is made again, so it goes.)"""
+    known = {drive["file"] for _, drive in vm.volumes(snapshot.options)}
+    found = [drive for _, drive in vm.volumes() if drive["file"] not in known]
+    for drive in [drive for drive in found if drives.is_cloudinit(drive)]:
+        cluster.storages.free(vm.node, drive["file"])
+    return [drive["file"] for drive in found if not drives.is_cdrom(drive)]
 
 
 @handles("GET", "/nodes/{node}/qemu/{vmid}/feature")
 def feature(call: Call) -> dict[str, t.Any]:
     vm = call.cluster.vm(call.node.name, call.vmid)
-    wanted = call.text("feature")
-    usable = {
-        "snapshot": has_feature(call.cluster, vm) and not vm.template,
-        "clone": vm.template,
-        "copy": True,
-    }[wanted]
-    return {"hasFeature": int(usable), "nodes": list(call.cluster.nodes) if wanted != "snapshot" else [vm.node]}
+    name = call.params.get("snapname")
+    values = find(vm, name).options if name else vm.options
+    found = disks(call.cluster, vm, values)
+    usable = all(storage_feature(call.text("feature"), *one, snapshot=bool(name)) for one in found)
+    everywhere = all(store.shared for store, _ in found)
+    return {"hasFeature": int(usable), "nodes": list(call.cluster.nodes) if everywhere else [vm.node]}
+
+
+def storage_feature(wanted: str, store: Store, volume: Volume, snapshot: bool = False) -> bool:
+    """Whether a disk (or a snapshot of it) can be snapshotted, cloned by reference or copied."""
+    base = store.parse(volume.volid.partition(":")[2]).is_base
+    if wanted == "snapshot":
+        return can_snapshot(store, volume) and not base
+    if wanted == "clone":
+        return (base and not snapshot) or (snapshot and store.type in ("lvmthin", "rbd"))
+    return not snapshot or can_snapshot(store, volume)

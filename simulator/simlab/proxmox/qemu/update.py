@@ -26,7 +26,7 @@ async def put(call: Call) -> None:
 
 
 @handles("POST", _CONFIG)
-async def post(call: Call) -> str:
+async def post(call: Call) -> str | None:
     update = await Update.checked(call)
     update.check_state()
 
@@ -35,7 +35,18 @@ async def post(call: Call) -> str:
             task.log(f"update VM {call.vmid}: {update.log_text()}")
             await update.work(task.log)
 
-    return call.start("qmconfig", call.vmid, work)
+    return await _waited_for(call, call.start("qmconfig", call.vmid, work))
+
+
+async def _waited_for(call: Call, upid: str) -> str | None:
+    """With ``background_delay`` a task that ends in time is answered by its result instead of its UPID."""
+    delay = float(call.params.get("background_delay", 0))
+    task = await call.cluster.tasks.ended_within(upid, delay) if delay else None
+    if task is None:
+        return upid
+    if task.failed:
+        raise Failure(f"failed to update VM {call.vmid}: {task.exit_status}")
+    return None
 
 
 class Update:
@@ -215,6 +226,10 @@ class Update:
         verb = "modify" if name.startswith("serial") else "set"
         checks.check_devices(self.call, vm.vmid, {**old, name: value}, None, verb)
         checks.check_bridges(self.call, old)
+        if name == "vga":
+            checks.check_display(value)
+        elif name == "machine":
+            checks.check_machine(value)
         if name == "tags":
             value = self._tags(value)
         elif name == "boot":
@@ -250,11 +265,19 @@ class Update:
             self.vm.deleting["bootdisk"] = False
         return boot.render(order) if order else value
 
+    @staticmethod
+    def _check_tpm(old: str, new: str) -> None:
+        before, after = drives.parse("tpmstate0", old), drives.parse("tpmstate0", new)
+        if before["file"] == after["file"] and before.get("version", "v1.2") != after.get("version", "v1.2"):
+            raise Failure("cannot change TPM state version after creation")
+
     def _change_drive(self, name: str, value: str, log: allocate.Log) -> None:
         vm = self.vm
         for one in (vm.options.get(name), value):
             if one is not None:
                 self._check_drive_right(name, one)
+        if name == "tpmstate0" and name in vm.options:
+            self._check_tpm(vm.options[name], value)
         if name in vm.pending:
             pending.register_unused(self.cluster, vm, vm.pending[name], name)
         allocator = allocate.Allocator(self.cluster.storages, vm, None, log)

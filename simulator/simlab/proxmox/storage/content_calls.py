@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ..api import Call, handles
-from ..errors import ApiError, Failure, ParameterError
+from ..errors import Failure, ParameterError
 from ..sizes import parse_size
 from ..tasks import Task
 from . import names
@@ -113,7 +114,10 @@ def _files(call: Call, store: Store, kind: str) -> list[dict[str, t.Any]]:
             "content": kind, "ctime": int(path.stat().st_mtime), "format": parsed.format,
             "size": path.stat().st_size, "volid": f"{store.name}:{kind}/{path.name}",
         }  # fmt: skip
-        found.append(entry | call.cluster.extras.get("backups", {}).get(entry["volid"], {}))
+        known = dict(call.cluster.extras.get("backups", {}).get(entry["volid"], {}))
+        if "notes" in known:
+            known["notes"] = known["notes"].partition("\n")[0]
+        found.append(entry | known)
     return found
 
 
@@ -154,28 +158,36 @@ def info(call: Call) -> dict[str, t.Any]:
         "path": store.node_path(volume), "size": size, "used": -(-size // 4096) * 4096,
         "format": disk.format if disk else "raw",
     }  # fmt: skip
-    if disk is None and store.parse(volume).format == "qcow2":
+    parsed = store.parse(volume)
+    if disk is None and parsed.format == "qcow2":
         found["format"] = "qcow2"
+    if parsed.content == "backup":
+        entry = call.cluster.extras.get("backups", {}).get(volid, {})
+        found |= {"notes": entry.get("notes", ""), "protected": int(bool(entry.get("protected")))}
     return found
 
 
 @handles("PUT", _VOLUME)
 def attributes(call: Call) -> None:
     store, volume, volid = _volume(call)
+    call.cluster.storages.check_volume_access(call.allowed, call.node.name, None, volid)
     if store.parse(volume).content != "backup":
         if "notes" in call.params:
             raise Failure("only backups can have notes")
-        raise Failure("only backups support attribute 'protected'")
-    if not store.has(volume):
-        raise Failure(f"volume '{volid}' does not exist")
+        if "protected" in call.params:
+            raise Failure("only backups support attribute 'protected'")
+        return
     entry = call.cluster.extra("backups", dict).setdefault(volid, {})
-    entry |= {key: call.params[key] for key in ("notes",) if key in call.params}
+    if "notes" in call.params:
+        entry["notes"] = call.text("notes")
     if "protected" in call.params:
         entry["protected"] = int(call.params["protected"])
+    for key in [key for key in ("notes", "protected") if not entry.get(key)]:
+        entry.pop(key, None)  # a file beside the archive that is not there any more
 
 
 @handles("DELETE", _VOLUME)
-def remove(call: Call) -> str:
+async def remove(call: Call) -> str | None:
     store, volume, volid = _volume(call)
     parsed = store.parse(volume)
     _check_remove(call, store, parsed)
@@ -189,16 +201,26 @@ def remove(call: Call) -> str:
             _unlink(call, store, volume, volid, task)
         task.log(f"Removed volume '{volid}'")
 
-    ident = f"{parsed.owner}@{store.name}" if parsed.owner and parsed.content != "backup" else store.name
-    return call.start("imgdel", ident, work)
+    ident = f"{parsed.owner}@{store.name}" if parsed.owner else store.name
+    return await _waited_for(call, call.start("imgdel", ident, work))
+
+
+async def _waited_for(call: Call, upid: str) -> str | None:
+    """With ``delay`` a task that ends in time is answered by its result instead of its UPID."""
+    delay = float(call.params.get("delay", 0))
+    task = await call.cluster.tasks.ended_within(upid, delay) if delay else None
+    if task is None:
+        return upid
+    if task.failed:
+        raise Failure(str(task.exit_status))
+    return None
 
 
 def _check_remove(call: Call, store: Store, parsed: names.VolumeName) -> None:
     path = f"/storage/{store.name}"
     if parsed.content == "backup" and parsed.owner:
-        if not call.allowed.has(path, ["Datastore.Allocate"]):
-            call.allowed.require(path, "Datastore.AllocateSpace")
-            call.allowed.require(f"/vms/{parsed.owner}", "VM.Backup")
+        call.allowed.require(path, "Datastore.AllocateSpace")
+        call.allowed.require(f"/vms/{parsed.owner}", "VM.Backup")
         return
     call.allowed.require(path, "Datastore.Allocate")
 
@@ -206,7 +228,7 @@ def _check_remove(call: Call, store: Store, parsed: names.VolumeName) -> None:
 def _unlink(call: Call, store: Store, volume: str, volid: str, task: Task) -> None:
     entry = call.cluster.extras.get("backups", {}).get(volid, {})
     if entry.get("protected"):
-        raise Failure(f"cannot remove protected archive '{volid}'")
+        raise Failure(f"cannot remove protected volume '{volume}' on '{store.name}'")
     path = store.file(volume)
     if path.is_file():
         path.unlink()
@@ -219,15 +241,16 @@ def _unlink(call: Call, store: Store, volume: str, volid: str, task: Task) -> No
 def allocate(call: Call) -> str:
     store = _store(call)
     name, owner = call.text("filename"), int(call.params["vmid"])
-    format_ = call.params.get("format") or (name.rpartition(".")[2] if "." in name else "raw")
+    named, sent = re.search(r"\.(raw|qcow2|vmdk)$", name), call.params.get("format")
+    if named and sent and sent != named[1]:
+        raise ParameterError({"format": f"different storage formats ({sent} != {named[1]})"})
+    format_ = named[1] if named else sent or "raw"
     volume = name if store.flat else f"{owner}/{name}"
     if not store.flat:
-        names.parse(store.type, volume)
+        found = names.parse(store.type, volume).format
+        if found != format_:
+            raise Failure(f"illegal name '{name}' - wrong extension for format ('{found} != '{format_}')")
     size = _kilobytes(call.text("size"))
-    if "images" not in store.content and "rootdir" not in store.content:
-        raise Failure(f"storage '{store.name}' does not support vm images")
-    if name.rpartition(".")[2] != format_ and not store.flat:
-        raise ApiError(400, f"different storage formats ({name.rpartition('.')[2]} != {format_})")
     return call.cluster.storages.allocate(call.node.name, store.name, volume, size).volid
 
 

@@ -34,16 +34,23 @@ def safe_name(content: str, sent: str) -> str:
     return name
 
 
-def check_content(store: Store, content: str) -> None:
-    if content not in store.content:
-        raise Failure(f"storage '{store.name}' is not configured for content-type '{content}'")
+def enabled_directory(call: Call, reason: str = "") -> Store:
+    """The storage of the request; raises Failure for one that is off or keeps no files."""
+    store = call.cluster.storages.get(call.node.name, call.text("storage"))
+    if not store.enabled:
+        raise Failure(f"storage '{store.name}' is disabled")
+    if not store.on_node(call.node.name):
+        raise Failure(f"storage '{store.name}' is not available on node '{call.node.name}'")
+    if store.flat:
+        raise Failure(f"can't upload to storage type '{store.type}'{reason}")
+    return store
 
 
 @handles("POST", "/nodes/{node}/storage/{storage}/download-url")
 def download(call: Call) -> str:
-    store = call.cluster.storages.get(call.node.name, call.text("storage"))
-    content = call.text("content")
-    check_content(store, content)
+    store, content = enabled_directory(call, ", not a file based storage!"), call.text("content")
+    if content not in store.content:
+        raise Failure(f"storage '{store.name}' is not configured for content-type '{content}'")
     name = safe_name(content, call.text("filename"))
     job = Download(call, store, f"{content}/{name}")
     return call.start("download", name, job.run)
@@ -82,6 +89,8 @@ class Download:
         self.compression = call.params.get("compression")
 
     async def run(self, task: Task) -> None:
+        if self.compression is not None and not self.volume.startswith("iso/"):
+            raise Failure(f"decompression not supported for {self.volume.partition('/')[0]}")
         if self.compression not in (None, "gz", "lzo", "zst", "bz2"):
             raise Failure("no decompression method found")
         task.log(f"downloading {self.url} to {self.shown}")

@@ -154,7 +154,7 @@ class Store:
         volume = volid.partition(":")[2]
         users = [other for other in self.volumes.values() if other.base == volume]
         if users:
-            raise Failure(f"base volume '{volume}' is still in use by linked cloned")
+            raise Failure(f"base volume '{volume}' is still in use by linked clones")
         if self.volumes.pop(volid, None) is not None:
             shutil.rmtree(self.directory(volid), ignore_errors=True)
 

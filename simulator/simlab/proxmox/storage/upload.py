@@ -11,34 +11,37 @@ import tempfile
 from ..api import Call, handles
 from ..errors import ApiError, Failure, NotSimulated
 from ..tasks import Task
-from .download import check_content, safe_name, verify_import
+from .download import enabled_directory, safe_name, verify_import
 
 
 @handles("POST", "/nodes/{node}/storage/{storage}/upload")
 def upload(call: Call) -> str:
     if call.upload is None:
         raise NotSimulated("POST", "an upload without a file")
-    store = call.cluster.storages.get(call.node.name, call.text("storage"))
+    store = enabled_directory(call)
     content, data = call.text("content"), call.upload.content
     name = safe_name(content, call.upload.filename)
     if content not in ("iso", "vztmpl", "import"):
         raise ApiError(400, "Bad Request")
-    check_content(store, content)
+    if content not in store.content:
+        raise Failure(f"storage '{store.name}' does not support '{content}' content")
     volume = f"{content}/{name}"
     source = f"/var/tmp/pveupload-{secrets.token_hex(16)}"
 
     async def work(task: Task) -> None:
         task.log(f"starting file import from: {source}")
-        if content == "import":
-            _verify(data, source, pathlib.PurePath(name).suffix)
         if "checksum" in call.params:
             got = hashlib.new(call.text("checksum-algorithm"), data).hexdigest()
             if got != call.text("checksum").lower():
+                task.log("calculating checksum...")
                 raise Failure(f"checksum mismatch: got '{got}' != expect '{call.text('checksum')}'")
             task.log("calculating checksum...OK, checksum verified")
+        if content == "import":
+            _verify(data, source, pathlib.PurePath(name).suffix)
         task.log(f"target node: {call.node.name}")
         task.log(f"target file: {store.node_path(volume)}")
         task.log(f"file size is: {len(data)}")
+        task.log(f"command: cp -- {source} {store.node_path(volume)}")
         target = store.file(volume)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
