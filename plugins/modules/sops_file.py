@@ -67,9 +67,18 @@ options:
     description:
       - The age recipients of the file. By default those that it has.
       - For a new file, by default those of the first creation rule that fits its path, in O(config_file).
-      - The data key stays the same when recipients change, as with C(sops updatekeys). Who was one has been able to read it.
+      - The data key stays the same when recipients change, as with C(sops updatekeys), unless O(rotate) says something else.
     type: list
     elements: str
+  rotate:
+    description:
+      - When a file that is there gets a new data key, with which all its values are encrypted anew, as C(sops rotate) does it.
+      - V(removal) is whenever O(recipients) leaves out somebody who has been one. Who was one has been able to read the values that the file had then,
+        and those that are in a repository's history. Change these too.
+      - V(always) is in each run, so it is for a task that is not always run.
+    type: str
+    choices: [never, removal, always]
+    default: never
   config_file:
     description: The configuration with the creation rules. By default the nearest C(.sops.yaml) in the directory of the file or above it.
     type: path
@@ -161,6 +170,14 @@ EXAMPLES = r"""
         stringData:
           password: "{{ smtp_password }}"
 
+- name: Leave the owner as the only one who can read it, with a new data key if there was somebody else
+  groundwork.homelab.sops_file:
+    path: clusters/home/media.sops.yaml
+    recipients:
+      - "{{ age_recipient }}"
+    rotate: removal
+    age_key_file: "{{ lab_secrets_dir }}/age.txt"
+
 - name: Decrypt it for a program that needs a file
   groundwork.homelab.sops_file:
     path: clusters/home/database.sops.yaml
@@ -244,6 +261,7 @@ SPEC = Spec(
         "exact": {"type": "bool", "default": False},
         "remove": {"type": "list", "elements": "raw", "default": []},
         "recipients": {"type": "list", "elements": "str"},
+        "rotate": {"type": "str", "choices": ["never", "removal", "always"], "default": "never"},
         "config_file": {"type": "path"},
         "format": {"type": "str", "choices": ["yaml", "json", "dotenv", "ini", "binary"]},
         "unencrypted_suffix": {"type": "str"},

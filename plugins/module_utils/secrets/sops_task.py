@@ -14,7 +14,7 @@ import typing as t
 
 from .. import private_files
 from ..errors import InvalidInput
-from ..plan import HIDDEN, Change, Plan, carry_out
+from ..plan import COMPUTED, HIDDEN, Change, Plan, carry_out
 from ..sops import age, age_keys, sops, sops_ini, sops_rules, sops_stores, sops_values
 from ..sops.sops import Content
 from ..sops.sops_values import Rules, Tree
@@ -29,6 +29,7 @@ class Wanted:
     tree: Content = dataclasses.field(repr=False)
     recipients: list[str]
     rules: Rules
+    rotated: bool = False
 
 
 def run(task: Task) -> Result:
@@ -46,7 +47,7 @@ def run(task: Task) -> Result:
     if plan and not task.check_mode:
         now = datetime.datetime.now(datetime.timezone.utc)
         if file:
-            text = sops.changed(file, wanted.tree, wanted.recipients, now)
+            text = sops.changed(file, wanted.tree, wanted.recipients, now, rotated=wanted.rotated)
         else:
             text = sops.create(wanted.tree, form, wanted.recipients, wanted.rules, now)
         carry_out(plan, lambda _change: files.write_public(path, text))
@@ -57,10 +58,10 @@ def _content(task: Task, form: str) -> list[Tree]:
     """The wanted values, for each document its own. Raises InvalidInput."""
     params = task.params
     if params["state"] == "decrypted" and any(
-        params[name] not in (None, []) for name in ("content", "documents", "remove", "src")
+        params[name] not in (None, [], "never") for name in ("content", "documents", "remove", "src", "rotate")
     ):
         raise InvalidInput(
-            "state decrypted changes nothing in the file", hint="Leave out content, documents, src and remove."
+            "state decrypted changes nothing in the file", hint="Leave out content, documents, src, remove and rotate."
         )
     if params["exact"] and params["content"] is None and params["documents"] is None and not params["src"]:
         raise InvalidInput("exact is given without content, which would remove all values", hint="Give content.")
@@ -129,16 +130,33 @@ def _wanted(task: Task, path: pathlib.Path, content: list[Tree], file: sops.File
         _check_rules(params, file.metadata.rules, path)
         trees = _combined(params, path, content, sops.documents(file.tree))
         tree = sops.ordered(without(trees, params["remove"]), file.tree)
-        return Wanted(tree, params["recipients"] or file.metadata.recipients, file.metadata.rules)
+        stay = _recipients(params) or file.metadata.recipients
+        return Wanted(tree, stay, file.metadata.rules, _rotated(params, path, file, stay))
     if params["content"] is None and params["documents"] is None and not params["src"]:
         raise InvalidInput(f"There is no file of sops at {path}, and no content to make one of")
-    recipients = params["recipients"]
+    recipients = _recipients(params)
     if recipients is None:
         rule = _rule(params, path)
         recipients, given = rule.recipients, given if given != Rules() else rule.rules
     if not recipients:
         raise InvalidInput("recipients is empty", hint="Nobody could read the file.")
-    return Wanted(without(content, params["remove"]), list(dict.fromkeys(recipients)), given)
+    return Wanted(without(content, params["remove"]), recipients, given)
+
+
+def _recipients(params: dict[str, t.Any]) -> list[str] | None:
+    given = params["recipients"]
+    return given and list(dict.fromkeys(recipient.strip() for recipient in given))
+
+
+def _rotated(params: dict[str, t.Any], path: pathlib.Path, file: sops.File, recipients: list[str]) -> bool:
+    """Whether a new data key is made. Raises InvalidInput when somebody could not be given it."""
+    removed = set(file.metadata.recipients) - set(recipients)
+    if params["rotate"] == "never" or (params["rotate"] == "removal" and not removed):
+        return False
+    file.metadata.check_rotatable(str(path))
+    for recipient in recipients:
+        age.parse_recipient(recipient)
+    return True
 
 
 def _combined(params: dict[str, t.Any], path: pathlib.Path, content: list[Tree], there: list[Tree]) -> list[Tree]:
@@ -231,6 +249,8 @@ def _plan(path: pathlib.Path, file: sops.File | None, wanted: Wanted) -> Plan:
     there = file.metadata.recipients
     if set(there) != set(wanted.recipients):
         before["recipients"], after["recipients"] = there, wanted.recipients
+    if wanted.rotated:
+        before["data_key"], after["data_key"] = HIDDEN, COMPUTED
     return Plan.of([Change(resource, "update", before, after)] if before or after else [])
 
 

@@ -105,23 +105,36 @@ _IDENTITY = "An identity looks like AGE-SECRET-KEY-1…; age-keygen makes one."
 _RECIPIENT = "A recipient looks like age1…; age-keygen -y prints the one of an identity."
 
 
+#: Identities of hardware and of post-quantum keys. A file of keys may have them beside those that are read here.
+_OTHERS = ("AGE-PLUGIN-", "AGE-SECRET-KEY-PQ-")
+
+
 def identities(text: str) -> list[Identity]:
-    """Those of a key file: one a line, with ``#`` comments. Raises InvalidInput with the line's number."""
-    found = []
+    """Those of a key file: one a line, with ``#`` comments. Raises InvalidInput with the line's number, and for a file that
+    has identities of other kinds only."""
+    found, others = [], 0
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if line.lstrip().upper().startswith(_OTHERS):
+            others = others or number
             continue
         try:
             found.append(Identity.parse(line))
         except InvalidInput as error:
             raise InvalidInput(
-                f"Line {number} of the age key file is wrong. {error.message}", hint=error.hint
+                f"Line {number} of the age key file is wrong. {error.problem}", hint=error.hint
             ) from None
+    if others and not found:
+        problem = f"The identity in line {others} of the age key file is one of a plugin or of a post-quantum key"
+        raise InvalidInput(f"{problem}; only the kind X25519 is supported", hint=_IDENTITY)
     return found
 
 
 def parse_recipient(text: str) -> bytes:
     """The public key of ``age1…``. Raises InvalidInput."""
+    if text.strip().startswith("ssh-"):
+        raise InvalidInput(f"{text!r} is not an age recipient: keys of SSH are not supported", hint=_RECIPIENT)
     try:
         prefix, data = bech32.decode(text.strip())
     except ValueError as error:

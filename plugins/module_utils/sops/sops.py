@@ -13,7 +13,7 @@ import typing as t
 
 from .. import private_files
 from ..errors import InvalidInput
-from . import age, sops_ini, sops_metadata, sops_stores, sops_values, sops_yaml, sops_yaml_edits
+from . import age, sops_comments, sops_ini, sops_metadata, sops_stores, sops_values, sops_yaml, sops_yaml_edits
 from .sops_metadata import Metadata
 from .sops_values import Comment, Damaged, Path, Place, Rules, Tree
 
@@ -100,14 +100,22 @@ def create(tree: Content, form: str, recipients: t.Sequence[str], rules: Rules, 
     return _emit(_with_metadata(sealed, raw), form)
 
 
-def changed(file: File, tree: Content, recipients: t.Sequence[str], now: datetime.datetime) -> str:
-    """The text with other values: what is unchanged keeps its text, and its place in YAML and dotenv."""
+def changed(
+    file: File, tree: Content, recipients: t.Sequence[str], now: datetime.datetime, *, rotated: bool = False
+) -> str:
+    """The text with other values: what is unchanged keeps its text, and its place in YAML and dotenv. ``rotated``: with a new
+    data key, which no entry of an old version opens."""
     tree = ordered(tree, file.tree)
     if file.form == "ini":
         tree = sops_ini.in_order(t.cast("Tree", tree))
-    sealed = _sealed(tree, file.metadata.rules, file.key, file)
-    raw = file.metadata.renewed(tree, file.key, recipients, now).raw
-    new = _with_metadata(sealed, raw)
+    key = sops_metadata.new_key() if rotated else file.key
+    sealed = _sealed(tree, file.metadata.rules, key, None if rotated else file)
+    raw = file.metadata.renewed(tree, key, recipients, now, rotated=rotated).raw
+    text = _edited(file, _with_metadata(sealed, raw))
+    return sops_comments.rotated(text, file.tree, file.key, key) if rotated else text
+
+
+def _edited(file: File, new: list[Tree]) -> str:
     if file.form != "yaml":
         return _emit(new, file.form, file.text)
     old, nodes = sops_yaml.load(file.text, "the file")

@@ -57,6 +57,15 @@ class Metadata:
         entries = self.raw.get("age")
         return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
+    def check_rotatable(self, path: str) -> None:
+        """Raises InvalidInput for a file whose data key others keep who cannot be given a new one here."""
+        others = [name for name in _OTHERS if self.raw.get(name)]
+        if others:
+            raise InvalidInput(
+                f"{path} is encrypted for {', '.join(others)} too, which cannot be given a new data key here",
+                hint="Use the program sops (sops rotate).",
+            )
+
     def data_key(self, identities: t.Sequence[age.Identity]) -> bytes:
         """Raises :class:`age.NotForUs` when none of the identities is a recipient, InvalidInput when there are none."""
         if not identities:
@@ -78,10 +87,16 @@ class Metadata:
             raise Damaged("its MAC is not that of its values, some of which were changed, removed or added")
 
     def renewed(
-        self, tree: Tree | list[Tree], key: bytes, recipients: t.Sequence[str], now: datetime.datetime
+        self,
+        tree: Tree | list[Tree],
+        key: bytes,
+        recipients: t.Sequence[str],
+        now: datetime.datetime,
+        *,
+        rotated: bool = False,
     ) -> Metadata:
-        """For a new version of the values. Entries of recipients that stay are kept."""
-        known = {entry.get("recipient"): entry for entry in self._entries}
+        """For a new version of the values. Entries of recipients that stay are kept, unless they are of an old key."""
+        known = {} if rotated else {entry.get("recipient"): entry for entry in self._entries}
         entries = [known.get(recipient) or _entry(key, recipient) for recipient in recipients]
         when = f"{now:%Y-%m-%dT%H:%M:%SZ}"
         text = sops_values.encrypt(sops_values.mac(tree, self.rules), key, when)

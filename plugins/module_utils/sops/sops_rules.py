@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import pathlib
-import re
 import typing as t
 
 from .. import private_files
 from ..errors import InvalidInput
-from . import age, sops_values
+from . import age, sops_regex, sops_values
 from .sops_values import Rules
 
 _OTHERS = ("kms", "gcp_kms", "hckms", "azure_keyvault", "hc_vault_transit_uri", "hc_vault", "pgp")
@@ -51,28 +50,39 @@ def rule_for(path: pathlib.Path, config: pathlib.Path) -> Rule:
 
 
 def _fits(pattern: str, shown: str, where: str) -> bool:
-    try:
-        return re.search(str(pattern), shown) is not None
-    except re.error as error:
-        raise InvalidInput(f"{where}: path_regex is not a regular expression: {error}") from None
+    return sops_regex.compiled(str(pattern), f"{where}: path_regex").search(shown) is not None
 
 
 def _recipients(rule: dict[str, t.Any], where: str) -> list[str]:
     groups = rule.get("key_groups") or []
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        raise InvalidInput(f"{where}: key_groups is not a list of groups", hint="A group has lists, such as age.")
     if len(groups) > 1:
         raise InvalidInput(f"{where} has several key_groups, which are not supported", hint="Give recipients.")
-    source = groups[0] if groups else rule
-    others = [name for name in _OTHERS if source.get(name)]
-    if others:
-        raise InvalidInput(f"{where} asks for {', '.join(others)}; only age is supported", hint="Give recipients.")
-    given = source.get("age") or []
-    found = [part.strip() for text in ([given] if isinstance(given, str) else given) for part in str(text).split(",")]
-    found = [text for text in found if text]
+    found = [text for source in _sources(groups[0] if groups else rule) for text in _age_of(source, where)]
     if not found:
         raise InvalidInput(f"{where} names no age recipients", hint="Give recipients.")
     for recipient in found:
         age.parse_recipient(recipient)
     return list(dict.fromkeys(found))
+
+
+def _sources(group: dict[str, t.Any]) -> t.Iterator[dict[str, t.Any]]:
+    """The groups that a group merges, then itself."""
+    for inner in group.get("merge") or []:
+        if isinstance(inner, dict):
+            yield from _sources(inner)
+    yield group
+
+
+def _age_of(source: dict[str, t.Any], where: str) -> list[str]:
+    others = [name for name in _OTHERS if source.get(name)]
+    if others:
+        raise InvalidInput(f"{where} asks for {', '.join(others)}; only age is supported", hint="Give recipients.")
+    given = source.get("age") or []
+    texts = given if isinstance(given, list) else [given]
+    found = [part.strip() for text in texts for part in str(text).split(",")]
+    return [text for text in found if text]
 
 
 def _rules(rule: dict[str, t.Any]) -> Rules:

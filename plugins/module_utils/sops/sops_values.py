@@ -21,6 +21,7 @@ import re
 import typing as t
 
 from ..errors import Absent, HomelabError, InvalidInput
+from . import sops_regex
 
 try:
     from cryptography import exceptions
@@ -74,10 +75,7 @@ class Rules:
         if len(given) > 1:
             raise InvalidInput(f"{' and '.join(given)} cannot be used together", hint="Give one of them.")
         for name in ("unencrypted_regex", "encrypted_regex"):
-            try:
-                re.compile(getattr(self, name))
-            except re.error as error:
-                raise InvalidInput(f"{name} is not a regular expression: {error}") from None
+            sops_regex.compiled(getattr(self, name), name)
 
     def encrypted(self, path: Path) -> bool:
         if self.encrypted_suffix:
@@ -85,9 +83,9 @@ class Rules:
         if self.unencrypted_suffix:
             return not any(name.endswith(self.unencrypted_suffix) for name in path)
         if self.encrypted_regex:
-            return any(re.search(self.encrypted_regex, name) for name in path)
+            return any(map(sops_regex.compiled(self.encrypted_regex, "encrypted_regex").search, path))
         if self.unencrypted_regex:
-            return not any(re.search(self.unencrypted_regex, name) for name in path)
+            return not any(map(sops_regex.compiled(self.unencrypted_regex, "unencrypted_regex").search, path))
         return True
 
 

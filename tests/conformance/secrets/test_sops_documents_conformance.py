@@ -17,7 +17,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).parents[1]), str(pathlib.Path(__file_
 import judges
 from judgement import Judgement
 from oracle import Oracle
-from test_sops_conformance import CASES, KEY, NOW, OTHER, RULES, coded, decrypted, equal, tree, with_default
+from test_sops_conformance import CASES, KEY, NOW, OTHER, RULES, YAML, coded, decrypted, equal, tree, with_default
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import HomelabError
 from ansible_collections.groundwork.homelab.plugins.module_utils.sops import sops, sops_values, sops_yaml
@@ -153,6 +153,22 @@ def test_anchors_that_somebody_wrote_into_an_encrypted_file(sops_oracle: Oracle,
         wrong += [f"{number}: {problem}"] if problem else []
     assert left > CASES / 10, "hardly any anchor was left to be kept"
     _judged("anchored", wrong)
+
+
+def test_a_new_data_key_of_ours_takes_values_and_comments_along(sops_oracle: Oracle, tmp_path: pathlib.Path) -> None:
+    """What sops decrypts is the same, byte by byte, and nothing opens with the old key."""
+    made = encrypted(sops_oracle, f"{YAML}---\n# of two\nb: 2 # said\n", {})
+    path = tmp_path / "file.yaml"
+    path.write_bytes(base64.b64decode(made["data"]))
+    file = sops.read(path, "yaml", [KEY])
+    text = sops.changed(file, file.tree, [KEY.recipient], NOW, rotated=True)
+    before, after = (
+        sops_oracle.ask(op="sops-decrypt", data=coded(one), format="yaml", identity=KEY.text)["data"]
+        for one in (file.text, text)
+    )
+    assert before == after and base64.b64decode(after).decode().count("#") == 9
+    old, new = (set(re.findall(r"ENC\[[^]]*\]", one)) for one in (file.text, text))
+    assert len(new) == len(old) and not old & new
 
 
 def written_by_hand(plain: str, text: str) -> str:
