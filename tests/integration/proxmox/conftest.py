@@ -16,6 +16,7 @@ _SESSION = pytest.StashKey[requests_judge.RequestsJudge]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "sends_bad_requests(why): requests that the API refuses are sent on purpose")
+    config.addinivalue_line("markers", "needs_played(why): a person's own Proxmox VE has nothing of the kind")
     config.stash[_SESSION] = requests_judge.RequestsJudge()
     config.stash[_OUTCOMES] = {}
 
@@ -52,6 +53,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         requests_judge.of_a_real_one(ENVIRONMENT["PVE"], session.config.stash[_OUTCOMES]).write()
     elif judge.cases:
         judge.judgement().write()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before anything is made on a person's own Proxmox VE."""
+    mark = item.get_closest_marker("needs_played")
+    if mark and ENVIRONMENT.get("PVE"):
+        pytest.skip(f"needs the played Proxmox VE: {mark.args[0]}")
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ import typing as t
 import urllib.parse
 
 import pytest
-from pve_lab import DISK, ENVIRONMENT, ROLE, PveLab
+from pve_lab import DISK, ENVIRONMENT, ROLE, Outcome, PveLab
 from pve_names import IDS, POOL, PREFIX, Names
 from pve_passage import PREPARATIONS, Account, Passage
 
@@ -119,9 +119,9 @@ class ExternalPve(PveLab):
         for here, there in names.urls.items():
             url = url.replace(here, there)
         wanted = {"content": "import", "filename": f"{PREFIX}there.qcow2", "url": url}
-        done = await self._task(
-            await ask("POST", f"/nodes/{names.node}/storage/{names.storages['local']}/download-url", wanted)
-        )
+        upid = await ask("POST", f"/nodes/{names.node}/storage/{names.storages['local']}/download-url", wanted)
+        self.passage.since = int(upid.split(":")[4], 16)
+        done = await self._task(upid)
         if not done.startswith(("OK", "WARNINGS")):
             hint = "PVE_WEB is the address under which it reaches this machine"
             self._give_up(f"node {names.node} cannot fetch {url}: {done} ({hint})")
@@ -244,6 +244,12 @@ class ExternalPve(PveLab):
 
     def connection(self, **more: t.Any) -> dict[str, t.Any]:
         return super().connection(**{"task_timeout": 300.0, **more})
+
+    def run(self, module: t.Any, **params: t.Any) -> Outcome:
+        """Nobody answers in the tests' VMs: who does not care is not kept waiting for it."""
+        if "shutdown_timeout" in module.SPEC.keywords()["argument_spec"]:
+            params.setdefault("shutdown_timeout", 10)
+        return super().run(module, **params)
 
     def fault(self, kind: str, **more: t.Any) -> Fault:
         if kind in PROXMOX or kind.startswith("kill"):

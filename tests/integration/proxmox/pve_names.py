@@ -122,7 +122,9 @@ class Names:
         for here, there in self.storages.items():
             value = re.sub(rf"(?<![\w.-]){re.escape(here)}:(?=\S)", f"{there}:", value)
         value = re.sub(rf"(?<=[:/]){_FILES}/(?=[^/,\s]+)", lambda m: f"{m[0]}{PREFIX}", value)
-        value = re.sub(r"\b(vm|base|subvol)-(\d+)-", lambda m: f"{m[1]}-{self._id_there(m[2])}-", value)
+        value = re.sub(
+            r"\b(vm|base|subvol|vzdump-qemu|vzdump-lxc)-(\d+)-", lambda m: f"{m[1]}-{self._id_there(m[2])}-", value
+        )
         value = re.sub(r"(?<=[:/])(\d+)(?=/(?:vm|base|subvol)-)", lambda m: self._id_there(m[1]), value)
         return re.sub(r"\bbridge=vmbr0\b", f"bridge={self.bridge}", value) if name.startswith("net") else value
 

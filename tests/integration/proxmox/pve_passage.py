@@ -19,7 +19,7 @@ import urllib.parse
 import aiohttp
 import aiohttp.web
 import yarl
-from pve_names import POOL, PREFIX, TOKEN, Names
+from pve_names import IDS, POOL, PREFIX, TOKEN, Names
 
 from simlab.faults import Fault, Faults
 from simlab.ledger import Ledger
@@ -66,6 +66,8 @@ class Passage:
         self.containers = True
         #: What lay on the storages before.
         self.before: set[str] = set()
+        #: When the test began, by the node's clock: its guests had no tasks before, though their ids may have had some.
+        self.since = 0
         self._tls = tls
         self._ticket: dict[str, str] = {}
         self._runner: aiohttp.web.ServerRunner | None = None
@@ -268,6 +270,8 @@ class Passage:
         if "volid" in entry:
             template = entry["volid"] == self.names.template and self.names.template_here
             return entry["volid"] not in self.before or bool(template)
+        if "upid" in entry and str(entry.get("id")).isdigit() and int(entry["id"]) in IDS:
+            return int(entry.get("starttime") or 0) >= self.since
         if "vmid" in entry and not path.endswith(("/tasks", "/config", "/pending")):
             return int(entry["vmid"]) in self.names.ids.values()
         if "poolid" in entry or entry.get("type") == "pool":

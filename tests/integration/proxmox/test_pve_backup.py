@@ -21,6 +21,7 @@ HOUR, DAY = 3600, 86400
 @pytest.fixture
 def lab(tmp_path: pathlib.Path) -> t.Iterator[PveLab]:
     with prepared(tmp_path) as lab:
+        lab.needs_storage("nas")
         guests(lab)
         yield lab
 
@@ -70,6 +71,7 @@ def test_guests_of_both_kinds_get_a_backup_that_is_there_and_whole(lab: PveLab) 
     quiet(lab, **wanted)
 
 
+@pytest.mark.needs_played("backups of other days are there")
 def test_nothing_to_do_costs_four_reads_whatever_the_number_of_guests(lab: PveLab) -> None:
     for vmid, kind in ((200, "qemu"), (201, "qemu"), (310, "lxc")):
         aged(lab, vmid, HOUR, kind=kind)
@@ -83,6 +85,7 @@ def test_nothing_to_do_costs_four_reads_whatever_the_number_of_guests(lab: PveLa
     ]
 
 
+@pytest.mark.needs_played("backups of other days are there")
 @pytest.mark.parametrize(
     ("more", "new"),
     [
@@ -96,6 +99,7 @@ def test_a_young_whole_backup_is_enough(lab: PveLab, more: dict[str, t.Any], new
     assert dump(lab, 201, check=True, **more).result["changed"] is new
 
 
+@pytest.mark.needs_played("backups of other days are there")
 @pytest.mark.parametrize("broken", [{"size": 0}, {"verification": {"state": "failed", "upid": "UPID"}}])
 def test_a_backup_that_is_not_whole_does_not_count(lab: PveLab, broken: dict[str, t.Any]) -> None:
     aged(lab, 201, HOUR, **broken)
@@ -104,6 +108,7 @@ def test_a_backup_that_is_not_whole_does_not_count(lab: PveLab, broken: dict[str
     assert not outcome.result.get("failed")
 
 
+@pytest.mark.needs_played("backups of other days are there")
 def test_a_backup_of_another_guest_with_that_number_does_not_count(lab: PveLab) -> None:
     aged(lab, 201, HOUR, kind="lxc")
     assert dump(lab, 201, max_age="3h", check=True).result["changed"] is True
@@ -116,6 +121,7 @@ def test_pools_and_all_but_some(lab: PveLab) -> None:
     assert dump(lab, all=True, node=["pve9"], check=True).actions == []
 
 
+@pytest.mark.needs_played("backups of other days are there")
 def test_the_retention_removes_what_the_node_reckons_and_check_mode_knows(lab: PveLab) -> None:
     old = aged(lab, 201, 5 * DAY, 4 * DAY, 3 * DAY)
     kept = aged(lab, 201, 6 * DAY, protected=1)
@@ -131,6 +137,7 @@ def test_the_retention_removes_what_the_node_reckons_and_check_mode_knows(lab: P
     quiet(lab, **wanted)
 
 
+@pytest.mark.needs_played("backups of other days are there")
 def test_the_retention_alone_asks_the_node(lab: PveLab) -> None:
     old = aged(lab, 201, 5 * DAY, 4 * DAY, HOUR)
     other = aged(lab, 200, 5 * DAY, 4 * DAY)
@@ -139,6 +146,7 @@ def test_the_retention_alone_asks_the_node(lab: PveLab) -> None:
     assert set(backups(lab)) == {old[2], *other}, "backups of guests that are not meant stay"
 
 
+@pytest.mark.needs_played("backups of other days are there")
 def test_periods_are_kept_as_check_mode_says(lab: PveLab) -> None:
     aged(lab, 201, *(day * DAY + hour * HOUR for day in range(1, 12) for hour in (0, 3)))
     wanted = {
@@ -154,6 +162,7 @@ def test_periods_are_kept_as_check_mode_says(lab: PveLab) -> None:
     quiet(lab, **wanted)
 
 
+@pytest.mark.needs_played("backups of other days are there")
 def test_what_the_node_would_keep_after_all_is_spared(lab: PveLab) -> None:
     old = aged(lab, 201, 5 * DAY)
     lab.server.cluster.extra("backups", dict)
@@ -179,6 +188,7 @@ def test_what_the_node_would_keep_after_all_is_spared(lab: PveLab) -> None:
     assert old[0] in backups(lab, 201)
 
 
+@pytest.mark.needs_played("backups of other days are there")
 def test_backups_that_are_named_are_deleted(lab: PveLab) -> None:
     one, two = aged(lab, 201, 2 * DAY, DAY)
     gone = f"nas:backup/vzdump-qemu-999-{'2020_01_01-00_00_00'}.vma.zst"
@@ -309,6 +319,7 @@ def test_bad_input_is_said_and_nothing_is_written(lab: PveLab) -> None:
         assert [one.path for one in lab.ledger.entries(mark) if one.write] == [], given
 
 
+@pytest.mark.needs_played("backups of other days are there")
 def test_what_cannot_be_restored_over_is_said(lab: PveLab) -> None:
     aged(lab, 201, HOUR)
     (empty,) = aged(lab, 201, 2 * HOUR, size=0)
@@ -329,6 +340,7 @@ def test_what_cannot_be_restored_over_is_said(lab: PveLab) -> None:
         assert outcome.writes == []
 
 
+@pytest.mark.needs_played("backups of other days are there")
 def test_a_protected_guest_is_not_restored_over_and_goes_on_running(lab: PveLab) -> None:
     aged(lab, 200, HOUR)
     with lab.session() as session:
@@ -399,6 +411,7 @@ def test_a_lost_answer_is_looked_after_and_nothing_is_done_twice(lab: PveLab, fa
     assert backups(lab, 201) == []
 
 
+@pytest.mark.needs_played("backups of other days are there")
 def test_a_guest_that_fails_does_not_keep_the_others_and_its_old_backups_stay(lab: PveLab) -> None:
     old = aged(lab, 200, 5 * DAY, 4 * DAY)
     lab.server.cluster.guests[200].options["lock"] = "migrate"
@@ -443,6 +456,7 @@ def test_a_backup_that_is_empty_is_an_error_though_its_task_ended_well(
 # -- looking ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.needs_played("backups of other days are there")
 def test_who_has_no_backup_is_told(lab: PveLab) -> None:
     young, old = aged(lab, 200, HOUR, 3 * DAY)
     aged(lab, 201, 2 * DAY)
@@ -460,6 +474,7 @@ def test_who_has_no_backup_is_told(lab: PveLab) -> None:
     assert "max_age 'x' is no time" in lab.run(proxmox_backup_info, max_age="x").result["msg"]
 
 
+@pytest.mark.needs_played("backups of other days are there")
 @pytest.mark.parametrize("in_process", [True, False], ids=["here", "module"])
 def test_the_examples_run(lab: PveLab, in_process: bool) -> None:
     aged(lab, 201, HOUR)

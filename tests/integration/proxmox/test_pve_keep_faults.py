@@ -20,6 +20,8 @@ from ansible_collections.groundwork.homelab.plugins.modules import (
     proxmox_snapshot,
 )
 
+pytestmark = pytest.mark.needs_played("a backup of another day is there")
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:
