@@ -24,6 +24,9 @@ class HomelabError(Exception):
     #: True when asking again later may succeed without anybody changing anything.
     retryable = False
 
+    #: True when it may have been done all the same.
+    perhaps_done = False
+
     def __init__(
         self,
         asked: str,
@@ -40,6 +43,8 @@ class HomelabError(Exception):
         self.details = details
         #: The changes (``Change.as_result()``) that were made before this happened.
         self.made: list[dict[str, t.Any]] = []
+        #: Those that may have been made, as nobody could tell.
+        self.begun: list[dict[str, t.Any]] = []
         super().__init__(self.message)
 
     @property

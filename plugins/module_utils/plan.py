@@ -98,6 +98,7 @@ def carry_out(plan: Plan, apply: t.Callable[[Change], None]) -> None:
             apply(change)
         except HomelabError as error:
             error.made = [done.as_result() for done in made]
+            error.begun = [change.as_result()] if error.perhaps_done else []
             raise
         made.append(change)
 

@@ -39,6 +39,8 @@ class Special(HomelabError):
 class AnswerLost(Unreachable, Special):
     """The request was sent, its answer never came or was unreadable: it may or may not have been done."""
 
+    perhaps_done = True
+
 
 class NeverSent(Unreachable, Special):
     """There was no connection, so nothing was done."""

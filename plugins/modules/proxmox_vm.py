@@ -98,7 +98,8 @@ options:
             description: Snapshot of the source that is copied.
             type: str
       template:
-        description: Whether the VM is made a template, which cannot be undone. It is shut down for that, and must not have snapshots.
+        description:
+          - Whether the VM is made a template, which cannot be undone. It is shut down for that, and must not have snapshots.
         type: bool
       cores:
         description: CPU cores per socket.

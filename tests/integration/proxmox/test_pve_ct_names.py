@@ -83,8 +83,10 @@ def test_a_number_that_was_taken_in_between_is_left_to_whoever_was_faster(lab: P
             real(self, operation)
 
         patch.setattr(ct_apply.Applier, "_create", overtaken)
-        made(lab, named("auto"))
+        outcome = made(lab, named("auto"))
     assert vmids(lab) == [100, 101]
+    assert outcome.actions == ["ct/101 create"], "what was made, not what was planned first"
+    assert [entry["vmid"] for entry in outcome.result["containers"]] == [101]
     assert config_of(lab, 100)["hostname"] == "other"
 
 
@@ -98,6 +100,24 @@ def test_a_container_without_number_is_made_once_when_the_answer_is_lost(lab: Pv
     assert outcome.actions == [f"ct/{vmids(lab)[0]} create"]
     lab.faults.clear()
     assert made(lab, named("auto")).changes == []
+
+
+def test_a_container_that_goes_by_its_name_is_told_when_the_answer_is_lost(lab: PveLab) -> None:
+    made(lab, with_(state="stopped"))
+    lab.fault("drop-after", verb="DELETE")
+    outcome = made(lab, {"hostname": "traefik", "state": "absent"})
+    assert outcome.actions == ["ct/310 delete"]
+    assert outcome.result["containers"] == [
+        {
+            "vmid": 310,
+            "node": "pve1",
+            "hostname": "traefik",
+            "status": "absent",
+            "template": False,
+            "changed": True,
+            "pending": [],
+        }
+    ]
 
 
 def test_a_container_is_renamed_only_if_its_old_name_is_given(lab: PveLab) -> None:

@@ -53,11 +53,12 @@ def converge(task: Task) -> Result:
         made = planner.look_and_plan()
         for warning in made.warnings:
             task.warn(warning)
+        done = made.plan
         if not task.check_mode:
-            guest_run.carry_out(planner, lambda some: carry_out(some, planner.apply), made)
+            done = guest_run.carry_out(planner, lambda some: carry_out(some, planner.apply), made).done
             _forget_notes(wishes)
-        touched = {change.resource for change in made.plan}
-        return task.result(made.plan, tokens=[_report(token, token.resource in touched) for token in wishes.tokens])
+        touched = {change.resource for change in done}
+        return task.result(done, tokens=[_report(token, token.resource in touched) for token in wishes.tokens])
 
 
 class _Planner:

@@ -35,9 +35,15 @@ def side_by_side(
         lanes.setdefault(lane(change), []).append(change)
     outcomes = together(lambda of: _one_by_one(of, apply), list(lanes.values()))
     made = [change for done, _error in outcomes for change in done]
+    begun = [
+        of[len(done)]
+        for of, (done, error) in zip(lanes.values(), outcomes, strict=True)
+        if error is not None and error.perhaps_done
+    ]
     for _done, error in outcomes:
         if error is not None:
             error.made = [change.as_result() for change in made]
+            error.begun = [change.as_result() for change in begun]
             raise error
     return made
 

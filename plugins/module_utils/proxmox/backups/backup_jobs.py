@@ -93,9 +93,9 @@ def converge(task: Task) -> Result:
     with opened(task) as session:
         records = Jobs(session, wishes, check=lambda session, done: _doubts(session, done, task.warn))
         plan = records.look_and_plan().plan
-        touched = {change.resource for change in plan}
         if not task.check_mode:
-            records.carry_out()
+            plan = records.carry_out()
+    touched = {change.resource for change in plan}
     report = [
         {"id": wish.name, "state": "present" if wish.present else "absent", "changed": wish.resource in touched}
         for wish in wishes

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ...plan import Plan
 from ...task import Result, Task
 from ..api.connection import Connection
 from ..api.session import Session, segment
 from ..api.tasks import Tasks
 from ..guests import guest_run
 from ..guests.guest_names import with_new_numbers
-from ..guests.guest_plan import Planned
+from ..guests.guest_plan import Planned, runs_then
 from ..guests.guest_planner import GuestPlanner, becoming_templates
 from ..guests.guest_spec import check_shutdown_timeout
 from ..vms.vm_state import VmState, read
@@ -36,11 +37,11 @@ def converge(task: Task) -> Result:
         tasks = Tasks(session, task.warn)
         planner = Planner(session, tasks, containers, task.params.get("planned_images") or ())
         planned = planner.look_and_plan()
-        report = planner.report(planned)
+        done = planned.plan
         if not task.check_mode:
             applier = Applier(session, tasks, shutdown_timeout=shutdown_timeout, restarts=planner.restarts)
-            guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
-        return task.result(planned.plan, containers=report)
+            planned, done = guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
+        return task.result(done, containers=planner.report(planned, done))
 
 
 class Planner(GuestPlanner[Planned]):
@@ -114,26 +115,27 @@ class Planner(GuestPlanner[Planned]):
         sources = {ct.clone.source for ct in self.found if ct.clone and ct.vmid in vmids}
         return {*vmids, *sources} - {0}
 
-    def report(self, planned: Planned) -> list[dict[str, t.Any]]:
-        """One entry a container, the same in check mode and in a run: how it is when the plan is done."""
-        touched = {change.resource for change in planned.plan}
+    def report(self, planned: Planned, done: Plan) -> list[dict[str, t.Any]]:
+        """One entry a container, the same in check mode and in a run: how it is when the plan is done, the last one if there
+        were several. ``done`` is all that was changed."""
+        touched = {change.resource for change in done}
         moved = {change.operation.ct.vmid for change in planned.plan if change.after.get("node")}
         return [self._told(ct, planned, f"ct/{ct.vmid}" in touched, ct.vmid in moved) for ct in self.found]
 
     def _told(self, ct: Container, planned: Planned, changed: bool, moved: bool) -> dict[str, t.Any]:
-        state = self.current.get(ct.vmid)
+        state = self.current.get(ct.vmid) or (self.seen.get(ct.vmid) if ct.state == "absent" else None)
         return {
             "vmid": ct.vmid or None,
             "node": state.node if state and not moved else ct.node,
             "hostname": ct.hostname or (state.name if state else ""),
-            "status": _status(ct, state),
+            "status": _status(ct, state, planned.plan),
             "template": bool(ct.template or (state and state.template)) and ct.state != "absent",
             "changed": changed,
             "pending": list(planned.pending.get(ct.vmid, ())),
         }
 
 
-def _status(ct: Container, state: VmState | None) -> str:
+def _status(ct: Container, state: VmState | None, plan: Plan) -> str:
     if ct.state == "present":
-        return "running" if state and state.running and not ct.template else "stopped"
+        return "running" if runs_then(plan, f"ct/{ct.vmid}", bool(state and state.running)) else "stopped"
     return "running" if ct.runs else ct.state

@@ -71,7 +71,10 @@ class Applier:
             found = listing(self.session, path, "pos", asked=f"read {about}")
             listed = sorted(found, key=lambda entry: int(entry["pos"]))
             if [of_api(entry) for entry in listed] != rules:
-                raise Conflict(f"change {about}", of=self.session.of, answer="somebody else has changed them meanwhile")
+                answer = "somebody else has changed them meanwhile"
+                overtaken = Conflict(f"change {about}", of=self.session.of, answer=answer)
+                overtaken.perhaps_done = rules != list(was)
+                raise overtaken
             digest = {"digest": listed[0]["digest"]} if listed else {}
             self._step(path, step, digest, f"change {about}")
             rules = after(step, rules)

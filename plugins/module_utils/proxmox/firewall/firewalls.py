@@ -35,11 +35,12 @@ def converge(task: Task) -> Result:
     with opened(task) as session:
         planner = _Planner(session, firewalls, task.params)
         planned = planner.look_and_plan()
+        done = planned.plan
         if not task.check_mode:
-            guest_run.carry_out(planner, Applier(session).apply, planned)
-        touched = {change.operation.firewall.name for change in planned.plan}
+            done = guest_run.carry_out(planner, Applier(session).apply, planned).done
+        touched = {change.operation.firewall.name for change in done}
         report = [{"name": one.name, "scope": one.scope, "changed": one.name in touched} for one in firewalls]
-        return task.result(planned.plan, firewalls=report)
+        return task.result(done, firewalls=report)
 
 
 class _Planner:

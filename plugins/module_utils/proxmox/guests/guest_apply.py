@@ -58,7 +58,7 @@ def apply_by_guest(
     groups: dict[t.Hashable, list[Change]] = {}
     for change in plan:
         groups.setdefault(group(change), []).append(change)
-    failed, made, lock = threading.Event(), set[int](), threading.Lock()
+    failed, made, begun, lock = threading.Event(), set[int](), set[int](), threading.Lock()
 
     def work(changes: list[Change]) -> None:
         for change in changes:
@@ -66,8 +66,11 @@ def apply_by_guest(
                 return
             try:
                 apply_one(change.operation)
-            except BaseException:
+            except BaseException as error:
                 failed.set()
+                if isinstance(error, HomelabError) and error.perhaps_done:
+                    with lock:
+                        begun.add(id(change))
                 raise
             with lock:
                 made.add(id(change))
@@ -79,6 +82,7 @@ def apply_by_guest(
         first = next((error for error in errors if not isinstance(error, HomelabError)), errors[0])
         if isinstance(first, HomelabError):
             first.made = [change.as_result() for change in plan if id(change) in made]
+            first.begun = [change.as_result() for change in plan if id(change) in begun]
         raise first
 
 

@@ -23,6 +23,14 @@ class Planned:
     pending: t.Mapping[int, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
+def runs_then(plan: Plan, resource: str, runs: bool) -> bool:
+    """Whether the guest runs when the plan is done. ``runs``: whether it does now."""
+    for change in plan:
+        if change.resource == resource and change.action in ("start", "restart", "stop"):
+            runs = change.action != "stop"
+    return runs
+
+
 def plan_each(guests: t.Iterable[G], plan_one: t.Callable[[G], Planned]) -> Planned:
     """In the order of the input. Raises one :class:`InvalidInput` that names every problem."""
     changes: list[Change] = []

@@ -59,6 +59,9 @@ class GuestPlanner(guest_run.Planner[VmState, P]):
         self._warned: set[str] = set()
         self._looked_at: frozenset[int] = frozenset()
         self._around: dict[Needs, Surroundings] = {}
+        #: Guests as they were when this run last saw them, also those that it has deleted since.
+        self.seen: dict[int, VmState] = {}
+        self._numbers: dict[str, int] = {}
         #: Of whom pool and high availability are known.
         self._whole: set[int] = set()
 
@@ -69,6 +72,7 @@ class GuestPlanner(guest_run.Planner[VmState, P]):
     def look_and_plan(self) -> P:
         """Warns of what is planned, after a lost answer only of what was not said before."""
         planned = super().look_and_plan()
+        self.seen |= self.current
         for warning in planned.warnings:
             if warning not in self._warned:
                 self.tasks.warn(warning)
@@ -109,11 +113,15 @@ class GuestPlanner(guest_run.Planner[VmState, P]):
         return whole
 
     def numbered(self, wish: W, name: str) -> W:
-        """With the number of the guest of this name, if there is one."""
+        """With the number of the guest of this name, if there is one. One that is to go may have gone in this run."""
         if wish.vmid:
             return wish
         entry = self.only_one(name, f"{wish.title} is given without vmid")
-        return with_number(wish, int(entry["vmid"])) if entry else wish
+        if entry:
+            self._numbers[name] = int(entry["vmid"])
+        elif wish.state != "absent":
+            return wish
+        return with_number(wish, self._numbers.get(name, 0))
 
     def only_one(self, name: str, what: str) -> Entry | None:
         """The guest of this name, if there is one. Raises :class:`InvalidInput` when several have it."""

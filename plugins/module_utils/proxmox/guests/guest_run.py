@@ -14,6 +14,7 @@ from ..api.answers import Locked
 from ..api.lanes import together
 from ..api.session import Session
 from ..api.tasks import Tasks
+from .done import Done
 
 #: How often an interrupted or overtaken run looks and plans again.
 ATTEMPTS = 4
@@ -141,21 +142,32 @@ class Replans(t.Protocol[P_co]):
     def look_and_plan(self) -> P_co: ...
 
 
-def carry_out(planner: Replans[P], apply: t.Callable[[Plan], None], planned: P, *, attempts: int = ATTEMPTS) -> None:
+class Carried(t.NamedTuple, t.Generic[P]):
+    """``last`` is the plan that was carried out to its end, ``done`` what the run has done in all its attempts."""
+
+    last: P
+    done: Plan
+
+
+def carry_out(
+    planner: Replans[P], apply: t.Callable[[Plan], None], planned: P, *, attempts: int = ATTEMPTS
+) -> Carried[P]:
     """A lost answer may have been a success, and somebody else may have been faster: look, and plan what is left."""
-    made: list[dict[str, t.Any]] = []
+    done = Done()
     for attempt in range(1, attempts + 1):
         try:
-            return apply(planned.plan)
+            apply(planned.plan)
+            break
         except HomelabError as error:
-            made += error.made
-            error.made = made
+            done.failed(planned.plan, error)
+            error.made = done.plan.as_result()
             if isinstance(error, Locked) or not isinstance(error, (AnswerLost, Conflict)) or attempt == attempts:
                 raise
             planner.session.progress(f"{error.message} Looking again.")
         try:
             planned = planner.look_and_plan()
         except HomelabError as error:
-            error.made = made
+            error.made = done.plan.as_result()
             raise
-    return None
+    done.succeeded(planned.plan)
+    return Carried(planned, done.plan)

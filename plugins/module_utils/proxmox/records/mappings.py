@@ -92,9 +92,9 @@ def converge(task: Task) -> Result:
     with Session(connection, progress=task.progress) as session:
         records = Mappings(session, wishes, kept)
         plan = records.look_and_plan().plan
-        touched = {change.resource for change in plan}
         if not task.check_mode:
-            records.carry_out()
+            plan = records.carry_out()
+        touched = {change.resource for change in plan}
         report = [_report(wish, wish.resource in touched) for wish in wishes]
         return task.result(plan, mappings=report)
 

@@ -32,9 +32,10 @@ def converge(task: Task) -> Result:
     with Session(connection, progress=task.progress) as session:
         planner = _Planner(session, pools, planned)
         made = planner.look_and_plan()
+        done = made.plan
         if not task.check_mode:
-            guest_run.carry_out(planner, lambda some: carry_out(some, planner.apply), made)
-        return task.result(made.plan, pools=_report(pools, made.plan))
+            done = guest_run.carry_out(planner, lambda some: carry_out(some, planner.apply), made).done
+        return task.result(done, pools=_report(pools, done))
 
 
 @dataclasses.dataclass(frozen=True)

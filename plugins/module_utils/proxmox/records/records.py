@@ -443,9 +443,10 @@ class Records:
         """A wish in the light of what is there (entries of a list that are to stay)."""
         return wish
 
-    def carry_out(self) -> None:
+    def carry_out(self) -> Plan:
+        """What was done, which is not what was planned if the plan had to be made again."""
         writer = Writer(self.session)
-        guest_run.carry_out(self, lambda plan: carry_out(plan, writer.apply), self.planned)
+        return guest_run.carry_out(self, lambda plan: carry_out(plan, writer.apply), self.planned).done
 
 
 def refuse_twice(wishes: t.Iterable[Wish]) -> None:

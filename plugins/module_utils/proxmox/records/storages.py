@@ -23,9 +23,10 @@ def converge(task: Task) -> Result:
     with Session(connection, progress=task.progress) as session:
         records = Storages(session, wishes, check=check_nodes)
         plan = records.look_and_plan().plan
-        report = _report(wishes, records.current.get("/storage", {}), {change.resource for change in plan})
+        before = records.current.get("/storage", {})
         if not task.check_mode:
-            records.carry_out()
+            plan = records.carry_out()
+        report = _report(wishes, before, {change.resource for change in plan})
         return task.result(plan, storages=report)
 
 

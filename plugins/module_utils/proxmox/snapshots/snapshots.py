@@ -51,9 +51,10 @@ def converge(task: Task) -> Result:
         tasks = Tasks(session, task.warn)
         planner = _Planner(session, tasks, wishes, planned_guests.kinds(task))
         planned = planner.look_and_plan()
+        done = planned.plan
         if not task.check_mode:
-            guest_run.carry_out(planner, planner.apply, planned)
-        return task.result(planned.plan, snapshots=_report(wishes, planned))
+            planned, done = guest_run.carry_out(planner, planner.apply, planned)
+        return task.result(done, snapshots=_report(wishes, planned, done))
 
 
 def read(session: Session, wishes: t.Sequence[Wish]) -> dict[int, Guest]:
@@ -160,9 +161,9 @@ def _explained(error: TaskFailed) -> HomelabError:
     return TaskFailed(error.asked, of=error.of, answer=error.answer, hint=hint, **error.details)
 
 
-def _report(wishes: t.Sequence[Wish], planned: Planned) -> list[dict[str, t.Any]]:
-    """One entry a wish, the same in check mode and in a run."""
-    touched = {(change.operation.guest.vmid, change.operation.name) for change in planned.plan}
+def _report(wishes: t.Sequence[Wish], planned: Planned, done: Plan) -> list[dict[str, t.Any]]:
+    """One entry a wish, the same in check mode and in a run. ``done`` is all that was changed, ``planned`` the last plan."""
+    touched = {(change.operation.guest.vmid, change.operation.name) for change in done}
     return [_entry(wish, planned.after.get(wish.vmid), (wish.vmid, wish.name) in touched) for wish in wishes]
 
 

@@ -158,7 +158,9 @@ class Applier(GuestApplier):
         except Refused as error:
             if "hotplug problem" in error.answer and operation.vm.allow_restart:
                 # The change waits now, and a restart, which is allowed, makes it true.
-                raise Conflict(error.asked, of=error.of, answer=error.answer, hint="A restart applies it.") from error
+                waits = Conflict(error.asked, of=error.of, answer=error.answer, hint="A restart applies it.")
+                waits.perhaps_done = True
+                raise waits from error
             raise
 
     def _allocate(self, operation: Update, more: t.Mapping[str, t.Any], first: bool) -> None:

@@ -10,6 +10,7 @@ import re
 import typing as t
 
 from ...errors import AccessDenied, Refused
+from ...plan import Plan
 from ...task import Result, Task
 from ..api.connection import Connection
 from ..api.lanes import together
@@ -17,6 +18,7 @@ from ..api.session import Session, segment
 from ..api.tasks import Tasks
 from ..guests import guest_run
 from ..guests.guest_names import with_new_numbers
+from ..guests.guest_plan import runs_then
 from ..guests.guest_planner import GuestPlanner, becoming_templates
 from ..guests.guest_spec import check_shutdown_timeout
 from . import vm_clone
@@ -41,11 +43,11 @@ def converge(task: Task) -> Result:
         tasks = Tasks(session, task.warn)
         planner = _Planner(session, tasks, vms, task.params.get("planned_images") or ())
         planned = planner.look_and_plan()
-        report = planner.report(planned)
+        done = planned.plan
         if not task.check_mode:
             applier = Applier(session, tasks, shutdown_timeout=shutdown_timeout, restarts=planner.restarts)
-            guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
-        return task.result(planned.plan, vms=report)
+            planned, done = guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
+        return task.result(done, vms=planner.report(planned, done))
 
 
 class _Planner(GuestPlanner[Planned]):
@@ -143,25 +145,26 @@ class _Planner(GuestPlanner[Planned]):
 
     # -- what is told --------------------------------------------------------------------------------------------------
 
-    def report(self, planned: Planned) -> list[dict[str, t.Any]]:
-        """One entry a VM, the same in check mode and in a run: how it is when the plan is done."""
-        touched = {change.resource for change in planned.plan}
+    def report(self, planned: Planned, done: Plan) -> list[dict[str, t.Any]]:
+        """One entry a VM, the same in check mode and in a run: how it is when the plan is done, the last one if there were
+        several. ``done`` is all that was changed."""
+        touched = {change.resource for change in done}
         return [self._told(vm, planned, f"vm/{vm.vmid}" in touched) for vm in self.found]
 
     def _told(self, vm: Vm, planned: Planned, changed: bool) -> dict[str, t.Any]:
-        state = self.current.get(vm.vmid)
+        state = self.current.get(vm.vmid) or (self.seen.get(vm.vmid) if vm.state == "absent" else None)
         return {
             "vmid": vm.vmid or None,
             "node": vm.node if state is None or (vm.migrate and vm.state != "absent") else state.node,
             "name": vm.name or (state.name if state else ""),
-            "status": _status(vm, state),
+            "status": _status(vm, state, planned.plan),
             "template": bool(vm.template or (state and state.template)) and vm.state != "absent",
             "changed": changed,
             "pending": list(planned.pending.get(vm.vmid, ())),
         }
 
 
-def _status(vm: Vm, state: VmState | None) -> str:
+def _status(vm: Vm, state: VmState | None, plan: Plan) -> str:
     if vm.state == "present":
-        return "running" if state and state.running and not vm.template else "stopped"
+        return "running" if runs_then(plan, f"vm/{vm.vmid}", bool(state and state.running)) else "stopped"
     return "running" if vm.runs else vm.state
