@@ -16,6 +16,10 @@ options:
       - Path of the kubeconfig file, such as the one that M(groundwork.homelab.talos_kubeconfig) writes.
       - If the value is not specified in the task, the value of environment variable E(KUBECONFIG), or else
         E(K8S_AUTH_KUBECONFIG), will be used instead; without them C(~/.kube/config).
+      - Several files, with a colon between them, are taken as one, as kubectl does it. Where two have an entry of the same name, the
+        first counts.
+      - Programs that give credentials (C(exec)) are run without a terminal, once a task. Users to act as (C(as), C(as-groups)), proxies
+        (C(proxy-url), or those of the environment) and C(tls-server-name) count, too.
     type: path
   context:
     description:
@@ -28,5 +32,7 @@ options:
     type: float
     default: 30
 requirements:
-  - kubernetes >= 28.1
+  - PyYAML
+  - urllib3
+  - kubernetes >= 29.0 (for a kubeconfig with an auth-provider only)
 """

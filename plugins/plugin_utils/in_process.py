@@ -42,7 +42,7 @@ SWITCH = "groundwork_in_process"
 HEAVY = {
     "proxmox": ("urllib3",),
     "talos": ("h2.connection", "google.protobuf.message_factory", "cryptography.x509"),
-    "kubernetes": ("kubernetes.config", "urllib3"),
+    "kubernetes": ("yaml", "urllib3"),
     "secrets": ("yaml", "cryptography.x509"),
 }
 

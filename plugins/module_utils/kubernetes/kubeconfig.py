@@ -3,14 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From a kubeconfig to a connection: whom to call, trusted how, as whom.
 
-The ``kubernetes`` package reads the kubeconfig (contexts, several files, exec plugins, OIDC). It writes inline keys to
-files, because Python's ``ssl`` takes them from files only: that happens in a directory of our own, which is gone
-before this returns.
+Python's ``ssl`` takes client keys from files only, so inline ones are written to a folder of our own, which is gone before
+this returns. The package ``kubernetes`` is asked where a user has an ``auth-provider`` (OIDC): its import takes longer than
+most tasks.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import ipaddress
 import os
 import shutil
@@ -22,6 +23,9 @@ import urllib.parse
 import urllib.request
 
 from ..errors import InvalidInput, MissingDependency
+from . import credentials
+from .credentials import Credentials
+from .kubeconfig_files import Chosen, Part, Unfit, choose
 
 #: The package remembers the files that it wrote, for all threads: one at a time.
 LOADING = threading.Lock()
@@ -41,7 +45,8 @@ ENVIRONMENT = {"kubeconfig": ("KUBECONFIG", "K8S_AUTH_KUBECONFIG"), "context": (
 
 @dataclasses.dataclass(frozen=True)
 class Access:
-    """How to reach one cluster. ``headers`` hold a token or a password: never show them."""
+    """How to reach one cluster. ``headers`` hold a token or a password: never show them. ``acting_as`` are headers, too, of
+    which some come several times: as whom the server shall take us."""
 
     server: str
     namespace: str = "default"
@@ -50,9 +55,13 @@ class Access:
     server_name: str | None = None
     proxy: str | None = None
     source: str = ""
+    acting_as: tuple[tuple[str, str], ...] = ()
 
     def secrets(self) -> list[str]:
-        return [word for value in self.headers.values() for word in value.split(" ")[-1:]]
+        """What must never be shown: tokens and passwords, also those for a proxy."""
+        password = urllib.parse.urlsplit(self.proxy or "").password
+        found = [word for value in self.headers.values() for word in value.split(" ")[-1:]]
+        return found + ([password, urllib.parse.unquote(password)] if password else [])
 
 
 def argument_spec() -> dict[str, dict[str, t.Any]]:
@@ -68,84 +77,92 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
 def load(path: str | None, context: str | None) -> Access:
     """Read the kubeconfig. Raises :class:`InvalidInput` that names the file and what is wrong with it."""
     source = path or DEFAULT_PATH
-    _must_exist(source)
-    with LOADING:
-        return _load(source, context)
-
-
-def _load(source: str, context: str | None) -> Access:
-    config_package, client_package = _packages()
-    folder = tempfile.mkdtemp(prefix="groundwork-")
+    paths = _existing(source)
     try:
-        loader = _loader(config_package, source, context, folder)
-        configuration = client_package.Configuration()
-        loader.load_and_set(configuration)
-        return _access(configuration, loader, source)
-    except config_package.ConfigException as error:
-        raise _broken(source, str(error).replace("Invalid kube-config file. ", "")) from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        # The text of these may quote what the file holds, so only their kind is told.
-        raise _broken(source, f"its certificates, keys or entries cannot be read ({type(error).__name__})") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        chosen = choose(paths, context)
+        given = credentials.of(chosen)
+        if given is None:
+            with LOADING:
+                given = Credentials(_of_provider(source, context))
+        return _access(chosen, given, source)
+    except Unfit as error:
+        raise _broken(source, str(error)) from None
 
 
-def _must_exist(source: str) -> None:
+def _existing(source: str) -> list[str]:
     paths = [os.path.expanduser(path) for path in source.split(os.pathsep) if path]
-    if not any(os.path.exists(path) for path in paths):
+    found = [path for path in paths if os.path.exists(path)]
+    if not found:
         raise InvalidInput(
             f"The kubeconfig {source} does not exist",
             hint="Set kubeconfig (or KUBECONFIG) to a file that the cluster's kubeconfig was written to.",
         )
-    for path in paths:
-        if os.path.exists(path) and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+    for path in found:
+        if not (os.path.isfile(path) and os.access(path, os.R_OK)):
             raise InvalidInput(f"The kubeconfig {path} is not a file that can be read")
+    return found
 
 
-def _packages() -> tuple[t.Any, t.Any]:
+def _of_provider(source: str, context: str | None) -> str:
+    """The header that the package ``kubernetes`` finds for an ``auth-provider``."""
     try:
         # Only this part: the package as a whole takes a second to import.
-        from kubernetes.client import configuration as client_package
-        from kubernetes.config import kube_config as config_package
+        client_package: t.Any = importlib.import_module("kubernetes.client.configuration")
+        config_package: t.Any = importlib.import_module("kubernetes.config.kube_config")
     except ImportError as error:
         raise MissingDependency("kubernetes", reason=str(error)) from None
-    return config_package, client_package
-
-
-def _loader(package: t.Any, source: str, context: str | None, folder: str) -> t.Any:
-    import yaml
-
+    folder = tempfile.mkdtemp(prefix="groundwork-")
     try:
-        merged = package.KubeConfigMerger(source)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" in line {mark.line + 1}" if mark else ""
-        raise _broken(source, f"it is not valid YAML{place}") from None
-    except (UnicodeDecodeError, AttributeError, TypeError):
-        raise _broken(source, "it is not a mapping with clusters, contexts and users") from None
-    if merged.config is None:
-        raise _broken(source, "it is empty")
-    return package.KubeConfigLoader(
-        config_dict=merged.config, active_context=context, config_base_path=None, temp_file_path=folder
-    )
+        merged = config_package.KubeConfigMerger(source)
+        loader = config_package.KubeConfigLoader(
+            config_dict=merged.config, active_context=context, config_base_path=None, temp_file_path=folder
+        )
+        configuration = client_package.Configuration()
+        loader.load_and_set(configuration)
+        found = configuration.api_key.get("BearerToken")
+    except Exception as error:  # What it raises depends on the provider, and may quote what the file holds.
+        raise Unfit(f"its user's auth-provider gives no token ({type(error).__name__})") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not found:
+        raise Unfit("its user's auth-provider gives no token")
+    return str(found)
 
 
-def _access(configuration: t.Any, loader: t.Any, source: str) -> Access:
-    server = str(configuration.host)
+def _access(chosen: Chosen, given: Credentials, source: str) -> Access:
+    cluster = chosen.cluster
+    server = cluster.text("server").rstrip("/")
     if not server.startswith(("http://", "https://")):
-        raise _broken(source, "its cluster names no server with http:// or https://")
-    token = configuration.api_key.get("BearerToken")
-    current = loader.current_context.get("context") or {}
-    current = getattr(current, "value", current)
+        raise Unfit("its cluster names no server with http:// or https://")
+    if not _is_address(server):
+        raise Unfit(f"its cluster's server {server!r} is not an address")
     return Access(
         server=server,
-        namespace=current.get("namespace") or "default",
-        headers={"authorization": token} if token else {},
-        tls=_tls(configuration) if server.startswith("https://") else None,
-        server_name=configuration.tls_server_name or None,
-        proxy=getattr(loader, "proxy", None) or proxy_for(server),
+        namespace=chosen.namespace,
+        headers={"authorization": given.authorization} if given.authorization else {},
+        tls=_tls(cluster, given) if server.startswith("https://") else None,
+        server_name=cluster.text("tls-server-name") or None,
+        proxy=_proxy(cluster.text("proxy-url") or proxy_for(server)),
         source=source,
+        acting_as=credentials.acting_as(chosen.user),
     )
+
+
+def _proxy(address: str | None) -> str | None:
+    if address and not address.startswith(("http://", "https://")):
+        raise Unfit("its proxy is neither http:// nor https://")
+    if address and not _is_address(address):
+        raise Unfit("its proxy is not an address")
+    return address
+
+
+def _is_address(url: str) -> bool:
+    """Whether there is a host in it, a port that may be one, and nothing that no address has."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and url.isascii() and not any(map(str.isspace, url))
+    except ValueError:
+        return False
 
 
 def proxy_for(server: str) -> str | None:
@@ -166,17 +183,40 @@ def _in_network(host: str, entry: str) -> bool:
         return False
 
 
-def _tls(configuration: t.Any) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
+def _tls(cluster: Part, given: Credentials) -> ssl.SSLContext:
+    authority = cluster.pem("certificate-authority")
+    try:
+        context = ssl.create_default_context(cadata=authority.decode() if authority else None)
+    except (ssl.SSLError, ValueError):
+        raise Unfit("its cluster's certificate-authority cannot be read: it is not a certificate in PEM") from None
     # The API servers of home labs carry certificates of their own authorities, older ones without the extensions
     # that Python 3.13 began to insist on.
     context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
-    if not configuration.verify_ssl:
+    if cluster.flag("insecure-skip-tls-verify"):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if given.certificate:
+        _present(context, given)
     return context
+
+
+def _present(context: ssl.SSLContext, given: Credentials) -> None:
+    """The client certificate, with its key."""
+
+    def passphrase() -> str:
+        # Otherwise OpenSSL asks whoever sits at the terminal.
+        raise Unfit("its user's client key has a passphrase, and nobody is there to be asked for it")
+
+    folder = tempfile.mkdtemp(prefix="groundwork-")
+    try:
+        path = os.path.join(folder, "client.pem")
+        with open(path, "wb") as file:
+            file.write(given.certificate.rstrip() + b"\n" + given.key)
+        context.load_cert_chain(path, password=passphrase)
+    except (ssl.SSLError, OSError, ValueError):
+        raise Unfit("its user's client certificate and key cannot be read, or do not belong together") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _broken(source: str, problem: str) -> InvalidInput:

@@ -158,12 +158,17 @@ class Transport:
         import urllib3
 
         wait = urllib3.Timeout(connect=min(timeout, 10.0), read=timeout)
+        sent: t.Any = headers
+        if self.access.acting_as:
+            sent = urllib3.HTTPHeaderDict(headers)
+            for name, value in self.access.acting_as:
+                sent.add(name, value)
         try:
             return (streams or self._pool).urlopen(
                 method,
                 self._prefix + url,
                 body=data,
-                headers=headers,
+                headers=sent,
                 timeout=wait,
                 retries=False,
                 redirect=False,
@@ -203,6 +208,8 @@ class Transport:
         if "ALERT" in text.upper():
             return self._untrusted(asked, text)
         hint = "Is the cluster's endpoint up, and reachable from here? The address comes from the kubeconfig."
+        if self.access.proxy:
+            hint += " The way to it is a proxy, of the kubeconfig or of the environment."
         return Unreachable(asked, of=self.of, answer=text, hint=hint)
 
 
@@ -220,8 +227,20 @@ def _pool(access: Access, size: int) -> t.Any:
             options["assert_hostname"] = False
         if access.server_name:
             options.update(server_hostname=access.server_name, assert_hostname=access.server_name)
-    manager = urllib3.ProxyManager(access.proxy, **options) if access.proxy else urllib3.PoolManager(**options)
+    manager = _through(access.proxy, options) if access.proxy else urllib3.PoolManager(**options)
     return manager.connection_from_url(access.server)
+
+
+def _through(proxy: str, options: dict[str, t.Any]) -> t.Any:
+    """Connections through a proxy. urllib3 does not look at the name and password in its address."""
+    import urllib3
+
+    parts = urllib.parse.urlsplit(proxy)
+    if parts.username is not None:
+        words = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+        options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=words)
+        proxy = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return urllib3.ProxyManager(proxy, **options)
 
 
 def _core(text: str) -> str:

@@ -8,6 +8,7 @@ import pathlib
 import typing as t
 
 import pytest
+import yaml
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes import transport
 
@@ -40,6 +41,16 @@ def test_a_right_to_write_that_is_missing_is_said_in_check_mode(lab: t.Any, tmp_
     reader = str(lab.server.write_kubeconfig(tmp_path / "reader", "reader"))
     failed = lab.run([CONFIG], kubeconfig=reader, check=True)
     assert 'User "reader" cannot patch resource "configmaps"' in failed["msg"]
+
+
+def test_who_acts_as_somebody_else_has_that_ones_rights(lab: t.Any, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "acting"
+    lab.server.write_kubeconfig(path, "admin")
+    whole = yaml.safe_load(path.read_text())
+    whole["users"][0]["user"].update({"as": "reader", "as-groups": ["crew", "none"]})
+    path.write_text(yaml.safe_dump(whole))
+    failed = lab.run([CONFIG], kubeconfig=str(path))
+    assert 'User "reader" cannot get resource "configmaps"' in failed["msg"]
 
 
 def test_unknown_credentials_are_said_to_be_so(lab: t.Any, tmp_path: pathlib.Path) -> None:

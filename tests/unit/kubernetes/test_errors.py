@@ -94,10 +94,10 @@ BROKEN: dict[str, tuple[t.Any, str]] = {
     "text": ("s3cret words", "it is not a mapping"),
     "no contexts": (
         {"clusters": [], "users": [], "contexts": [], "current-context": "lab"},
-        "name lab in",
+        "it has no context lab",
     ),
     "no current context": ({**config(), "current-context": None}, "current-context"),
-    "another cluster": ({**config(), "clusters": []}, "clusters"),
+    "another cluster": ({**config(), "clusters": []}, "it has no cluster lab"),
     "bad base64": (config(**{"certificate-authority-data": "s3cret"}), "cannot be read"),
     "bad authority": (config(**{"certificate-authority-data": "czNjcmV0"}), "cannot be read"),
     "no server": (config(server=""), "its cluster names no server"),
