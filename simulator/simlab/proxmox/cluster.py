@@ -82,6 +82,13 @@ class Cluster:
             raise Failure(f"Configuration file 'nodes/{node}/qemu-server/{vmid}.conf' does not exist")
         return guest
 
+    def present_vm(self, node: str, vmid: int | str) -> Vm:
+        """As ``vm``, with the text of what asks first whether a VM runs."""
+        guest = self.guests.get(int(vmid))
+        if not isinstance(guest, Vm) or guest.node != node:
+            raise Failure(f"unable to find configuration file for VM {vmid} on node '{node}'")
+        return guest
+
     def add(self, guest: GuestConfig) -> None:
         """Take a VM id; raises Failure when it is taken."""
         other = self.guests.get(guest.vmid)
@@ -100,15 +107,29 @@ class Cluster:
 
     @contextlib.asynccontextmanager
     async def locked(self, guest: GuestConfig) -> t.AsyncIterator[None]:
-        """The lock file of a guest; raises Failure when another task keeps it too long."""
+        """The lock file of a guest; raises Failure when another task keeps it too long.
+
+        How long depends on what the other one does: work takes the time of this machine, waiting for a guest that of the lab.
+        """
+        patience = 10 * self.config.time_scale
+        left = guest.busy_until - asyncio.get_running_loop().time()
         try:
-            await asyncio.wait_for(guest.lock.acquire(), max(1.0, 10 * self.config.time_scale))
+            await asyncio.wait_for(guest.lock.acquire(), patience if left > patience else max(1.0, patience))
         except TimeoutError:
             raise Failure(f"can't lock file '{guest.lock_file.format(vmid=guest.vmid)}' - got timeout") from None
         try:
             yield
         finally:
             guest.lock.release()
+
+    @contextlib.contextmanager
+    def waited_for(self, guest: GuestConfig, seconds: float) -> t.Iterator[None]:
+        """While the block runs, whoever holds the guest's lock waits for it to do something, this long."""
+        guest.busy_until = asyncio.get_running_loop().time() + seconds * self.config.time_scale
+        try:
+            yield
+        finally:
+            guest.busy_until = 0.0
 
     def lock_guest(self, path: str, seconds: float) -> None:
         """A fault: the guest that ``path`` names is locked for a while."""
@@ -180,15 +201,22 @@ class Cluster:
     def ha_state(self, sid: str) -> dict[str, t.Any]:
         """The ``ha`` of a guest's status."""
         resource = self.extras.get("ha", {}).get(sid)
-        if resource is None:
+        if resource is None or resource.get("state") == "ignored":
             return {"managed": 0}
-        state = resource.get("state", "started")
-        return {"managed": int(state != "ignored"), "state": state}
+        return {"managed": 1, "state": resource.get("state", "started") if self.config.ha_manager else None}
+
+    def ha_wanted(self, sid: str) -> dict[str, t.Any]:
+        """``hastate`` of a guest in the list of resources."""
+        resource = self.extras.get("ha", {}).get(sid)
+        return {} if resource is None else {"hastate": resource.get("state")}
 
     def purge(self, vmid: int) -> None:
         """Take a destroyed guest out of HA and backup jobs."""
-        for kind in ("vm", "ct"):
-            self.extras.get("ha", {}).pop(f"{kind}:{vmid}", None)
+        from . import ha_rules
+
+        for sid in (f"vm:{vmid}", f"ct:{vmid}"):
+            if self.extras.get("ha", {}).pop(sid, None) is not None:
+                ha_rules.forget(self.extra("ha_rules", dict), sid)
         for job in self.extras.get("backup", {}).values():
             if job.get("vmid"):
                 job["vmid"] = ",".join(item for item in str(job["vmid"]).split(",") if item != str(vmid))

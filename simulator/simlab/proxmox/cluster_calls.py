@@ -116,10 +116,7 @@ def _with_membership(call: Call, vmid: int, entry: dict[str, t.Any]) -> dict[str
     pool = call.cluster.pool_of(f"/vms/{vmid}")
     if pool and call.allowed.has(f"/pool/{pool}", ["Pool.Audit"]):
         entry["pool"] = pool
-    state = call.cluster.ha_state(f"{'vm' if entry['type'] == 'qemu' else 'ct'}:{vmid}")
-    if "state" in state:
-        entry["hastate"] = state["state"]
-    return entry
+    return entry | call.cluster.ha_wanted(f"{'vm' if entry['type'] == 'qemu' else 'ct'}:{vmid}")
 
 
 def _node(call: Call, node: Node) -> dict[str, t.Any]:

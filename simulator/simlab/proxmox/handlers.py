@@ -15,6 +15,7 @@ MODULES = (
     "cluster_calls",
     "firewall_calls",
     "fixed",
+    "ha_rules",
     "high_availability",
     "logs",
     "mappings",

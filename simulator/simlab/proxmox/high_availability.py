@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import typing as t
 
-from . import formats
+from . import formats, ha_rules
 from .api import Call, handles
 from .errors import Failure
+from .firewall import CHANGED
 from .qemu.vm import Vm
 
 if t.TYPE_CHECKING:
@@ -34,12 +36,16 @@ def _sid(call: Call) -> str:
         return sent
     guest = call.cluster.guests.get(int(sent))
     if guest is None:
-        raise Failure(f"unable to find VM/CT with ID '{sent}'")
+        raise Failure(f"unable to detect SID from VMID - VM/CT {sent} does not exist")
     return f"{'vm' if isinstance(guest, Vm) else 'ct'}:{sent}"
 
 
 def _check_guest(call: Call, sid: str) -> None:
     kind, _, vmid = sid.partition(":")
+    if kind not in ("vm", "ct"):
+        raise Failure(f"unknown section type '{kind}'")
+    if not re.fullmatch("[1-9][0-9]+", vmid):
+        raise Failure("invalid VMID")
     guest = call.cluster.guests.get(int(vmid))
     if guest is None:
         raise Failure(f"resource '{sid}' does not exist in cluster")
@@ -63,8 +69,12 @@ def _shown(sid: str, resource: dict[str, t.Any]) -> dict[str, t.Any]:
 
 @handles("GET", _RESOURCES)
 def listing(call: Call) -> list[dict[str, t.Any]]:
-    digest = _digest(call)
-    return [_shown(sid, resource) | {"digest": digest} for sid, resource in _resources(call).items()]
+    digest, kind = _digest(call), call.params.get("type")
+    return [
+        _shown(sid, resource) | {"digest": digest}
+        for sid, resource in _resources(call).items()
+        if kind in (None, sid.partition(":")[0])
+    ]
 
 
 @handles("GET", f"{_RESOURCES}/{{sid}}")
@@ -75,14 +85,20 @@ def get(call: Call) -> dict[str, t.Any]:
 @handles("POST", _RESOURCES)
 def add(call: Call) -> None:
     sid = _sid(call)
+    _check_kind(call, sid)
     _check_guest(call, sid)
-    if call.params.get("group"):
-        raise Failure("cannot use ha groups, they have been migrated to rules")
     if sid in _resources(call):
         raise Failure(f"create resource failed: resource ID '{sid}' already defined")
     given = {key: value for key, value in call.params.items() if key not in ("sid", "type")}
     _resources(call)[sid] = given
     call.cluster.ha_request(sid)
+
+
+def _check_kind(call: Call, sid: str) -> None:
+    if call.text("type", sid.partition(":")[0]) != sid.partition(":")[0]:
+        raise Failure("types does not match")
+    if call.params.get("group"):
+        raise Failure("invalid parameter 'group': ha groups have been migrated to rules")
 
 
 def manage(cluster: Cluster, sid: str, state: str) -> None:
@@ -93,24 +109,33 @@ def manage(cluster: Cluster, sid: str, state: str) -> None:
 
 @handles("PUT", f"{_RESOURCES}/{{sid}}")
 def update(call: Call) -> None:
-    sid, resource = _existing(call)
+    sid, failed = _sid(call), "update resources config failed"
+    _check_kind(call, sid)
     if call.params.get("digest") not in (None, _digest(call)):
-        text = "detected modified configuration - file changed by other user? Try again."
-        raise Failure(f"update resources config failed: {text}")
-    for key in formats.split_list(call.text("delete")):
+        raise Failure(f"{failed}: {CHANGED}")
+    if sid not in _resources(call):
+        raise Failure(f"{failed}: no such resource '{sid}'")
+    resource = _resources(call)[sid]
+    dropped = formats.split_list(call.text("delete"))
+    for key in dropped:
+        if key not in _OPTIONS:
+            raise Failure(f"{failed}: no such option '{key}'")
+    resource.update({key: value for key, value in call.params.items() if key in _OPTIONS})
+    for key in dropped:
         resource.pop(key, None)
-    resource.update({key: v for key, v in call.params.items() if key not in ("sid", "digest", "delete")})
     call.cluster.ha_request(sid)
 
 
+_OPTIONS = ("state", "group", "comment", "max_restart", "max_relocate", "failback")
+
+
 def _move(call: Call) -> dict[str, str]:
-    sid, resource = _existing(call)
+    sid = _sid(call)
+    if not call.cluster.ha_steers(sid):
+        raise Failure(f"resource '{sid}' is not HA managed")
     target = call.text("node")
-    if target not in call.cluster.nodes:
-        raise Failure(f"no such cluster node '{target}'")
-    if resource.get("state") == "ignored":
-        raise Failure(f"service '{sid}' in ignored state, cannot migrate")
-    call.cluster.ha_request(sid, target=target)
+    if target in call.cluster.nodes:  # the manager does not care for others
+        call.cluster.ha_request(sid, target=target)
     return {"sid": sid, "requested-node": target}
 
 
@@ -123,6 +148,8 @@ def remove(call: Call) -> None:
     if sid not in _resources(call):
         raise Failure(f"cannot delete service '{sid}', not HA managed!")
     del _resources(call)[sid]
+    if call.flag("purge", True):
+        ha_rules.forget(call.cluster.extra("ha_rules", dict), sid)
 
 
 @handles("GET", "/cluster/ha/groups")
@@ -150,51 +177,6 @@ def group_delete(call: Call) -> None:
     raise Failure("cannot delete group: ha groups have been migrated to rules")
 
 
-@handles("GET", "/cluster/ha/rules")
-def rules(call: Call) -> list[dict[str, t.Any]]:
-    known = call.cluster.extra("ha_rules", dict)
-    digest = hashlib.sha1(json.dumps(known).encode(), usedforsecurity=False).hexdigest()
-    return [{"rule": name, **rule, "order": n, "digest": digest} for n, (name, rule) in enumerate(known.items(), 1)]
-
-
-def _rule(call: Call) -> dict[str, t.Any]:
-    name = call.text("rule")
-    known: dict[str, dict[str, t.Any]] = call.cluster.extra("ha_rules", dict)
-    if name not in known:
-        raise Failure(f"no such ha rule '{name}'")
-    return known[name]
-
-
-@handles("GET", "/cluster/ha/rules/{rule}")
-def rule_get(call: Call) -> dict[str, t.Any]:
-    return {"rule": call.text("rule"), **_rule(call)}
-
-
-@handles("PUT", "/cluster/ha/rules/{rule}")
-def rule_update(call: Call) -> None:
-    rule = _rule(call)
-    if call.text("type", rule["type"]) != rule["type"]:
-        raise Failure(f"update ha rules failed: ha rule type of '{call.text('rule')}' cannot be changed")
-    for key in formats.split_list(call.text("delete")):
-        rule.pop(key, None)
-    rule.update({key: value for key, value in call.params.items() if key not in ("rule", "digest", "delete")})
-
-
-@handles("POST", "/cluster/ha/rules")
-def rule_add(call: Call) -> None:
-    wanted = formats.split_list(call.text("resources"))
-    unmanaged = [sid for sid in wanted if sid not in _resources(call)]
-    if unmanaged:
-        raise Failure(f"create ha rule failed: cannot use unmanaged resource(s) {', '.join(unmanaged)}.")
-    rule = {key: value for key, value in call.params.items() if key != "rule"}
-    call.cluster.extra("ha_rules", dict)[call.text("rule")] = rule
-
-
-@handles("DELETE", "/cluster/ha/rules/{rule}")
-def rule_delete(call: Call) -> None:
-    call.cluster.extra("ha_rules", dict).pop(call.text("rule"), None)
-
-
 @handles("GET", "/cluster/ha/status/current")
 def status(call: Call) -> list[dict[str, t.Any]]:
     node = next(iter(call.cluster.nodes))
@@ -207,9 +189,10 @@ def status(call: Call) -> list[dict[str, t.Any]]:
     ]  # fmt: skip
     for sid, resource in _resources(call).items():
         guest = call.cluster.guests[int(sid.partition(":")[2])]
-        state = resource.get("state", "started")
+        wanted = resource.get("state", "started")
+        state = wanted if call.cluster.config.ha_manager or wanted == "ignored" else "queued"
         entry: dict[str, t.Any] = {
-            "id": f"service:{sid}", "sid": sid, "node": guest.node, "request_state": state, "state": state,
+            "id": f"service:{sid}", "sid": sid, "node": guest.node, "request_state": wanted, "state": state,
             "status": f"{sid} ({guest.node}, {state})", "type": "service", "failback": int(resource.get("failback", 1)),
             "max_relocate": int(resource.get("max_relocate", 1)), "max_restart": int(resource.get("max_restart", 1)),
         }  # fmt: skip
@@ -219,10 +202,13 @@ def status(call: Call) -> list[dict[str, t.Any]]:
 
 @handles("GET", "/cluster/ha/status/manager_status")
 def manager_status(call: Call) -> dict[str, t.Any]:
+    node = next(iter(call.cluster.nodes))
+    if not call.cluster.config.ha_manager:  # it never wrote a status
+        return {"manager_status": {}, "quorum": {"node": node, "quorate": 1}}
     services = {
         sid: {"node": call.cluster.guests[int(sid.partition(":")[2])].node, "state": resource.get("state", "started")}
         for sid, resource in _resources(call).items()
     }
     nodes = {node.name: "online" if node.online else "unknown" for node in call.cluster.nodes.values()}
     status_ = {"master_node": next(iter(nodes)), "node_status": nodes, "service_status": services}
-    return {"manager_status": status_, "quorum": {"node": next(iter(nodes)), "quorate": "1"}, "lrm_status": {}}
+    return {"manager_status": status_, "quorum": {"node": node, "quorate": 1}, "lrm_status": {}}

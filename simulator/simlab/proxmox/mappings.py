@@ -10,11 +10,15 @@ import typing as t
 from . import formats, schema
 from .api import Call, handles
 from .errors import Failure
+from .firewall import CHANGED
 
 _KINDS = ("pci", "usb", "dir")
 _WORD = {"pci": "hardware", "usb": "hardware", "dir": "directory"}
 #: What the list calls the findings of a check.
 _CHECKS = {"pci": "checks", "usb": "errors", "dir": "checks"}
+_OPTIONAL = {
+    "pci": ("description", "mdev", "live-migration-capable"), "usb": ("description",), "dir": ("description",),
+}  # fmt: skip
 _REQUEST_ONLY = ("id", "digest", "delete")
 
 
@@ -53,6 +57,19 @@ def _findings(call: Call, kind: str, name: str, mapping: dict[str, t.Any], node:
     return [{"message": text, "severity": "error"}] if missing else []
 
 
+def _check_directories(call: Call, failed: str = "") -> None:
+    """Raises Failure for a directory that this node has not got, or for two on one node."""
+    here = next(iter(call.cluster.nodes.values()))
+    entries = _entries(call, "dir", call.params)
+    for entry in entries:
+        if entry.get("node") == here.name and entry["path"] not in here.config.directories:
+            raise Failure(f"{failed}Path {entry['path']} does not exist")
+    nodes = [str(entry.get("node")) for entry in entries]
+    for node in nodes:
+        if nodes.count(node) > 1:
+            raise Failure(f"{failed}Node '{node}' is specified {nodes.count(node)} times.")
+
+
 def _register(kind: str) -> None:
     base = f"/cluster/mapping/{kind}"
     one = f"{base}/{{id}}"
@@ -78,20 +95,32 @@ def _register(kind: str) -> None:
 
     def add(call: Call) -> None:
         name = call.text("id")
+        if kind == "dir":
+            _check_directories(call)
         if name in _mappings(call, kind):
             raise Failure(f"create {_WORD[kind]} mapping failed: {kind} ID '{name}' already defined")
         _mappings(call, kind)[name] = {k: v for k, v in call.params.items() if k not in _REQUEST_ONLY}
 
     def update(call: Call) -> None:
-        name = call.text("id")
+        name, failed = call.text("id"), f"update {_WORD[kind]} mapping failed"
+        if call.params.get("digest") not in (None, _digest(call, kind)):
+            raise Failure(f"{failed}: {CHANGED}")
         if name not in _mappings(call, kind):
-            raise Failure(f"update {_WORD[kind]} mapping failed: {kind} ID '{name}' does not exist")
+            raise Failure(f"{failed}: {kind} ID '{name}' does not exist")
         if "map" not in call.params:
-            raise Failure(f"update {_WORD[kind]} mapping failed: missing value for required option 'map'")
-        mapping = _mappings(call, kind)[name]
+            raise Failure(f"{failed}: missing value for required option 'map'")
+        if kind == "dir":
+            _check_directories(call, f"{failed}: ")
+        mapping = dict(_mappings(call, kind)[name])
         for key in formats.split_list(call.text("delete")):
+            if key == "map":
+                raise Failure(f"{failed}: unable to delete required option 'map'")
+            if key not in _OPTIONAL[kind]:
+                raise Failure(f"{failed}: no such option '{key}'")
+            if key in call.params:
+                raise Failure(f"{failed}: cannot set and delete property '{key}' at the same time!")
             mapping.pop(key, None)
-        mapping |= {k: v for k, v in call.params.items() if k not in _REQUEST_ONLY}
+        _mappings(call, kind)[name] = mapping | {k: v for k, v in call.params.items() if k not in _REQUEST_ONLY}
 
     def delete(call: Call) -> None:
         _mappings(call, kind).pop(call.text("id"), None)

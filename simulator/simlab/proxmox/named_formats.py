@@ -221,6 +221,12 @@ def _container_resolver(text: str) -> str | None:
     return None
 
 
+def _matching(pattern: str, text: str) -> t.Callable[[str], str | None]:
+    return lambda value: None if re.fullmatch(pattern, value) else text
+
+
+_HA_RESOURCE = "value does not look like a valid ha resource id"
+
 CHECKS: dict[str, t.Callable[[str], str | None]] = {
     "pve-qm-bootdev": _boot_device,
     "pve-priv": _privilege,
@@ -228,6 +234,15 @@ CHECKS: dict[str, t.Callable[[str], str | None]] = {
     "pve-ct-timezone": _timezone,
     "pve-lxc-dev-string": _device,
     "pve-task-status-type": _task_status,
+    "pve-ha-resource-id": _matching(r"[a-z]+:\S+", _HA_RESOURCE),
+    "pve-ha-resource-or-vm-id": _matching(r"[a-z]+:\S+|\d+", _HA_RESOURCE),
+    "pve-storage-path-in-property-string": _matching(
+        r"/[^;,=()]+.*",
+        "Value does not look like a valid absolute path. These symbols are currently not allowed in path: ;,=()",
+    ),
+    "pve-ha-node": _matching(
+        r"[a-zA-Z0-9]([a-zA-Z0-9\-]*[a-zA-Z0-9])?(:\d+)?", "value does not look like a valid ha node"
+    ),
     "pve-fw-dport-spec": _ports(True),
     "pve-fw-sport-spec": _ports(False),
     "pve-fw-protocol-spec": _protocol,

@@ -21,7 +21,13 @@ FILMS = {"name": "films", "type": "dir", "devices": [{"node": "pve1", "path": "/
 @pytest.fixture
 def lab(tmp_path: pathlib.Path) -> t.Iterator[PveLab]:
     made = PveLab(tmp_path, also=SYSTEM)
-    made.config = dataclasses.replace(made.config, nodes=(NodeConfig(cores=8), NodeConfig("pve2", address="10.0.0.2")))
+    made.config = dataclasses.replace(
+        made.config,
+        nodes=(
+            NodeConfig(cores=8, directories=("/srv", "/srv/a", "/srv/films")),
+            NodeConfig("pve2", address="10.0.0.2"),
+        ),
+    )
     with made:
         yield made
 

@@ -275,7 +275,7 @@ def test_ha_resources_and_rules(pve: Pve) -> None:
     ha.rules.post(rule="near", type="node-affinity", resources="vm:971", nodes="pve1:2", strict=1)
     ha.rules("near").put(type="node-affinity", comment="c")
     assert ha.rules("near").get()["comment"] == "c"
-    assert "vm:971" in ha.status.manager_status.get()["manager_status"]["service_status"]
+    assert "vm:971" in [one.get("sid") for one in ha.status.current.get()]
     assert "migrated to rules" in refused(lambda: ha.groups.post(group="g1", nodes="pve1"))
     assert "used in HA resources" in refused(vm.delete)
     ha.rules("near").delete()
