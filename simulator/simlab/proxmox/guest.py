@@ -47,6 +47,8 @@ class GuestConfig:
     parent: str | None = None
     running: Running | None = None
     lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+    #: Until when (of the event loop) the holder of the lock waits for the guest.
+    busy_until: float = 0.0
     kind: t.ClassVar[str]  # "qemu" or "lxc"
     word: t.ClassVar[str]  # "VM" or "CT"
     #: How the lock file is called.

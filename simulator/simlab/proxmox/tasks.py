@@ -21,6 +21,14 @@ UPID = re.compile(
 )
 
 
+#: What some tasks make of being stopped.
+_INTERRUPTED = {
+    "qmclone": "clone failed: interrupted by signal",
+    "qmmove": "storage migration failed: interrupted by signal",
+    "vzdump": "interrupted by signal",
+}
+
+
 @dataclasses.dataclass
 class Task:
     upid: str
@@ -100,7 +108,7 @@ class Tasks:
             await work(task)
         except asyncio.CancelledError:
             _take_back(undo)
-            task.finish("received interrupt")
+            task.finish(_INTERRUPTED.get(task.type, "received interrupt"))
         except ApiError as error:
             _take_back(undo)
             task.finish(task_text(error))

@@ -252,7 +252,7 @@ def test_a_task_is_watched_and_stopped(pve: Pve) -> None:
     vm = pve.vm(980)
     upid = pve.node.vzdump.post(vmid=980, storage="local")
     pve.node.tasks(upid).delete()
-    assert pve.ends(upid) in ("received interrupt", "OK")
+    assert pve.ends(upid) in ("interrupted by signal", "OK")
     assert upid in [one["upid"] for one in pve.node.tasks.get(vmid=980)]
     assert any(upid in one["msg"] for one in pve.api.cluster.log.get(max=500))
     pve.done(vm.delete())

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import math
+import pathlib
+import tarfile
+import tempfile
 import typing as t
 
 from ... import images
@@ -95,8 +98,15 @@ class Allocator:
         if not names.is_volume_id(source):
             return self._import_path(source, store, format_)
         origin, volume = self._storages.find(node, source)
-        if not origin.has(volume):
+        parsed = origin.parse(volume)
+        if parsed.format.startswith("ova+"):
+            return self._import_packed(origin.file(volume), store, format_ or parsed.format.removeprefix("ova+"))
+        if parsed.content != "images" and not origin.has(volume):
             raise Failure(f"failed to stat '{origin.node_path(volume)}'")
+        if not origin.has(volume):
+            raise Failure(f"cannot import from '{source}' - could not get size of {source}")
+        if drives.is_cloudinit({"file": source}):
+            raise Failure(f"cannot import from '{source}' - cannot import from cloudinit disk")
         wanted = format_ or origin.parse(volume).format
         wanted = "raw" if store.flat or wanted not in ("raw", "qcow2", "vmdk") else wanted
         self.log(f"create full clone of drive ({source})")
@@ -104,6 +114,18 @@ class Allocator:
         self.made.append(made.volid)
         self._log_formatting(store, made)
         return made
+
+    def _import_packed(self, inside: pathlib.Path, store: Store, format_: str) -> Volume:
+        """A disk in an archive: it is unpacked first."""
+        try:
+            with tarfile.open(inside.parent) as archive, tempfile.TemporaryDirectory() as folder:
+                archive.extract(inside.name, folder, filter="data")
+                unpacked = pathlib.Path(folder) / inside.name
+                volume = store.next_name(self._vm.vmid, "raw" if store.flat else format_)
+                size, image = images.virtual_size_of(unpacked), images.identity_of(unpacked)
+        except (OSError, KeyError, tarfile.TarError):
+            raise Failure(f"cannot import from '{inside.name}' - extracting the archive failed") from None
+        return self._allocate(store, volume, size, image=image)
 
     def _import_path(self, path: str, store: Store, format_: str | None) -> Volume:
         file = self._storages.local_file(self._vm.node, path)
@@ -118,10 +140,20 @@ class Allocator:
             raise Failure(f"volume {file} does not exist")
         if drives.is_cloudinit(drive):
             self._refuse_second(name)
+        self._refuse_format(name, drive)
         size = self._storages.size_of(node, file)
         if size is None:
             raise Failure(f"volume '{file}' does not exist")
         drive["size"] = format_size(size)
+
+    def _refuse_format(self, name: str, drive: drives.Drive) -> None:
+        """A volume has the format that its name says."""
+        store, volume = self._storages.find(self._vm.node, drive["file"])
+        parsed = store.parse(volume)
+        known = parsed.format if parsed.content == "images" else "raw"
+        if drive.get("format", known) != known:
+            what = f"drive '{name}' - volume '{drive['file']}' - 'format={drive['format']}' option different"
+            raise Failure(f"{what} from storage format '{known}'")
 
     # -- small things -------------------------------------------------------------------------------------
 

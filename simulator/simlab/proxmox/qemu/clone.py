@@ -25,10 +25,7 @@ def clone(call: Call) -> str:
     _check_allowed(call, new, pool)
     source = _source(call)
     if call.params.get("storage"):
-        store = call.cluster.storages.get(source.node, call.text("storage"))
-        if not store.enabled:
-            raise Failure(f"storage '{store.name}' is disabled")
-        require_images(store)
+        require_images(call.cluster.storages.get_active(source.node, call.text("storage")))
     source.check_lock()
     values = _values(call, source)
     full = call.flag("full", not source.template)
@@ -57,10 +54,7 @@ def _source(call: Call) -> Vm:
     target = call.params.get("target")
     if target and target not in call.cluster.nodes:
         raise Failure(f"no such cluster node '{target}'")
-    guest = call.cluster.guests.get(call.vmid)
-    if not isinstance(guest, Vm) or guest.node != call.node.name:
-        raise Failure(f"unable to find configuration file for VM {call.vmid} on node '{call.node.name}'")
-    return guest
+    return call.cluster.present_vm(call.node.name, call.vmid)
 
 
 def _values(call: Call, source: Vm) -> dict[str, str]:

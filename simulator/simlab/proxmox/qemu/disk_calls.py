@@ -108,9 +108,7 @@ def _move(call: Call, storage: str) -> str:
     old = source.parse(name).format
     if source.name == storage and call.text("format", old) == old:
         raise Failure("you can't move to the same storage with same format")
-    target = call.cluster.storages.get(vm.node, storage)
-    if not target.enabled:
-        raise Failure(f"storage '{storage}' is disabled")
+    target = call.cluster.storages.get_active(vm.node, storage)
     require_images(target)
     volume = source.volumes.get(drive["file"])
     format_ = "raw" if target.flat else call.text("format", old)

@@ -30,6 +30,8 @@ def check_volumes(cluster: Cluster, vm: Vm) -> None:
     """Raises Failure for the first volume that is not there."""
     for _, drive in vm.volumes():
         file = drive["file"]
+        if names.is_volume_id(file):
+            cluster.storages.get_active(vm.node, names.split(file)[0])
         if names.is_volume_id(file) and cluster.storages.size_of(vm.node, file) is None:
             raise Failure(f"volume '{file}' does not exist")
 

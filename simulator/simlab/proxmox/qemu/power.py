@@ -81,7 +81,8 @@ def stopped(cluster: Cluster, vmid: int) -> None:
 async def shut_down_vm(cluster: Cluster, vm: Vm, timeout: float, force: bool, task: Task) -> None:
     if vm.running is None:
         return
-    gone = await _power_button(cluster, vm, timeout)
+    with cluster.waited_for(vm, timeout):
+        gone = await _power_button(cluster, vm, timeout)
     if gone:
         stopped(cluster, vm.vmid)
     elif force:
@@ -125,7 +126,7 @@ def _skip_lock(call: Call) -> bool:
 
 def _running(call: Call) -> Vm:
     """Raises Failure when the VM is not there or has no power."""
-    vm = call.cluster.vm(call.node.name, call.vmid)
+    vm = call.cluster.present_vm(call.node.name, call.vmid)
     if vm.running is None:
         raise Failure(f"VM {vm.vmid} not running")
     return vm
@@ -192,7 +193,7 @@ def stop(call: Call) -> str:
         call.cluster.tasks.stop_all("qmshutdown", str(call.vmid))
 
     async def work(task: Task) -> None:
-        vm = call.cluster.vm(call.node.name, call.vmid)
+        vm = call.cluster.present_vm(call.node.name, call.vmid)
         async with call.cluster.locked(vm):
             if vm.running is not None and not skip:
                 vm.check_lock()
@@ -231,7 +232,7 @@ def shutdown(call: Call) -> str:
     force = call.flag("forceStop")
 
     async def work(task: Task) -> None:
-        vm = call.cluster.vm(call.node.name, call.vmid)
+        vm = call.cluster.present_vm(call.node.name, call.vmid)
         async with call.cluster.locked(vm):
             if vm.running is not None and not skip:
                 vm.check_lock()

@@ -80,6 +80,12 @@ def listing(call: Call) -> list[dict[str, t.Any]]:
     return found
 
 
+@handles("GET", f"{_VM}/status")
+def status_index(call: Call) -> list[dict[str, str]]:
+    call.cluster.vm(call.node.name, call.vmid)
+    return [{"subdir": name} for name in ("current", "start", "stop", "reset", "shutdown", "suspend", "reboot")]
+
+
 @handles("GET", f"{_VM}/status/current")
 def current(call: Call) -> dict[str, t.Any]:
     vm = call.cluster.vm(call.node.name, call.vmid)

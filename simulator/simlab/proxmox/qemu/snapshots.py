@@ -158,14 +158,14 @@ async def describe(call: Call) -> None:
 
 @handles("DELETE", _ONE)
 def delete(call: Call) -> str:
-    vm = call.cluster.vm(call.node.name, call.vmid)
     name = call.text("snapname")
 
     async def work(task: Task) -> None:
+        vm = call.cluster.vm(call.node.name, call.vmid)
         async with call.cluster.locked(vm):
             _delete(call, vm, name)
 
-    return call.start("qmdelsnapshot", vm.vmid, work)
+    return call.start("qmdelsnapshot", call.vmid, work)
 
 
 def _delete(call: Call, vm: Vm, name: str) -> None:
@@ -180,16 +180,16 @@ def _delete(call: Call, vm: Vm, name: str) -> None:
 
 @handles("POST", f"{_ONE}/rollback")
 def rollback(call: Call) -> str:
-    vm = call.cluster.vm(call.node.name, call.vmid)
     name = call.text("snapname")
 
     async def work(task: Task) -> None:
+        vm = call.cluster.vm(call.node.name, call.vmid)
         async with call.cluster.locked(vm):
             await _rollback(call, vm, name)
         if call.flag("start") and vm.running is None:
             power.start_task(call)
 
-    return call.start("qmrollback", vm.vmid, work)
+    return call.start("qmrollback", call.vmid, work)
 
 
 async def _rollback(call: Call, vm: Vm, name: str) -> None:
@@ -228,7 +228,7 @@ def _not_in(cluster: t.Any, vm: Vm, snapshot: Snapshot) -> list[str]:
 
 @handles("GET", "/nodes/{node}/qemu/{vmid}/feature")
 def feature(call: Call) -> dict[str, t.Any]:
-    vm = call.cluster.vm(call.node.name, call.vmid)
+    vm = call.cluster.present_vm(call.node.name, call.vmid)
     name = call.params.get("snapname")
     values = find(vm, name).options if name else vm.options
     found = disks(call.cluster, vm, values)

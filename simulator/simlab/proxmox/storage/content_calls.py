@@ -21,6 +21,15 @@ def _store(call: Call) -> Store:
     return call.cluster.storages.get(call.node.name, call.text("storage"))
 
 
+_PARTS = """content download-url file-restore import-metadata oci-registry-pull prunebackups rrd rrddata status
+    upload""".split()
+
+
+@handles("GET", _STORAGE)
+def index(call: Call) -> list[dict[str, str]]:
+    return [{"subdir": name} for name in _PARTS]
+
+
 # -- lists and status -------------------------------------------------------------------------------------
 
 
@@ -47,10 +56,8 @@ def _values(store: Store) -> dict[str, t.Any]:
         "type": store.type, "content": ",".join(sorted(store.content)), "shared": int(store.shared),
         "enabled": int(store.enabled), "active": int(store.enabled),
     }  # fmt: skip
-    if store.enabled:
-        used = store.used()
-        found |= {"total": store.capacity, "used": used, "avail": store.capacity - used}
-    return found
+    used, total = (store.used(), store.capacity) if store.enabled else (0, 0)
+    return found | {"total": total, "used": used, "avail": total - used}
 
 
 @handles("GET", f"{_STORAGE}/status")
@@ -60,9 +67,7 @@ def status(call: Call) -> dict[str, t.Any]:
 
 @handles("GET", f"{_STORAGE}/content")
 def content(call: Call) -> list[dict[str, t.Any]]:
-    store = _store(call)
-    if not store.enabled:
-        raise Failure(f"storage '{store.name}' is disabled")
+    store = call.cluster.storages.get_active(call.node.name, call.text("storage"))
     wanted = [call.text("content")] if call.params.get("content") else sorted(store.content)
     vmid = int(call.params["vmid"]) if "vmid" in call.params else None
     return [entry for kind in wanted if kind in store.content for entry in _of_kind(call, store, kind, vmid)]
@@ -193,6 +198,7 @@ async def remove(call: Call) -> str | None:
     _check_remove(call, store, parsed)
 
     async def work(task: Task) -> None:
+        call.cluster.storages.get_active(call.node.name, store.name)
         if parsed.content == "images":
             if volid not in store.volumes:
                 task.log(f"disk image '{store.node_path(volume)}' does not exist")

@@ -36,11 +36,7 @@ def safe_name(content: str, sent: str) -> str:
 
 def enabled_directory(call: Call, reason: str = "") -> Store:
     """The storage of the request; raises Failure for one that is off or keeps no files."""
-    store = call.cluster.storages.get(call.node.name, call.text("storage"))
-    if not store.enabled:
-        raise Failure(f"storage '{store.name}' is disabled")
-    if not store.on_node(call.node.name):
-        raise Failure(f"storage '{store.name}' is not available on node '{call.node.name}'")
+    store = call.cluster.storages.get_active(call.node.name, call.text("storage"))
     if store.flat:
         raise Failure(f"can't upload to storage type '{store.type}'{reason}")
     return store

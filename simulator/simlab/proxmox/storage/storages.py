@@ -80,6 +80,15 @@ class Storages:
             raise Failure(f"storage '{name}' is not available on node '{node}'")
         return store
 
+    def get_active(self, node: str, name: str) -> Store:
+        """A storage that may be used; raises Failure."""
+        store = self.get(node, name)
+        if not store.enabled:
+            raise Failure(f"storage '{name}' is disabled")
+        if not store.on_node(node):
+            raise Failure(f"storage '{name}' is not available on node '{node}'")
+        return store
+
     def of_node(self, node: str) -> list[Store]:
         stores = [self._stores[node, name] for name in self.definitions]
         return [store for store in stores if store.on_node(node)]
@@ -102,7 +111,7 @@ class Storages:
         return self.get(node, names.split(volid)[0]).volumes.get(volid)
 
     def allocate(self, node: str, storage: str, volume: str, size: int, **details: t.Any) -> Volume:
-        store = self.get(node, storage)
+        store = self.get_active(node, storage)
         self.check_space(store, store.node_path(volume))
         return store.allocate(volume, size, **details)
 
@@ -143,6 +152,8 @@ class Storages:
             made = self.allocate(node, storage, name, original.size, image=original.image)
             copy_data(store.directory(source), target.directory(made.volid))
             return made
+        if not store.has(volume):
+            raise Failure(f"volume '{source}' does not exist")
         path = store.file(volume)
         return self.allocate(node, storage, name, image_size(path), image=images.identity_of(path))
 
