@@ -95,6 +95,7 @@ options:
       contents:
         description:
           - The values by their names, as text. They win over those of O(secrets[].definition).
+          - Values that a SealedSecret has and the task does not name are taken out of it.
         type: dict
       definition:
         description:
@@ -108,7 +109,7 @@ options:
         type: str
         choices: [strict, namespace-wide, cluster-wide]
       type:
-        description: Type of the Secret, such as V(kubernetes.io/tls).
+        description: Type of the Secret, such as V(kubernetes.io/tls). What Kubernetes demands of its types is checked.
         type: str
       immutable:
         description: Whether the Secret is immutable.

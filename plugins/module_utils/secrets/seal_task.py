@@ -260,7 +260,7 @@ def _described(one: Wanted) -> dict[str, t.Any]:
 
 
 def _found(path: pathlib.Path, document: Document) -> dict[str, t.Any]:
-    names = sorted((document.get("spec") or {}).get("encryptedData") or {})
+    names = sealed_secrets.names_of(document)
     scope = sealed_secrets.target_of(document).scope
     return {"resource": _resource(document), "scope": scope, "names": names, "path": str(path)}
 

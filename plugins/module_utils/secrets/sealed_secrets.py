@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 import pathlib
-import re
 import typing as t
 
 from ..errors import InvalidInput
 from ..object_copies import COPIES
 from ..plan import HIDDEN, Change
-from . import sealing, yaml_text
+from . import sealing, secret_forms, yaml_text
 from .key_pairs import KeyPair
 
 Document = dict[str, t.Any]
@@ -24,8 +21,6 @@ _ANNOTATIONS = {
     sealing.NAMESPACE_WIDE: "sealedsecrets.bitnami.com/namespace-wide",
     sealing.CLUSTER_WIDE: "sealedsecrets.bitnami.com/cluster-wide",
 }
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
-_VALUE_NAME = re.compile(r"[-._a-zA-Z0-9]{1,253}\Z")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,16 +77,16 @@ def document(wanted: Wanted, means: Means, there: Document | None) -> Document:
 
 def resealed(there: Document, means: Means, where: str) -> Document:
     """The same for another certificate. Raises InvalidInput when a value does not open."""
-    target, spec = target_of(there), dict(there["spec"])
+    target, sealed = target_of(there), _texts(there, where)
     keys = [pair.key for pair in means.pairs]
     texts = {}
-    for name, text in _texts(there, where).items():
+    for name, text in sealed.items():
         try:
             value = sealing.unseal(text, target, keys)
         except sealing.DoesNotOpen as error:
             raise _does_not_open(where, there, {name: str(error)}) from None
         texts[name] = text if means.is_sealed(text, value, target) else means.sealed(value, name, target)
-    return {**there, "spec": {**spec, "encryptedData": texts}}
+    return {**there, "spec": {**there["spec"], "encryptedData": texts}}
 
 
 def check(there: Document, pairs: t.Sequence[KeyPair], where: str) -> list[str]:
@@ -116,6 +111,11 @@ def _does_not_open(where: str, there: Document, wrong: t.Mapping[str, str]) -> I
         hint="Give all private keys that the controller had, or seal its values anew.",
         values_that_do_not_open=sorted(wrong),
     )
+
+
+def names_of(there: Document) -> list[str]:
+    """Of the sealed values of one that may be wrong in any way."""
+    return sorted(map(str, _mapping(_mapping(there, "spec"), "encryptedData")))
 
 
 def target_of(there: Document) -> sealing.Target:
@@ -208,22 +208,29 @@ def _shown(document: Document | None) -> Document:
 def wanted(given: t.Mapping[str, t.Any], where: str) -> Wanted:
     """From one entry of the module's list. Raises InvalidInput, which quotes no value."""
     secret = _secret(given, where)
-    meta = _mapping(secret, "metadata")
+    meta = secret_forms.mapping(secret, "metadata", where)
     name, namespace = given["name"] or meta.get("name"), given["namespace"] or meta.get("namespace") or ""
-    scope = given["scope"] or scope_of(meta)
-    _check_names(name, namespace, scope, where)
-    contents = _contents(secret, where)
-    contents |= {key: _value(key, value, where) for key, value in (given["contents"] or {}).items()}
+    secret_forms.check_names(name, namespace, where)
+    where = f"{where} ({name})"
+    kind = secret_forms.kind_of(secret, given["type"], where)
+    contents = secret_forms.contents_of(secret, f"The definition of {where}")
+    contents |= {key: secret_forms.value_of(key, value, where) for key, value in (given["contents"] or {}).items()}
     if not contents:
-        raise InvalidInput(f"{where} ({name}) has no values to seal", hint="Give contents, or a definition with data.")
-    for key in contents:
-        if not isinstance(key, str) or not _VALUE_NAME.match(key):
-            raise InvalidInput(
-                f"{where} ({name}): {key!r} cannot name a value of a Secret: letters, digits, -, _ and . only"
-            )
+        raise InvalidInput(f"{where} has no values to seal", hint="Give contents, or a definition with data.")
+    secret_forms.check_values(kind, contents, where)
+    notes = {field: secret_forms.notes_of(meta, field, given[field], where) for field in ("labels", "annotations")}
+    scope = given["scope"] or scope_of(notes)
+    if not namespace and scope != sealing.CLUSTER_WIDE:
+        raise InvalidInput(
+            f"{where} has no namespace, for which it is to be sealed", hint="Give namespace, or scope: cluster-wide."
+        )
+    # Copies of the whole Secret would be there for all to read.
+    notes["annotations"] = {key: text for key, text in notes["annotations"].items() if key not in COPIES}
+    template: Document = {"metadata": {field: found for field, found in notes.items() if found}}
+    immutable = secret_forms.immutable_of(secret, given["immutable"], where)
+    template |= {name: value for name, value in (("type", kind), ("immutable", immutable)) if value is not None}
     path = pathlib.Path(given["path"]).expanduser().absolute() if given["path"] else None
-    target = sealing.Target(str(namespace), str(name), scope)
-    return Wanted(target, contents, _template(given, secret), path)
+    return Wanted(sealing.Target(str(namespace), str(name), scope), contents, template, path)
 
 
 def secret_texts(definition: t.Any) -> set[str]:
@@ -258,55 +265,3 @@ def _secret(given: t.Mapping[str, t.Any], where: str) -> Document:
     if not isinstance(definition, dict) or definition.get("kind") != "Secret" or definition.get("apiVersion") != "v1":
         raise InvalidInput(f"The definition of {where} is no Secret with apiVersion v1")
     return definition
-
-
-def _check_names(name: t.Any, namespace: t.Any, scope: str, where: str) -> None:
-    if not name:
-        raise InvalidInput(f"{where} has no name", hint="Give name, or a definition with metadata.name.")
-    for what, text in (("name", name), ("namespace", namespace)):
-        if text and not (isinstance(text, str) and len(text) <= 253 and _SUBDOMAIN.match(text)):
-            raise InvalidInput(f"{where}: {text!r} is no {what}: lower case letters, digits and - only")
-    if not namespace and scope != sealing.CLUSTER_WIDE:
-        raise InvalidInput(
-            f"{where} ({name}) has no namespace, for which it is to be sealed",
-            hint="Give namespace, or scope: cluster-wide.",
-        )
-
-
-def _contents(secret: Document, where: str) -> dict[str, bytes]:
-    found = {}
-    for key, text in _mapping(secret, "data").items():
-        try:
-            found[key] = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError, TypeError):
-            raise InvalidInput(
-                f"The definition of {where}: data.{key} is not base64", hint="Plain text belongs in stringData."
-            ) from None
-    return found | {key: _value(key, text, where) for key, text in _mapping(secret, "stringData").items()}
-
-
-def _value(key: t.Any, value: t.Any, where: str) -> bytes:
-    """Text, or a whole number (a port), which has one form only."""
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        kind = "nothing" if value is None else type(value).__name__
-        raise InvalidInput(f"{where}: the value of {key} is {kind}, not text", hint="Write it in quotes.")
-    return str(value).encode()
-
-
-def _template(given: t.Mapping[str, t.Any], secret: Document) -> Document:
-    meta = _mapping(secret, "metadata")
-    inner: Document = {}
-    for field in ("labels", "annotations"):
-        merged = {**_mapping(meta, field), **(given[field] or {})}
-        # Copies of the whole Secret would be there for all to read.
-        kept = {str(key): str(text) for key, text in merged.items() if key not in COPIES}
-        if kept:
-            inner[field] = kept
-    template: Document = {"metadata": inner}
-    kind = given["type"] or secret.get("type")
-    if kind:
-        template["type"] = str(kind)
-    immutable = given["immutable"] if given["immutable"] is not None else secret.get("immutable")
-    if immutable is not None:
-        template["immutable"] = bool(immutable)
-    return template

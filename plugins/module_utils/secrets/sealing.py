@@ -21,6 +21,7 @@ import datetime
 import hashlib
 import hmac
 import os
+import re
 import typing as t
 
 from ..errors import Absent, InvalidInput
@@ -124,7 +125,9 @@ class DoesNotOpen(ValueError):
 def unseal(text: str, target: Target, keys: t.Iterable[rsa.RSAPrivateKey]) -> bytes:
     """The value. Raises DoesNotOpen."""
     try:
-        data = base64.b64decode(text, validate=True)
+        data = base64.b64decode(
+            re.sub(r"[\r\n]", "", text), validate=True
+        )  # in several lines it opens in the controller too
     except (binascii.Error, ValueError):
         raise DoesNotOpen("it is not base64") from None
     length = int.from_bytes(data[:2], "big")
