@@ -222,7 +222,9 @@ options:
             type: str
           import_from:
             description:
-              - Volume that the disk is made from, such as V(local:import/talos.qcow2). Only counts when the disk is made.
+              - Volume that the disk is made from, such as V(local:import/talos.qcow2), or V(local:import/appliance.ova/disk-1.vmdk)
+                for a disk in an archive. Only counts when the disk is made.
+              - An archive is unpacked on its own storage, which has to take disks of VMs (the content V(images)) for that.
             type: str
           format:
             description: Format of the new disk's file. Only counts when the disk is made.
@@ -535,7 +537,8 @@ notes:
     Datastore.AllocateSpace on C(/storage/<storage>) and SDN.Use on C(/sdn/zones/localnetwork/<bridge>) to create and delete;
     VM.Config.CPU, VM.Config.Memory, VM.Config.HWType, VM.Config.Disk, VM.Config.CDROM, VM.Config.Network, VM.Config.Cloudinit and
     VM.Config.Options to configure; VM.PowerMgmt to start and stop; VM.Clone on the source of a clone, and on the VM whose disk
-    another is made from; Datastore.Audit on the storage of an image that a disk is made from; VM.Migrate to move;
+    another is made from; Datastore.Audit on the storage of an image that a disk is made from, for an archive
+    Datastore.AllocateSpace; VM.Migrate to move;
     Mapping.Use on C(/mapping/pci/<mapping>) or C(/mapping/usb/<mapping>); Pool.Allocate on the pool to change who belongs to it;
     Datastore.Audit, SDN.Audit, Pool.Audit and Sys.Audit on
     C(/nodes/<node>) so that mistakes can be said beforehand.

@@ -212,8 +212,10 @@ _OWNER = re.compile(r"(?<![^/])(?:(\d+)(?=/)|(?:vm|base)-(\d+)-)")
 
 
 def _source(volume: str, why: str) -> Need:
-    """To copy a disk of a VM is to clone that VM; an image only has to be readable."""
+    """To copy a disk of a VM is to clone that VM; an image only has to be readable, but an archive is unpacked beside it."""
     storage, _colon, name = volume.partition(":")
+    if re.fullmatch(r"import/[^/]+\.ova/.+", name):
+        return Need((f"/storage/{storage}",), ("Datastore.AllocateSpace",), why)
     owners = [] if name.startswith("import/") else [folder or own for folder, own in _OWNER.findall(name)]
     if owners:
         return Need((f"/vms/{owners[-1]}",), ("VM.Clone",), why)

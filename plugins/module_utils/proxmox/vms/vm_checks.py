@@ -16,6 +16,7 @@ from .vm_case import Case
 from .vm_drives import DRIVE
 from .vm_spec import Vm
 from .vm_state import Surroundings, VmState
+from .vm_words import archive_of
 
 #: Options that only root may set, whatever their value.
 _ROOT_ONLY = ("args", "affinity", "hookscript")
@@ -32,7 +33,8 @@ def check_parts(case: Case, around: Surroundings, planned_images: t.Collection[s
     for name in sorted(storages):
         guest_checks.check_storage(vm.title, name, node, around, content="images", what="disks of VMs")
     for volume, what in volumes.items():
-        if volume not in planned_images:
+        _unpacked(vm, what, volume, node, around)
+        if (archive_of(volume) or volume) not in planned_images:
             _volume(vm, what, volume, node, around)
     for nic in networks:
         guest_checks.check_bridge(vm.title, nic.slot, nic.bridge, node, around)
@@ -97,6 +99,17 @@ def _volume(vm: Vm, what: str, volume: str, node: str, around: Surroundings) -> 
         raise InvalidInput(
             f"{what} of {vm.title} is to have {ps.size_text(disk.size)}, but {volume} has {ps.size_text(size)}",
             hint="Disks only grow: choose a larger size.",
+        )
+
+
+def _unpacked(vm: Vm, what: str, volume: str, node: str, around: Surroundings) -> None:
+    """An archive is unpacked on its own storage, which must take disks for that."""
+    found = around.storages.get(node, {}).get(ps.storage_of(volume))
+    if found and archive_of(volume) and "images" not in found.content:
+        raise InvalidInput(
+            f"{what} of {vm.title} is to be made from {volume}, but the storage {found.name!r}, on which the archive would be "
+            f"unpacked, takes no disks of VMs, only {', '.join(sorted(found.content))}",
+            hint="Give that storage the content images, too, or put the archive on one that has it.",
         )
 
 

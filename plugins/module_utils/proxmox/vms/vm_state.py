@@ -16,6 +16,7 @@ from ..api import rights
 from ..api.lanes import together
 from ..api.session import Session, listing, record, segment
 from .options import Value
+from .vm_words import archive_of
 
 Kind = t.Literal["qemu", "lxc"]
 
@@ -230,11 +231,13 @@ def _bridges(session: Session, node: str) -> frozenset[str] | None:
 
 def _image_size(session: Session, node: str, volume: str) -> int | None:
     """What a guest would see of it, in bytes (for qcow2 the virtual size); None when it is not there, 0 when it may not be
-    looked at: the check of rights says what is missing, and to copy a disk of another VM no right to look is needed."""
-    storage = volume.partition(":")[0]
-    path = f"/nodes/{segment(node)}/storage/{segment(storage)}/content/{segment(volume)}"
+    looked at: the check of rights says what is missing, and to copy a disk of another VM no right to look is needed. Of a
+    disk in an archive nothing is told but that the archive is there."""
+    storage, archive = volume.partition(":")[0], archive_of(volume)
+    path = f"/nodes/{segment(node)}/storage/{segment(storage)}/content/{segment(archive or volume)}"
     try:
-        return int(record(session, path, asked=f"read the volume {volume} on node {node}").get("size") or 0)
+        found = record(session, path, asked=f"read the volume {archive or volume} on node {node}")
+        return 0 if archive else int(found.get("size") or 0)
     except AccessDenied:
         return 0
     except (NotFound, Refused) as error:

@@ -19,6 +19,16 @@ CD_BUSES = {"ide": 4, "sata": 6, "scsi": 31}
 MAPPING = re.compile(r"[A-Za-z][A-Za-z0-9\-_]+")
 
 
+#: A disk in an OVA archive: ``import/appliance.ova/disk-1.vmdk``.
+_IN_ARCHIVE = re.compile(r"(.+:import/[^/]+\.ova)/[^/]+")
+
+
+def archive_of(volume: str) -> str:
+    """The archive that a source of a disk lies in; empty for other sources."""
+    found = _IN_ARCHIVE.fullmatch(volume)
+    return found[1] if found else ""
+
+
 def check_volume(text: str, option: str, example: str) -> None:
     if text.startswith("/"):
         raise InvalidInput(f"{option} is the path {text}", hint="Only root@pam may use paths; name a volume.")

@@ -142,6 +142,12 @@ def _check_source(call: Call, vmid: int, name: str, source: str) -> None:
     if parsed.content not in ("images", "import"):
         text = f"{source} has wrong type '{parsed.content}' - needs to be 'images' or 'import'"
         raise ParameterError({name: text})
+    if parsed.format.startswith("ova+"):  # it is unpacked beside the archive
+        store, _ = storages.find(node, source)
+        if "images" not in store.content:
+            text = "does not support 'images' content type or is not file based."
+            raise ParameterError({name: f"import working storage '{store.name}' {text}"})
+        call.allowed.require(f"/storage/{store.name}", "Datastore.AllocateSpace")
     if parsed.owner:
         call.allowed.require(f"/vms/{parsed.owner}", "VM.Clone")
     else:

@@ -17,6 +17,8 @@ _FILES = {
     "snippets": re.compile(r"snippets/([^/]+)"),
     "import": re.compile(r"import/([^/]+\.(?:ova|ovf|qcow2|raw|vmdk))"),
 }
+#: A disk in an archive.
+_PACKED = re.compile(r"import/([^/]+\.ova/[^/]+\.(qcow2|raw|vmdk))")
 _IMAGE_FILE = re.compile(r"((base-)?[^/\s]+\.(raw|qcow2|vmdk|subvol))")
 _FLAT = re.compile(r"(?:((?:base|basevol|vm)-\d+-\S+?)/)?((vm|base|subvol|basevol)-(\d+)-\S+)")
 
@@ -51,6 +53,9 @@ def is_volume_id(text: str) -> bool:
 
 def parse(kind: str, volume: str) -> VolumeName:
     """The parts of a volume name on a storage of type ``kind``; raises Failure."""
+    packed = _PACKED.fullmatch(volume) if kind in DIRECTORY_TYPES else None
+    if packed:
+        return VolumeName("import", packed[1], format=f"ova+{packed[2]}")
     for content, pattern in _FILES.items() if kind in DIRECTORY_TYPES else ():
         match = pattern.fullmatch(volume)
         if match:
