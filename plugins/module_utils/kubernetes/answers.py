@@ -88,6 +88,8 @@ def error_of(answer: Answer, asked: str, of: str) -> HomelabError:
     if answer.status == 403 and "exceeded quota" in message:
         hint = "Ask for less, or raise the ResourceQuota."
         return Refused(asked, of=of, answer=message, hint=hint, **details)
+    if answer.status == 403:
+        return _forbidden(asked, of, message, details)
     if answer.status in (307, 308, 301, 302):
         return Refused(asked, of=of, answer=f"a redirect (HTTP {answer.status})", hint="Use the API's own address.")
     if answer.status == 404 and message.strip() in NO_PATH:
@@ -131,6 +133,20 @@ def _guarded(asked: str, of: str, message: str, causes: list[dict[str, t.Any]]) 
         str(cause["message"]) for cause in causes if cause.get("reason") == "DisruptionBudget" and cause.get("message")
     ]
     return Guarded(asked, of=of, answer="; ".join(said) or message, status=429)
+
+
+def _forbidden(asked: str, of: str, message: str, details: dict[str, t.Any]) -> HomelabError:
+    """A right that is missing; or an admission rule's no, which has the same status, and which no right would help."""
+    kind, hint = BY_STATUS[403]
+    if "attempting to grant RBAC permissions" in message:
+        hint = "Nobody may give rights that he does not have, unless he may escalate roles and bind them."
+    elif 'User "system:anonymous"' in message:
+        hint = "The kubeconfig's user has no credentials for this cluster, or they come from somewhere else."
+    elif "because it is being terminated" in message:
+        kind, hint = Refused, "The namespace is being deleted. Run it again when it is gone."
+    elif " is forbidden: " in message and " cannot " not in message:
+        kind, hint = Refused, "An admission rule of the server refuses this object, whoever asks."
+    return kind(asked, of=of, answer=message, hint=hint, **details)
 
 
 def _webhook(answer: Answer, asked: str, of: str, message: str) -> HomelabError:

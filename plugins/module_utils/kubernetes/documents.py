@@ -56,7 +56,10 @@ def checked(found: t.Sequence[Source]) -> list[Object]:
     objects: list[Object] = []
     seen: dict[tuple[str, ...], str] = {}
     for source in found:
-        objects.append(_checked(source))
+        try:
+            objects.append(_checked(source))
+        except RecursionError:
+            raise _too_deep(source.where) from None
         _once(objects[-1], source.where, seen)
     return objects
 
@@ -107,6 +110,8 @@ def loaded(where: str, text: str | bytes) -> list[t.Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         return list(yaml.load_all(text, Loader=loader))
+    except RecursionError:
+        raise _too_deep(where) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -118,16 +123,30 @@ def flattened(where: str, given: t.Any) -> list[Source]:
     """A ``List`` as its members, whatever its kind is called."""
     if isinstance(given, list):
         members: t.Any = given
-    elif (
-        isinstance(given, dict) and str(given.get("kind", "")).endswith("List") and isinstance(given.get("items"), list)
-    ):
-        members = given["items"]
+    elif isinstance(given, dict) and _is_list(given):
+        members = given.get("items") or []
+        if not isinstance(members, list):
+            raise InvalidInput(f"{where} ({given['kind']}): items is {_name_of(members)}, not a list")
+        members = [_named_by_list(given, member) for member in members]
     else:
         return [Source(where, given)]
     found: list[Source] = []
     for n, member in enumerate(members, 1):
         found += flattened(f"{where}, item {n}", member)
     return found
+
+
+def _is_list(given: Object) -> bool:
+    kind = str(given.get("kind", ""))
+    return kind == "List" or (kind.endswith("List") and isinstance(given.get("items"), list))
+
+
+def _named_by_list(given: Object, member: t.Any) -> t.Any:
+    """A member of a ``ConfigMapList`` need not say that it is a ConfigMap."""
+    kind = str(given["kind"]).removesuffix("List")
+    if not kind or not isinstance(member, dict):
+        return member
+    return {"apiVersion": given.get("apiVersion"), "kind": kind, **member}
 
 
 def _checked(source: Source) -> Object:
@@ -183,13 +202,17 @@ def _cleaned(where: str, given: Object) -> Object:
     if wanted["kind"] == "Secret" and wanted["apiVersion"] == "v1":
         _secret(where, wanted)
     try:
-        json.dumps(wanted)
+        # There and back, as names that are numbers in YAML are text in JSON.
+        return t.cast(Object, json.loads(json.dumps(wanted, allow_nan=False)))
     except (TypeError, ValueError) as error:
         raise InvalidInput(
             f"{where} ({identity(wanted)}) holds a value that JSON does not have: {error}",
             hint="Quote dates and other special values.",
         ) from None
-    return wanted
+
+
+def _too_deep(where: str) -> InvalidInput:
+    return InvalidInput(f"{where} is nested too deeply, or holds itself")
 
 
 def _check_text_map(where: str, wanted: Object, field: str) -> None:

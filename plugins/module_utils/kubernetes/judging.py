@@ -174,6 +174,10 @@ class Judge:
             self.apply(item, dry_run=True)
         except NotInstalled:
             return
+        except Refused as error:
+            if not self._is_to_come(item, error.answer):
+                raise
+            self.untried.leave(item.resource, item.namespace, item)
         except UnknownKind as error:
             self.unserved(item, error)
         except NotFound as error:
@@ -181,6 +185,12 @@ class Judge:
                 self._missing_namespace(item, error)
             else:
                 self._missing_role(item, error)
+
+    def _is_to_come(self, item: Item, answer: str) -> bool:
+        """Whether the server misses what this very plan makes before, such as the PriorityClass of a Pod."""
+        makes = [one for one in self.items if one.live is None and one.place < item.place]
+        said = answer.replace('"', "")
+        return any(one.wanted["kind"] in said and f" {one.name} " in f"{said} " for one in makes)
 
     def makes_space(self, namespace: str) -> bool:
         """Whether this very plan makes the namespace."""
@@ -229,6 +239,9 @@ class Judge:
     def no_such_kind(self, item: Item) -> NotFound:
         api_version, kind = item.wanted["apiVersion"], item.wanted["kind"]
         others = self.client.kinds(api_version)
+        if kind in others:
+            answer = f"{api_version} has {kind}, but not as objects that are kept"
+            return NotFound(f"apply {item.label}", of=self.client.of, answer=answer)
         answer = f"{api_version} has {', '.join(others)}" if others else f"the server does not serve {api_version}"
         return NotFound(
             f"find the kind {kind} of {item.label}",

@@ -19,6 +19,9 @@ def config(**changes: t.Any) -> dict[str, t.Any]:
     return {**CONFIG, **changes}
 
 
+ENDLESS: dict[str, t.Any] = {}
+ENDLESS["a"] = ENDLESS
+
 BAD: dict[str, tuple[t.Any, str]] = {
     "no kind": ({"apiVersion": "v1", "metadata": {"name": "a"}}, "definition 1 has no kind."),
     "misspelt apiVersion": (
@@ -46,6 +49,11 @@ BAD: dict[str, tuple[t.Any, str]] = {
     "a text that is no YAML": ("a: [1", "definition 1 is not valid YAML in line "),
     "a text that is no object": ("just words", "definition 1 is text, not a mapping"),
     "a number": (5, "definition 1 is a number, not a mapping"),
+    "no number": (config(data={"x": float("nan")}), "holds a value that JSON does not have"),
+    "a key that is a list": (config(data={("a",): "x"}), "holds a value that JSON does not have"),
+    "itself": (config(data=ENDLESS), "is nested too deeply"),
+    "a text of many brackets": ("a: " + "[" * 3000 + "]" * 3000, "definition 1 is nested too deeply"),
+    "a list of something": ({"apiVersion": "v1", "kind": "List", "items": {"a": 1}}, "items is a mapping, not a list"),
     "a date": (config(data={"day": datetime.date(2026, 1, 1)}), "holds a value that JSON does not have"),
     "a Secret with a number": (
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "stringData": {"pin": 1234}},
@@ -100,6 +108,18 @@ def test_lists_and_texts_with_several_documents_are_expanded() -> None:
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: d}\n"
     found = collecting.collect([{"apiVersion": "v1", "kind": "List", "items": members}, text], [])
     assert [one["metadata"]["name"] for one in found] == ["a", "b", "c", "d"]
+
+
+def test_a_list_of_one_kind_names_it_for_its_members() -> None:
+    members = [{"metadata": {"name": "a"}}, config(metadata={"name": "b"})]
+    given = {"apiVersion": "apps/v1", "kind": "DeploymentList", "items": members}
+    found = collecting.collect([given, {"apiVersion": "v1", "kind": "List", "items": None}], [])
+    assert [(one["apiVersion"], one["kind"]) for one in found] == [("apps/v1", "Deployment"), ("v1", "ConfigMap")]
+
+
+def test_names_that_are_numbers_are_text_as_for_kubectl() -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {2: one, on: two}\n"
+    assert collecting.collect([text], [])[0]["data"] == {"2": "one", "true": "two"}
 
 
 def test_what_only_a_server_sets_and_nulls_are_left_out() -> None:

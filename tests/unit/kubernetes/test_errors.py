@@ -29,6 +29,28 @@ CASES: list[tuple[Answer, type[errors.HomelabError], str, bool]] = [
     (answer(403, FORBIDDEN), errors.AccessDenied, 'User "bob" cannot patch resource "deployments"', False),
     (answer(403, "pods x is forbidden: exceeded quota: small"), errors.Refused, "raise the ResourceQuota", False),
     (answer(403, 'error looking up service account a/default: "default" not found'), answers.NotInstalled, "", True),
+    (answer(403, 'pods "x" is forbidden: no PriorityClass with name y was found'), errors.Refused, "admission", False),
+    (
+        answer(
+            403,
+            'configmaps "x" is forbidden: unable to create new content in namespace n because it is being terminated',
+        ),
+        errors.Refused,
+        "being deleted",
+        False,
+    ),
+    (
+        answer(403, 'roles "x" is forbidden: user "bob" (groups=[]) is attempting to grant RBAC permissions not held'),
+        errors.AccessDenied,
+        "Nobody may give rights that he does not have",
+        False,
+    ),
+    (
+        answer(403, 'configmaps is forbidden: User "system:anonymous" cannot list resource "configmaps"'),
+        errors.AccessDenied,
+        "has no credentials for this cluster",
+        False,
+    ),
     (answer(404, "not found"), errors.NotFound, "not found", False),
     (answer(409, "the object has been modified"), errors.Conflict, "Run it again", True),
     (answer(422, "spec.x: Invalid value", {"field": "spec.x"}), errors.Refused, "Correct the named fields", False),

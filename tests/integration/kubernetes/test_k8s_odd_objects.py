@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Objects that the server takes in an odd way, or not at all: done, or said in words that help."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from k8s_applied import Object, config, nothing
+
+CONTAINERS = [{"name": "app", "image": "app:1"}]
+
+
+def pod(name: str, **spec: t.Any) -> Object:
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": CONTAINERS, **spec}}
+
+
+NEEDED: dict[str, tuple[Object, Object]] = {
+    "a priority": (
+        {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "odd"}, "value": 5},
+        pod("urgent", priorityClassName="odd"),
+    ),
+    "a runtime": (
+        {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "odd"}, "handler": "odd"},
+        pod("apart", runtimeClassName="odd"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NEEDED)
+def test_a_pod_may_need_what_the_same_task_brings(case: str, lab: t.Any) -> None:
+    needed, given = NEEDED[case]
+    alone = lab.run([given])
+    assert alone["error"]["kind"] == "Refused"
+    assert "odd" in alone["msg"]
+    assert "role" not in alone["msg"]
+    for check in (True, False):
+        done = lab.run([needed, given], check=check)
+        assert "msg" not in done, done["msg"]
+        assert len(done["changes"]) == 2
+    lab.run([needed, given], state="absent")
+
+
+KEPT: dict[str, tuple[Object, str]] = {
+    "a request": (
+        {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "a"}, "target": {"name": "n"}},
+        "has Binding, but not as objects that are kept",
+    ),
+    "a review": (
+        {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": {"name": "a"}},
+        "has SelfSubjectAccessReview, but not as objects that are kept",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_what_is_only_asked_is_not_said_to_be_unknown(case: str, lab: t.Any) -> None:
+    given, words = KEPT[case]
+    assert words in lab.run([given])["msg"]
+
+
+LARGE: dict[str, tuple[Object, str]] = {
+    "annotations": (config("a", {"big": "y" * 300_000}), "may not be more than 262144 bytes"),
+    "a ConfigMap": (config("a", big="y" * 1_100_000), "may not be more than 1048576 bytes"),
+    "a request": (config("a", big="y" * 4_000_000), "The object is too large for the API."),
+}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_what_is_too_large_is_said_shortly_before_anything_is_written(case: str, lab: t.Any) -> None:
+    given, words = LARGE[case]
+    failed = lab.run([config("small", a="1"), given])
+    assert words in failed["msg"]
+    assert len(failed["msg"]) < 600
+    assert lab.live("v1", "ConfigMap", "small") is None
+
+
+def test_a_large_object_is_known_again(lab: t.Any) -> None:
+    given = config("large", a="y" * 900_000)
+    assert "msg" not in lab.run([given])
+    nothing(lab, [given])
