@@ -14,6 +14,9 @@ description:
   - Renders the machine config of each node in memory, compares it with what the node has, and applies it where it differs.
   - A node in maintenance mode gets its first config. A node that runs gets changes, one node after the other.
   - Each node judges its config before any node gets one, so that a config which one node rejects changes nothing.
+  - Refused when the machine at an address has the config of another one of O(nodes), or is of another type than it is to be, as when addresses were
+    swapped. So is an address that is a virtual one of the cluster, and an install disk that a machine without Talos on its disk does not have. A
+    machine that gets another name is warned of.
   - A change that needs a reboot of a control plane node is refused when etcd would lose its quorum by it, before any node gets its config and
     again at each node's turn. The next node's turn comes when etcd serves again on the one before.
   - Waits until each node's Talos API is back with the cluster's certificate, and after a change that needs a reboot until the node runs,

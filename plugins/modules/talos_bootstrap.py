@@ -35,8 +35,9 @@ options:
     description:
       - Addresses of the cluster's control plane nodes. The node itself may be among them.
       - When one of the others runs etcd or has its data, the cluster is bootstrapped, and the node joins it by itself. Without this option
-        a node that was made again, or that was put in front of the others, would become a second cluster.
+        a node that was made again, or that was put in front of the others, could become a second cluster.
       - The others have to answer before anything is bootstrapped, so that this is known. In check mode, those who do not answer are left out.
+      - Control plane nodes that are not listed, and that the node knows from Talos's discovery, are asked too. Those who do not answer are left out.
     type: list
     elements: str
     default: []

@@ -14,7 +14,7 @@ description:
   - Reboots nodes one after the other, or all at once. A node is back when its boot ID has changed, and healthy as M(groundwork.homelab.talos_health)
     sees it. The next one is rebooted only then.
   - A node that must not be rebooted now, because etcd would lose its quorum, is refused before any node is rebooted. The quorum is looked at
-    again before each node's turn.
+    again before each node's turn. A machine that answers then, and is not the one that was looked at, is refused too.
   - Where nodes reboot one after the other, the one that leads etcd hands its leadership over first, unless O(mode=force); where that cannot be,
     it reboots all the same.
   - Talos neither cordons nor drains a node that is rebooted through its API. Where that matters, drain it first.

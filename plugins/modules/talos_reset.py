@@ -13,7 +13,8 @@ author: "groundwork.homelab authors (@groundwork)"
 description:
   - Makes a node leave etcd, wipes it and reboots it into maintenance mode, where it waits for a config. Or wipes only a part of it, or powers
     it off afterwards.
-  - One task resets one node, which has to call itself O(node_name). Another machine at that address is refused.
+  - One task resets one node, which has to call itself O(node_name). Another machine at that address is refused, and is looked for once more right
+    before the wiping. So is an address that is a virtual one of the cluster.
   - Refused before anything is wiped when etcd would lose its quorum or its last data.
   - Refused where Talos runs in a container, which has no disk to wipe. A reset would only switch it off.
   - Does nothing to a machine that is in maintenance mode, as it has no config to lose.

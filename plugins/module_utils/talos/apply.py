@@ -13,7 +13,7 @@ import typing as t
 from ..errors import HomelabError, InvalidInput, Refused, ServerFault
 from ..plan import Change, Plan
 from ..waiting import Deadline, Pending, no_progress, wait_for
-from . import boots, compare, documents, quorum, status
+from . import boots, compare, documents, quorum, right_machine, status
 from .client import Client
 from .inputs import Node
 from .node import Connector, Sight, State, silence, steadily
@@ -70,12 +70,15 @@ class Rollout:
     seen: dict[str, str] = dataclasses.field(default_factory=dict)
     #: Control plane nodes that may answer; set by :meth:`plan`.
     controls: list[Node] = dataclasses.field(default_factory=list)
+    #: Names of all nodes; set by :meth:`plan`.
+    names: frozenset[str] = frozenset()
     _speech: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     # -- planning
 
     def plan(self, desired: t.Sequence[Desired], planned: t.Collection[str]) -> Plan:
         """The changes, control planes first. Nodes in ``planned`` do not run yet: they are predicted, not called."""
+        self.names = frozenset(one.node.name for one in desired)
         controls = [one for one in desired if one.node.type == "controlplane"]
         workers = [one for one in desired if one.node.type == "worker"]
         changes = in_pool(lambda one: self._examine(one, planned), controls)
@@ -123,6 +126,7 @@ class Rollout:
                 f"mode is {self.mode} and {desired.node.name} is in maintenance mode",
                 hint="There it would lose its API or not start: use the mode auto for a node's first config.",
             )
+        right_machine.require_install_disk(desired.node, desired.documents, client)
         self._judge(desired, client, "auto")
         return self._creation(desired)
 
@@ -135,7 +139,7 @@ class Rollout:
         )
 
     def _examine_configured(self, desired: Desired, client: Client) -> Change | None:
-        before, after = self._difference(desired, client)
+        before, after = self._difference(desired, client, tell=self._warned)
         if not before and not after:
             return None
         reboots = self._judge(desired, client, self.mode)
@@ -150,8 +154,12 @@ class Rollout:
             operation=Operation(desired, create=False, reboots=reboots, member=client.hostname() if voting else ""),
         )
 
-    def _difference(self, desired: Desired, client: Client) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-        """Against what is active and what is on disk; a mode that touches only one of them is compared with that."""
+    def _difference(
+        self, desired: Desired, client: Client, tell: Progress = no_progress
+    ) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+        """Against what is active and what is on disk; a mode that touches only one of them is compared with that.
+        Raises when it is another machine; ``tell`` hears what may be one.
+        """
         active = client.machine_config("v1alpha1")
         persistent = client.machine_config("persistent")
         if persistent is None:  # not there after a boot, until the first apply
@@ -164,6 +172,11 @@ class Rollout:
                 raise ServerFault("read the machine config", of=client.of, answer=str(error)) from error
             before, after = compare.difference(current, desired.documents, self.discretion)
             if before or after:
+                doubt = right_machine.require_same(
+                    desired.node, current, self.names - {desired.node.name}, of=client.of
+                )
+                if doubt:
+                    tell(doubt)
                 return before, after
         return {}, {}
 

@@ -12,6 +12,7 @@ from ..waiting import Backoff, Deadline, Pending, no_progress, wait_for
 from .client import Client
 from .inputs import Node
 from .node import PASSING_STAGES, Connector, Sight, State, lacks_only_readiness, steadily
+from .right_machine import require_name
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -35,13 +36,14 @@ def ask_to_go(
     connector: Connector,
     node: Node,
     boot: str,
+    name: str,
     ask: t.Callable[[Client], None],
     *,
     deadline: Deadline,
     progress: t.Callable[[str], None] = no_progress,
 ) -> None:
     """Ask a node once for what makes it go away. An answer that was lost is not asked for again when the node is on its
-    way, or is back from it.
+    way, or is back from it. Raises when another machine answers than the one of that name that was looked at.
     """
     asked: list[bool] = []
 
@@ -54,6 +56,7 @@ def ask_to_go(
                 raise sight.reason or Refused(f"call {node.name}", of=node.address, answer=sight.why)
             if asked and (sight.stage in PASSING_STAGES or _another(read_id(sight.client), boot)):
                 return
+            require_name(node, sight.client, name, f"make {node.name} go away")
             asked.append(True)
             ask(sight.client)
         finally:
@@ -67,12 +70,13 @@ def wait_for_next(
     node: Node,
     boot: str,
     *,
+    name: str = "",
     deadline: Deadline,
     progress: t.Callable[[str], None] = no_progress,
     settled: bool = True,
 ) -> str:
     """The stage after another boot than ``boot``. ``settled``: only when the machine runs, or waits for what others do:
-    a bootstrap, or a network plugin.
+    a bootstrap, or a network plugin. ``name``: what the machine called itself; another's boot is not its.
     """
     gone: list[bool] = []
 
@@ -87,6 +91,8 @@ def wait_for_next(
                 gone.append(True)
                 return Pending(f"it has not gone down yet, the stage is {sight.stage}")
             rebooted = now != boot if now and boot else bool(gone)
+            if rebooted and name and sight.client.hostname() != name:
+                return Pending(f"it reboots (the machine there calls itself {sight.client.hostname()!r})")
             return _progress_of(sight, sight.client, rebooted, settled)
         except HomelabError as error:
             return Pending(error.answer or error.message)

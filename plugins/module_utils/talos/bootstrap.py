@@ -11,7 +11,7 @@ import typing as t
 from ..errors import Conflict, HomelabError, Refused, TaskFailed, Unreachable
 from ..plan import Change, Plan
 from ..waiting import Deadline, Pending, no_progress, wait_for
-from . import status
+from . import info, status
 from .apply import tidy
 from .client import Client, Service, unimplemented
 from .inputs import Node
@@ -52,7 +52,7 @@ class Bootstrap:
             if sight.state is State.MAINTENANCE:  # the task before this one, in the same check run, configures it
                 return self._unless_elsewhere(check_mode)
             if not self._is_bootstrapped(client):
-                return self._unless_elsewhere(check_mode)
+                return self._unless_elsewhere(check_mode, self._discovered(client))
             self._judge_data(self.node, client)
             return Plan()
 
@@ -61,12 +61,13 @@ class Bootstrap:
         if self.recovery:
             require_service(node, client, self.deadline, self.progress)
 
-    def _unless_elsewhere(self, check_mode: bool) -> Plan:
+    def _unless_elsewhere(self, check_mode: bool, discovered: t.Sequence[Node] = ()) -> Plan:
         """A node that is new, or was made again, joins the members that there are. Bootstrapping it would start a second
-        etcd beside them, so those of whom nothing is known are waited for; a check only asks those who answer.
+        etcd beside them, so those of whom nothing is known are waited for; a check only asks those who answer. Those
+        whom only discovery knows may be gone, so they are not waited for.
         """
-        for other in self.others:
-            sight = self._sight_of(other, check_mode)
+        for other in (*self.others, *discovered):
+            sight = self._sight_of(other, check_mode or other not in self.others)
             try:
                 if sight.state is State.OURS and sight.client and _holds_etcd(sight.client):
                     self._judge_data(other, sight.client)
@@ -76,8 +77,18 @@ class Bootstrap:
                 sight.close()
         return self._creation()
 
-    def _sight_of(self, other: Node, check_mode: bool) -> Sight:
-        if check_mode:
+    def _discovered(self, client: Client) -> list[Node]:
+        """Further control plane nodes of the cluster as the node's discovery knows them, which may be switched off."""
+        try:
+            found = info.members(client)
+        except HomelabError:
+            return []
+        known = {self.node.address, *(other.address for other in self.others)}
+        others = [one for one in found if one["type"] == "controlplane" and not known & set(one["addresses"])]
+        return [Node(one["name"], one["addresses"][0], "controlplane") for one in others if one["addresses"]]
+
+    def _sight_of(self, other: Node, at_once: bool) -> Sight:
+        if at_once:
             return self.connector.look(other)
         wanted = {State.OURS, State.MAINTENANCE}
         return self.connector.wait(other, wanted, deadline=self.deadline, progress=self.progress)

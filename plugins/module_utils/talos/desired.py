@@ -9,7 +9,7 @@ import dataclasses
 
 from ..task import Task
 from ..waiting import Deadline
-from . import apply, compare, credentials, documents, inputs, secrets_bundle, validate
+from . import apply, compare, credentials, documents, inputs, right_machine, secrets_bundle, validate
 from .node import Connector
 
 
@@ -35,6 +35,9 @@ def from_task(task: Task) -> Wanted:
         task.secret(*discretion.secrets_in(config))
         validate.config(config, node=node.name, machine_type=node.type, talos=cluster.talos)
         configs.append(apply.Desired(node, config))
+    everything = [document for one in configs for document in one.documents]
+    for node in nodes:
+        right_machine.require_own_address(node, everything)
     return Wanted(cluster, configs, bundle, discretion)
 
 

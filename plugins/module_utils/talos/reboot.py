@@ -26,11 +26,12 @@ _HINT = "Wait until etcd is healthy (talos_health), reboot fewer nodes at once, 
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """A node before its reboot. ``member``: its name in etcd, empty when etcd does not run there."""
+    """A node before its reboot. ``name``: what it calls itself; ``member``: that, empty when etcd does not run there."""
 
     node: Node
     boot: str
     stage: str
+    name: str
     member: str
 
 
@@ -75,9 +76,9 @@ class Reboot:
                     hint="Configure it first (talos_apply_config), or restart the machine itself. Nothing was rebooted.",
                 )
             self._judge_mode(client)
-            boot, member = boots.read_id(client), client.hostname() if quorum.runs_etcd(client) else ""
+            boot, name, serves = boots.read_id(client), client.hostname(), quorum.runs_etcd(client)
         self.seen[node.name] = {"stage": sight.stage, "boot_id": boot}
-        return Standing(node, boot, sight.stage, member)
+        return Standing(node, boot, sight.stage, name, name if serves else "")
 
     def _judge_mode(self, client: Client) -> None:
         if self.mode != "force":
@@ -156,12 +157,19 @@ class Reboot:
             self.connector,
             node,
             standing.boot,
+            standing.name,
             lambda client: client.reboot(self.mode),
             deadline=self.deadline,
             progress=self._said,
         )
         stage = boots.wait_for_next(
-            self.connector, node, standing.boot, deadline=self.deadline, progress=self._said, settled=False
+            self.connector,
+            node,
+            standing.boot,
+            name=standing.name,
+            deadline=self.deadline,
+            progress=self._said,
+            settled=False,
         )
         self.seen[node.name] = {"stage": stage, "boot_id": self._boot_id(node)}
 

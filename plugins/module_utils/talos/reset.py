@@ -11,7 +11,7 @@ import typing as t
 from ..errors import InvalidInput, Refused
 from ..plan import Change, Plan, carry_out
 from ..waiting import Deadline, Pending, no_progress, wait_for
-from . import boots, quorum
+from . import boots, quorum, right_machine
 from .client import Client
 from .inputs import Node
 from .node import Connector, State, steadily
@@ -94,6 +94,7 @@ class Reset:
             if sight.state is State.MAINTENANCE:
                 return self._of_unconfigured(client)
             self._judge_name(client)
+            right_machine.require_own_address_of_it(self.node, client)
             self._judge_mode(client)
             self._judge_disks(client)
             member = client.hostname() if quorum.runs_etcd(client) else ""
@@ -179,6 +180,7 @@ class Reset:
             self.connector,
             self.node,
             boot,
+            self.node.name,
             lambda client: client.reset(
                 graceful=wanted.graceful,
                 reboot=wanted.reboot,
@@ -191,7 +193,13 @@ class Reset:
         )
         if wanted.reboot and not wanted.forgets:
             self.stage = boots.wait_for_next(
-                self.connector, self.node, boot, deadline=self.deadline, progress=self.progress, settled=False
+                self.connector,
+                self.node,
+                boot,
+                name=self.node.name,
+                deadline=self.deadline,
+                progress=self.progress,
+                settled=False,
             )
         else:
             self.stage = self._wait_until_wiped()
