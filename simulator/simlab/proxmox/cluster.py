@@ -19,7 +19,7 @@ from .guest import GuestConfig
 from .qemu.vm import Vm
 from .status_daemon import StatusDaemon
 from .storage.storages import Storages
-from .tasks import Tasks
+from .tasks import Tasks, current
 
 if t.TYPE_CHECKING:
     from .auth import Authentication
@@ -107,7 +107,7 @@ class Cluster:
 
     @contextlib.asynccontextmanager
     async def locked(self, guest: GuestConfig) -> t.AsyncIterator[None]:
-        """The lock file of a guest; raises Failure when another task keeps it too long.
+        """The lock file of a guest, kept for as long as the task takes; raises Failure when another keeps it too long.
 
         How long depends on what the other one does: work takes the time of this machine, waiting for a guest that of the lab.
         """
@@ -118,6 +118,9 @@ class Cluster:
         except TimeoutError:
             raise Failure(f"can't lock file '{guest.lock_file.format(vmid=guest.vmid)}' - got timeout") from None
         try:
+            task = current.get()
+            if task is not None:
+                await task.spend()
             yield
         finally:
             guest.lock.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import dataclasses
 import itertools
 import re
@@ -44,6 +45,8 @@ class Task:
     lines: list[str] = dataclasses.field(default_factory=list)
     warnings: int = 0
     runner: asyncio.Task[None] | None = None
+    #: Seconds that its work still takes: :meth:`spend` lets them pass.
+    to_spend: float = 0.0
 
     def log(self, line: str) -> None:
         self.lines += line.split("\n")
@@ -60,6 +63,11 @@ class Task:
     def failed(self) -> bool:
         return not self.running and re.fullmatch(r"OK|WARNINGS: \d+", self.exit_status or "") is None
 
+    async def spend(self) -> None:
+        """Let the time of the task's work pass; once."""
+        seconds, self.to_spend = self.to_spend, 0.0
+        await asyncio.sleep(seconds)
+
     def finish(self, status: str) -> None:
         status = status.replace("\n", " ")  # one line of the log
         self.exit_status, self.end = status, int(time.time())
@@ -74,6 +82,16 @@ class Task:
         if not self.running:
             shown |= {"endtime": self.end, "status": self.exit_status}
         return shown
+
+
+#: Tasks that do their work under the lock of their guest, so that others wait for all of it.
+UNDER_LOCK = frozenset(
+    """qmstart qmstop qmshutdown qmreboot qmtemplate qmsnapshot qmdelsnapshot qmrollback qmdestroy qmmove qmconfig
+    qmigrate resize move_volume vzstart vzstop vzshutdown vzreboot vzsnapshot vzdelsnapshot vzrollback vztemplate
+    vzmigrate""".split()
+)
+#: The task as whose worker the code runs.
+current: contextvars.ContextVar[Task | None] = contextvars.ContextVar("current", default=None)
 
 
 class Tasks:
@@ -101,11 +119,15 @@ class Tasks:
         return upid
 
     async def _run(self, task: Task, work: Work, undo: Undo | None, text: str | None, seconds: float | None) -> None:
+        current.set(task)
+        task.to_spend = self._seconds.get(task.type, 0) * self._scale if seconds is None else seconds
         try:
-            await asyncio.sleep(self._seconds.get(task.type, 0) * self._scale if seconds is None else seconds)
+            if text is not None or task.type not in UNDER_LOCK:
+                await task.spend()
             if text is not None:
                 raise ApiError(500, text)
             await work(task)
+            await task.spend()  # that of work which found nothing to lock
         except asyncio.CancelledError:
             _take_back(undo)
             task.finish(_INTERRUPTED.get(task.type, "received interrupt"))

@@ -193,6 +193,37 @@ def test_a_task_that_takes_long_can_be_interrupted_and_takes_back_what_it_reserv
     run(test)
 
 
+def test_a_guest_is_locked_for_as_long_as_a_task_works_on_it(run: Run) -> None:
+    """What comes in between waits for the lock and finds what the task has made."""
+
+    async def test(call: Client) -> None:
+        await create(call)
+        call.server._faults.add(Fault("task-time", verb="POST", path="*/start", args={"seconds": 0.3}))
+        start = (await call("POST", f"{QEMU}/200/status/start")).data
+        assert await call.task("POST", f"{QEMU}/200/status/stop") == "OK"
+        assert (await call("GET", f"/nodes/pve1/tasks/{start}/status")).data["exitstatus"] == "OK"
+        assert (await call("GET", f"{QEMU}/200/status/current")).data["status"] == "stopped"
+        call.server._faults.add(Fault("task-time", verb="POST", path="*/start", args={"seconds": 0.3}))
+        start = (await call("POST", f"{QEMU}/200/status/start")).data
+        assert (await call("PUT", f"{QEMU}/200/config", description="late")).status == 200
+        assert (await call("GET", f"/nodes/pve1/tasks/{start}/status")).data["exitstatus"] == "OK"
+
+    run(test)
+
+
+def test_what_waits_too_long_for_a_guest_says_so(run: Run) -> None:
+    async def test(call: Client) -> None:
+        await create(call)
+        call.server._faults.add(Fault("task-time", verb="POST", path="*/start", args={"seconds": 30}))
+        start = (await call("POST", f"{QEMU}/200/status/start")).data
+        told = "can't lock file '/var/lock/qemu-server/lock-200.conf' - got timeout"
+        assert await call.task("POST", f"{QEMU}/200/status/stop") == told
+        assert (await call("DELETE", f"/nodes/pve1/tasks/{start}")).status == 200
+        assert await call.task("POST", f"{QEMU}/200/status/stop") == "OK"
+
+    run(test)
+
+
 def test_a_locked_guest_is_free_again_after_its_time(run: Run) -> None:
     async def test(call: Client) -> None:
         await create(call)
