@@ -43,7 +43,7 @@ def main() -> int:
     here = {name: value for name, value in os.environ.items() if name not in ("PVE", "TALOS")}
     fine = [
         _pytest("recordings and descriptions", ["tests/conformance"], here),
-        _pytest("requests of the Proxmox room", ["-n", "2", "--dist", "worksteal", "tests/integration/proxmox"], here),
+        _pytest("requests of the Proxmox room", ["-n", "3", "--dist", "worksteal", "tests/integration/proxmox"], here),
     ]
     if os.environ.get("PVE"):
         fine.append(_pytest(f"Proxmox VE at {os.environ['PVE']}", ["tests/integration/proxmox"], os.environ))
