@@ -220,6 +220,12 @@ class Cluster:
         for sid in (f"vm:{vmid}", f"ct:{vmid}"):
             if self.extras.get("ha", {}).pop(sid, None) is not None:
                 ha_rules.forget(self.extra("ha_rules", dict), sid)
-        for job in self.extras.get("backup", {}).values():
-            if job.get("vmid"):
-                job["vmid"] = ",".join(item for item in str(job["vmid"]).split(",") if item != str(vmid))
+        jobs = self.extras.get("backup", {})
+        for name, job in list(jobs.items()):
+            for key in ("vmid", "exclude"):
+                if job.get(key):
+                    job[key] = ",".join(item for item in str(job[key]).split(",") if item != str(vmid))
+            if job.get("vmid") == "":
+                del jobs[name]  # it has nothing to do any more
+            elif job.get("exclude") == "":
+                del job["exclude"]

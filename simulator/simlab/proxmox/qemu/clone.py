@@ -185,7 +185,7 @@ class _Clone:
     def _linked(self, volid: str) -> str:
         store, volume = self.storages.find(self.source.node, volid)
         base = store.volumes[volid]
-        name = store.next_name(self.target.vmid, base.format)
+        name = store.next_name(self.target.vmid, base.format if store.flat else "qcow2")  # raw files know no base
         linked = name if store.type == "lvmthin" else f"{volume}/{name}"
         made = self.storages.allocate(self.target.node, store.name, linked, base.size, image=base.image, base=volume)
         copy_data(store.directory(volid), store.directory(made.volid))
