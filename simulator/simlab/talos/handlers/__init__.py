@@ -17,6 +17,7 @@ _MODULES = (
     "meta",
     "resources",
     "services",
+    "statistics",
 )
 
 

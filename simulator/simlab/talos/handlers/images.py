@@ -61,12 +61,6 @@ def downgrade(node: TalosNode, call: Call) -> None:
         raise refusals.invalid("version is required for etcd downgrade")
 
 
-@refuses("/time.TimeService/TimeCheck")
-def time_check(node: TalosNode, call: Call) -> None:
-    if not call.request.server:
-        raise refusals.invalid("ntp server is required")
-
-
 @refuses("/securityapi.SecurityService/Certificate")
 def certificate(node: TalosNode, call: Call) -> None:
     raise refusals.unimplemented("unknown service securityapi.SecurityService")
