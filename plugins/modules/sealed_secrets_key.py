@@ -18,6 +18,8 @@ description:
   - It works on files only. M(groundwork.homelab.manifests) applies the file to a cluster. C(kubectl get secret -o yaml) with the label
     C(sealedsecrets.bitnami.com/sealed-secrets-key), written to a file of the mode V(0600), is a O(src) for the keys that a controller made itself.
   - A controller that runs already reads keys that were added only when it starts again.
+  - A key whose label says something else than C(active), such as C(compromised), is not used by the controller. It stays so in the file, and nothing
+    is sealed for it.
 extends_documentation_fragment:
   - groundwork.homelab.attributes
   - groundwork.homelab.attributes.actiongroup_secrets

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import datetime
 import pathlib
@@ -16,7 +15,7 @@ import typing as t
 from .. import private_files
 from ..errors import Absent, InvalidInput
 from ..sops import age
-from . import sealing, yaml_text
+from . import sealing, secret_forms, yaml_text
 
 try:
     from cryptography import x509
@@ -25,10 +24,12 @@ try:
 except ImportError as missing:
     x509 = hashes = serialization = rsa = t.cast("t.Any", Absent("cryptography", missing))
 
-#: By which the controller finds its keys when it starts.
+#: By which the controller finds its keys when it starts. It leaves alone those with another value, such as ``compromised``.
 LABEL = "sealedsecrets.bitnami.com/sealed-secrets-key"
+ACTIVE = "active"
 
 _PRIVATE = re.compile(r"-----BEGIN (?:RSA )?PRIVATE KEY-----.*?-----END (?:RSA )?PRIVATE KEY-----", re.DOTALL)
+_PASSPHRASE = re.compile(r"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED", re.MULTILINE)
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -40,6 +41,12 @@ class KeyPair:
     certificate_pem: str = ""
     name: str = ""
     namespace: str = ""
+    state: str = ACTIVE
+
+    @property
+    def active(self) -> bool:
+        """Whether the controller would use it."""
+        return self.state == ACTIVE
 
     @property
     def fingerprint(self) -> str:
@@ -48,6 +55,11 @@ class KeyPair:
     @property
     def certificate(self) -> sealing.Certificate:
         return sealing.Certificate.parse(self.certificate_pem, f"the key {self.name}")
+
+    @property
+    def first_certificate(self) -> str:
+        """That of the key itself: what follows it, if anything, is of others."""
+        return "".join(f"{one}\n" for one in _CERTIFICATE.findall(self.certificate_pem)[:1])
 
     @property
     def private_pem(self) -> str:
@@ -60,7 +72,7 @@ class KeyPair:
         return {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": self.name, "namespace": self.namespace, "labels": {LABEL: "active"}},
+            "metadata": {"name": self.name, "namespace": self.namespace, "labels": {LABEL: self.state}},
             "type": "kubernetes.io/tls",
             "data": {name: base64.b64encode(text.encode()).decode() for name, text in pieces.items()},
         }
@@ -107,10 +119,11 @@ def load(path: pathlib.Path, identities: t.Sequence[age.Identity]) -> list[KeyPa
     else:
         private_files.refuse_open(path)
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidInput(f"{path} is not text in UTF-8, nor an age file") from None
-    found = [_of_pem(text, path)] if text.lstrip().startswith("-----BEGIN") else _of_manifests(text, path)
+    pem = "-----BEGIN" in text and "apiVersion" not in text
+    found = [_of_pem(text, path)] if pem else _of_manifests(text, path)
     if not found:
         raise InvalidInput(f"{path} holds no key of a sealed-secrets controller", hint=_KEYS)
     return found
@@ -119,7 +132,9 @@ def load(path: pathlib.Path, identities: t.Sequence[age.Identity]) -> list[KeyPa
 _KEYS = "Give a private key in PEM, or the Secrets of type kubernetes.io/tls that the controller keeps its keys in."
 
 
-def _of_pem(text: str, path: pathlib.Path, name: str = "", namespace: str = "") -> KeyPair:
+def _of_pem(text: str, path: pathlib.Path) -> KeyPair:
+    if _PASSPHRASE.search(text):
+        raise InvalidInput(f"The private key in {path} has a passphrase", hint="Take it off: openssl pkey -in … -out …")
     private = _PRIVATE.findall(text)
     if len(private) != 1:
         raise InvalidInput(f"{path} holds {len(private)} private keys in PEM, one was expected", hint=_KEYS)
@@ -129,22 +144,37 @@ def _of_pem(text: str, path: pathlib.Path, name: str = "", namespace: str = "") 
         raise InvalidInput(f"The private key in {path} cannot be read", hint="Restore it from a backup.") from None
     if not isinstance(key, rsa.RSAPrivateKey):
         raise InvalidInput(f"The private key in {path} is no RSA key, which sealed-secrets needs")
-    pair = KeyPair(key, "".join(f"{one}\n" for one in _CERTIFICATE.findall(text)), name, namespace)
+    pair = KeyPair(key, "".join(f"{one}\n" for one in _CERTIFICATE.findall(text)))
     if pair.certificate_pem and pair.certificate.fingerprint != pair.fingerprint:
         raise InvalidInput(f"The certificate in {path} does not belong to the private key beside it")
     return pair
 
 
 def _of_manifests(text: str, path: pathlib.Path) -> list[KeyPair]:
-    found = []
-    for document in yaml_text.documents(text, str(path)):
-        data = document.get("data")
-        if document.get("kind") != "Secret" or not isinstance(data, dict) or "tls.key" not in data:
-            continue
-        meta = document.get("metadata") or {}
-        try:
-            pieces = [base64.b64decode(data.get(name, ""), validate=True).decode() for name in ("tls.key", "tls.crt")]
-        except (binascii.Error, ValueError, TypeError):
-            raise InvalidInput(f"The data of Secret {meta.get('name')} in {path} is not base64 of text") from None
-        found.append(_of_pem("\n".join(pieces), path, str(meta.get("name", "")), str(meta.get("namespace", ""))))
-    return found
+    """Where some have the controller's label, those without it are other Secrets, with certificates of web servers perhaps."""
+    secrets = [
+        one for one in yaml_text.documents(text, str(path)) if one.get("kind") == "Secret" and "tls.key" in _data(one)
+    ]
+    labelled = [one for one in secrets if LABEL in _mapping(_mapping(one, "metadata"), "labels")]
+    return [_of_secret(one, path) for one in labelled or secrets]
+
+
+def _of_secret(secret: dict[str, t.Any], path: pathlib.Path) -> KeyPair:
+    meta, data = _mapping(secret, "metadata"), _data(secret)
+    try:
+        pieces = [secret_forms.decoded(data.get(name) or "").decode() for name in ("tls.key", "tls.crt")]
+    except ValueError:
+        raise InvalidInput(f"The data of Secret {meta.get('name')} in {path} is not base64 of text") from None
+    state = str(_mapping(meta, "labels").get(LABEL, ACTIVE))
+    name, namespace = (str(meta.get(field) or "") for field in ("name", "namespace"))
+    return dataclasses.replace(_of_pem("\n".join(pieces), path), name=name, namespace=namespace, state=state)
+
+
+def _data(secret: dict[str, t.Any]) -> dict[str, t.Any]:
+    texts = {name: base64.b64encode(str(text).encode()) for name, text in _mapping(secret, "stringData").items()}
+    return _mapping(secret, "data") | texts
+
+
+def _mapping(of: dict[str, t.Any], name: str) -> dict[str, t.Any]:
+    value = of.get(name)
+    return value if isinstance(value, dict) else {}

@@ -122,8 +122,11 @@ def _known(certificates: pathlib.Path | None) -> set[str] | None:
 
 
 def _together(there: list[KeyPair], given: list[KeyPair], namespace: str) -> list[KeyPair]:
-    """Each key once, what is there first; a namespace that a key names stays."""
-    found = {pair.fingerprint: pair for pair in reversed([*there, *_complete(given, namespace)])}
+    """Each key once, what is there first; a namespace that a key names stays. What somebody has retired stays so, whoever
+    says otherwise."""
+    all_of_them = [*there, *_complete(given, namespace)]
+    found = {pair.fingerprint: pair for pair in reversed(all_of_them)}
+    retired = {pair.fingerprint: pair.state for pair in all_of_them if not pair.active}
     ordered = dict.fromkeys(pair.fingerprint for pair in [*there, *given])
     pairs = [found[fingerprint] for fingerprint in ordered]
     names: set[tuple[str, str]] = set()
@@ -132,7 +135,7 @@ def _together(there: list[KeyPair], given: list[KeyPair], namespace: str) -> lis
             raise InvalidInput("A private key was given without its certificate", hint="Put both into one PEM file.")
         name = pair.name if pair.name and (pair.namespace, pair.name) not in names else _free(names, pair.namespace)
         names.add((pair.namespace, name))
-        pairs[number] = dataclasses.replace(pair, name=name)
+        pairs[number] = dataclasses.replace(pair, name=name, state=retired.get(pair.fingerprint, pair.state))
     return pairs
 
 
@@ -145,7 +148,8 @@ def _free(names: t.Collection[tuple[str, str]], namespace: str) -> str:
 
 
 def _newest(pairs: list[KeyPair]) -> list[KeyPair]:
-    return sorted(pairs, key=lambda pair: pair.certificate.not_before, reverse=True)
+    """Those that the controller uses first."""
+    return sorted(pairs, key=lambda pair: (pair.active, pair.certificate.not_before), reverse=True)
 
 
 def _due(pairs: list[KeyPair], params: dict[str, t.Any], now: datetime.datetime) -> str:
@@ -154,8 +158,13 @@ def _due(pairs: list[KeyPair], params: dict[str, t.Any], now: datetime.datetime)
     if not params["generate"]:
         if not pairs:
             raise InvalidInput("There are no keys", hint="Give src, or generate: true.")
+        if params["certificate_file"] and not any(pair.active for pair in pairs):
+            raise InvalidInput(
+                f"No key is active ({key_pairs.LABEL}), so there is no certificate to seal for",
+                hint="Give generate: true, or leave out certificate_file.",
+            )
         return ""
-    if not pairs:
+    if not any(pair.active for pair in pairs):
         return free
     newest = _newest(pairs)[0].certificate
     age_limit = params["rotate_after"]
@@ -164,7 +173,7 @@ def _due(pairs: list[KeyPair], params: dict[str, t.Any], now: datetime.datetime)
 
 
 def _plan(task: Task, store: Store, pairs: list[KeyPair], new: str, certificates: pathlib.Path | None) -> Plan:
-    known = {pair.fingerprint for pair in store.pairs or []}
+    known = {pair.fingerprint: pair.state for pair in store.pairs or []}
     namespace = task.params["namespace"]
     changes = [
         Change(
@@ -172,6 +181,13 @@ def _plan(task: Task, store: Store, pairs: list[KeyPair], new: str, certificates
         )
         for pair in pairs
         if pair.fingerprint not in known
+    ]
+    changes += [
+        Change(
+            _resource(pair.namespace, pair.name), "update", {"state": known[pair.fingerprint]}, {"state": pair.state}
+        )
+        for pair in pairs
+        if known.get(pair.fingerprint, pair.state) != pair.state
     ]
     if new:
         changes.append(Change(_resource(namespace, new), "create", after=_shown(COMPUTED, None)))
@@ -211,8 +227,8 @@ def _texts(pairs: list[KeyPair], recipients: list[str]) -> Texts:
 
 
 def _certificates(pairs: list[KeyPair]) -> str:
-    """The newest first: it is the one that is sealed for."""
-    return "".join(pair.certificate_pem for pair in _newest(pairs))
+    """The newest that the controller uses first: it is the one that is sealed for."""
+    return "".join(pair.first_certificate for pair in _newest(pairs))
 
 
 def _apply(change: Change, texts: Texts) -> None:

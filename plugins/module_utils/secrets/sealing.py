@@ -15,16 +15,15 @@ never used for two values, as the zero nonce demands.
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import datetime
 import hashlib
 import hmac
 import os
-import re
 import typing as t
 
 from ..errors import Absent, InvalidInput
+from . import secret_forms
 
 try:
     from cryptography import exceptions, x509
@@ -125,10 +124,8 @@ class DoesNotOpen(ValueError):
 def unseal(text: str, target: Target, keys: t.Iterable[rsa.RSAPrivateKey]) -> bytes:
     """The value. Raises DoesNotOpen."""
     try:
-        data = base64.b64decode(
-            re.sub(r"[\r\n]", "", text), validate=True
-        )  # in several lines it opens in the controller too
-    except (binascii.Error, ValueError):
+        data = secret_forms.decoded(text)  # also in several lines, as in the controller
+    except ValueError:
         raise DoesNotOpen("it is not base64") from None
     length = int.from_bytes(data[:2], "big")
     if len(data) < 2 + length + 16:

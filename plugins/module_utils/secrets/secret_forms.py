@@ -7,7 +7,6 @@ say it, later."""
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 import typing as t
@@ -71,13 +70,19 @@ def contents_of(secret: t.Mapping[str, t.Any], where: str) -> dict[t.Any, bytes]
     return found | {key: value_of(key, "" if text is None else text, where) for key, text in texts}
 
 
+def decoded(text: t.Any) -> bytes:
+    """Base64 as Go reads it: it may be in several lines, as the program of that name writes it. Raises ValueError."""
+    if not isinstance(text, (str, bytes)):
+        raise ValueError("it is no text")
+    plain = text.encode() if isinstance(text, str) else text
+    return base64.b64decode(plain.translate(None, b"\r\n"), validate=True)
+
+
 def _decoded(text: t.Any, where: str) -> bytes:
-    """Base64 may be in several lines, as the program of that name writes it; nothing is an empty value."""
-    if text is None:
-        return b""
+    """Nothing is an empty value."""
     try:
-        return base64.b64decode(re.sub(r"[\r\n]", "", text), validate=True)
-    except (binascii.Error, ValueError, TypeError):
+        return b"" if text is None else decoded(text)
+    except ValueError:
         raise InvalidInput(f"{where} is not base64", hint="Plain text belongs in stringData.") from None
 
 

@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives import serialization
 from secrets_room import contents, run
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.secrets import key_pairs, yaml_text
@@ -157,3 +158,90 @@ def test_files_that_hold_no_keys(tmp_path: pathlib.Path, text: str) -> None:
 def test_keys_that_others_can_read(given: pathlib.Path) -> None:
     (given / "controller.yaml").chmod(0o644)
     assert "others than its owner" in run(module, **params(given, src=[str(given / "controller.yaml")]))["msg"]
+
+
+def labelled(pair: key_pairs.KeyPair, **labels: str) -> dict[str, t.Any]:
+    made = pair.manifest()
+    made["metadata"]["labels"] = labels
+    return made
+
+
+def states(folder: pathlib.Path) -> dict[str, str]:
+    metas = [one["metadata"] for one in yaml.safe_load_all((folder / "keys.yaml").read_text())]
+    return {meta["name"]: meta["labels"][key_pairs.LABEL] for meta in metas}
+
+
+def test_a_compromised_key_stays_so_and_nothing_is_sealed_for_it(tmp_path: pathlib.Path) -> None:
+    """A restored file made it active again, and put its certificate first."""
+    compromised = labelled(SECOND, **{key_pairs.LABEL: "compromised"})
+    write(tmp_path / "src.yaml", yaml_text.text_of([compromised, OLD.manifest()]))
+    options = params(tmp_path, src=[str(tmp_path / "src.yaml")], generate=False)
+    twice(**options)
+    assert states(tmp_path) == {OLD.name: "active", SECOND.name: "compromised"}
+    assert (tmp_path / "keys.crt").read_text() == OLD.certificate_pem + SECOND.certificate_pem
+    write(tmp_path / "src.yaml", yaml_text.text_of([SECOND.manifest()]))
+    assert not run(module, **options)["changed"], "an older copy does not make it active again"
+
+
+def test_a_key_that_was_retired_since_is_retired_in_the_file(tmp_path: pathlib.Path) -> None:
+    write(tmp_path / "src.yaml", yaml_text.text_of([OLD.manifest(), SECOND.manifest()]))
+    options = params(tmp_path, src=[str(tmp_path / "src.yaml")], generate=False)
+    twice(**options)
+    write(tmp_path / "src.yaml", yaml_text.text_of([labelled(SECOND, **{key_pairs.LABEL: "compromised"})]))
+    change, _certificates = twice(**options)["changes"]
+    assert (change["before"], change["after"]) == ({"state": "active"}, {"state": "compromised"})
+    assert states(tmp_path)[SECOND.name] == "compromised"
+
+
+def test_without_an_active_key_there_is_a_new_one(tmp_path: pathlib.Path) -> None:
+    write(tmp_path / "src.yaml", yaml_text.text_of([labelled(OLD, **{key_pairs.LABEL: "compromised"})]))
+    options = params(tmp_path, src=[str(tmp_path / "src.yaml")])
+    assert "No key is active" in run(module, **options, generate=False)["msg"]
+    assert twice(**options)["names"] == [OLD.name, "sealed-secrets-key-1"]
+    assert (tmp_path / "keys.crt").read_text().endswith(OLD.certificate_pem)
+
+
+def test_other_tls_secrets_beside_the_keys_are_no_keys(tmp_path: pathlib.Path) -> None:
+    """As ``kubectl get secret -o yaml`` of a namespace has them; one alone is a key that somebody brings along."""
+    write(tmp_path / "src.yaml", yaml_text.text_of([labelled(OLD, app="web"), SECOND.manifest()]))
+    options = params(tmp_path, src=[str(tmp_path / "src.yaml")], generate=False)
+    assert twice(**options)["names"] == [SECOND.name]
+    write(tmp_path / "src.yaml", yaml_text.text_of([labelled(OLD)]))
+    assert twice(**options)["names"] == [SECOND.name, OLD.name]
+
+
+def test_of_several_certificates_the_keys_own_is_sealed_for(tmp_path: pathlib.Path) -> None:
+    write(tmp_path / "src.pem", OLD.private_pem + OLD.certificate_pem + SECOND.certificate_pem)
+    backup = params(tmp_path, src=[str(tmp_path / "src.pem")], generate=False, recipients=[STRANGER.recipient])
+    twice(**backup)
+    assert (tmp_path / "keys.crt").read_text() == OLD.certificate_pem
+
+
+def test_forms_in_which_people_have_their_keys(tmp_path: pathlib.Path) -> None:
+    lines, plain, odd = OLD.manifest(), SECOND.manifest(), OLD.manifest()
+    lines["data"] = {k: base64.encodebytes(base64.b64decode(text)).decode() for k, text in lines["data"].items()}
+    plain["stringData"] = {k: base64.b64decode(text).decode() for k, text in plain.pop("data").items()}
+    odd["metadata"] = ["no mapping"]
+    texts = [
+        yaml_text.text_of([lines]),
+        yaml_text.text_of([plain]),
+        yaml_text.text_of([odd]),
+        "Bag Attributes\n  friendlyName: x\n" + OLD.private_pem + OLD.certificate_pem,
+        "\ufeff" + OLD.private_pem + OLD.certificate_pem,
+        (OLD.private_pem + OLD.certificate_pem).replace("\n", "\r\n"),
+    ]
+    for number, text in enumerate(texts):
+        write(tmp_path / f"{number}.src", text)
+        options = {
+            "path": str(tmp_path / f"{number}.yaml"),
+            "src": [str(tmp_path / f"{number}.src")],
+            "generate": False,
+        }
+        assert len(twice(**options)["names"]) == 1
+
+
+def test_a_private_key_with_a_passphrase_is_refused_by_that(tmp_path: pathlib.Path) -> None:
+    form = serialization.PrivateFormat.PKCS8
+    key = OLD.key.private_bytes(serialization.Encoding.PEM, form, serialization.BestAvailableEncryption(b"words"))
+    write(tmp_path / "src.pem", key.decode() + OLD.certificate_pem)
+    assert "has a passphrase" in run(module, **params(tmp_path, src=[str(tmp_path / "src.pem")]))["msg"]
