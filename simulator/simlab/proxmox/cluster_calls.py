@@ -171,17 +171,24 @@ def _zones(call: Call) -> list[dict[str, t.Any]]:
 # -- options ----------------------------------------------------------------------------------------------
 
 
+#: What everybody may read.
+_PUBLIC = ("console", "tag-style")
+
+
 @handles("GET", "/cluster/options")
 def options(call: Call) -> dict[str, t.Any]:
     specs = schema.load().paths["/cluster/options"]["PUT"]["parameters"]["properties"]
-    found: dict[str, t.Any] = {"allowed-tags": [], "description": "", "mac_prefix": "BC:24:11"}
+    found: dict[str, t.Any] = {"description": "", "mac_prefix": "BC:24:11"}
+    allowed: list[str] = []
     for name, value in call.cluster.options.items():
         if name == "registered-tags":
-            found[name] = found["allowed-tags"] = formats.split_list(str(value))
+            found[name] = allowed = formats.split_list(str(value))
             continue
         wanted = specs[name].get("format")
         found[name] = _typed(wanted, formats.parse(wanted, str(value), name)) if isinstance(wanted, dict) else value
-    return found
+    if not call.allowed.has("/", ["Sys.Audit"]):
+        found = {name: value for name, value in found.items() if name in _PUBLIC}
+    return found | {"allowed-tags": allowed}
 
 
 def _typed(wanted: formats.Format, values: dict[str, str]) -> dict[str, t.Any]:
@@ -190,8 +197,24 @@ def _typed(wanted: formats.Format, values: dict[str, str]) -> dict[str, t.Any]:
 
 @handles("PUT", "/cluster/options")
 def set_options(call: Call) -> None:
+    changed = call.cluster.options | {name: value for name, value in call.params.items() if name != "delete"}
     for name in formats.split_list(call.text("delete")):
-        call.cluster.options.pop(name, None)
-    for name, value in call.params.items():
-        if name != "delete":
-            call.cluster.options[name] = value
+        changed.pop(name, None)
+    _check_free_ids(str(changed.get("next-id", "")))
+    if "description" in changed:
+        changed["description"] = kept_notes(str(changed["description"]))
+    call.cluster.options.clear()
+    call.cluster.options.update(changed)
+
+
+def kept_notes(text: str) -> str:
+    """Notes as a configuration file keeps them: lines that end, without empty ones at the end."""
+    lines = text.rstrip("\n")
+    return f"{lines}\n" if lines else ""
+
+
+def _check_free_ids(text: str) -> None:
+    bounds = dict(part.partition("=")[::2] for part in text.split(",") if part)
+    lower, upper = int(bounds.get("lower", 100)), int(bounds.get("upper", 1000000))
+    if lower > upper:
+        raise Failure(f"lower ({lower}) <= upper ({upper}) boundary rule broken")

@@ -240,6 +240,9 @@ CHECKS: dict[str, t.Callable[[str], str | None]] = {
         r"/[^;,=()]+.*",
         "Value does not look like a valid absolute path. These symbols are currently not allowed in path: ;,=()",
     ),
+    "mac-prefix": _matching(
+        r"(?i)[a-f0-9][02468ace](?::[a-f0-9]{2}){0,2}(?::[a-f0-9]?)?", "value is not a valid unicast MAC address prefix"
+    ),
     "pve-ha-node": _matching(
         r"[a-zA-Z0-9]([a-zA-Z0-9\-]*[a-zA-Z0-9])?(:\d+)?", "value does not look like a valid ha node"
     ),

@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 import copy
-import ipaddress
 import typing as t
 
 from . import formats
 from .api import Call, handles
 from .cluster import Node
 from .errors import Failure, ParameterError
+from .network_interfaces import Interfaces, check, check_unique, read_back, settle, with_addresses
 from .tasks import Task
 
 _NETWORK = "/nodes/{node}/network"
-_BRIDGES = (None, "bridge", "any_bridge", "any_local_bridge", "include_sdn")
-Interfaces = dict[str, dict[str, t.Any]]
+_ANY_BRIDGE = ("any_bridge", "any_local_bridge")
 
 
 class Network:
@@ -29,10 +28,12 @@ class Network:
     def latest(self) -> Interfaces:
         return self.active if self.waiting is None else self.waiting
 
-    def change(self) -> Interfaces:
-        if self.waiting is None:
-            self.waiting = copy.deepcopy(self.active)
-        return self.waiting
+    def change(self, edit: t.Callable[[Interfaces], None]) -> None:
+        """Edit what waits; nothing changes when the result cannot be written (Failure)."""
+        edited = copy.deepcopy(self.latest)
+        edit(edited)
+        check(edited)
+        self.waiting = {name: read_back(name, interface) for name, interface in edited.items()}
 
 
 def _bridge(node: Node, name: str, number: int) -> dict[str, t.Any]:
@@ -58,7 +59,8 @@ def _network(call: Call) -> Network:
 def listing(call: Call) -> list[dict[str, t.Any]]:
     wanted, found = call.params.get("type"), []
     for name, entry in _network(call).latest.items():
-        if entry["type"] != wanted and not (wanted in _BRIDGES and (entry["type"] == "bridge" or wanted is None)):
+        a_bridge = entry["type"] in ("bridge", "OVSBridge") and wanted in _ANY_BRIDGE
+        if wanted not in (None, "include_sdn", entry["type"]) and not a_bridge:
             continue
         on_bridge = call.allowed.has(f"/sdn/zones/localnetwork/{name}", ["SDN.Audit", "SDN.Use"], True)
         if on_bridge or call.allowed.has(f"/nodes/{call.node.name}", ["Sys.Audit"]):
@@ -68,65 +70,61 @@ def listing(call: Call) -> list[dict[str, t.Any]]:
 
 @handles("GET", f"{_NETWORK}/{{iface}}")
 def interface(call: Call) -> dict[str, t.Any]:
-    for entry in listing(call):
-        if entry["iface"] == call.params["iface"]:
-            return {key: value for key, value in entry.items() if key != "iface"}
-    raise ParameterError({"iface": "interface does not exist"})
+    entry = _existing(call)
+    return {key: value for key, value in entry.items() if key != "iface"}
+
+
+def _existing(call: Call) -> dict[str, t.Any]:
+    found = _network(call).latest.get(call.text("iface"))
+    if found is None:
+        raise ParameterError({"iface": "interface does not exist"})
+    return found
 
 
 @handles("POST", _NETWORK)
 def add(call: Call) -> None:
-    name = call.text("iface")
-    if name in _network(call).latest:
+    name, network = call.text("iface"), _network(call)
+    if name in network.latest:
         raise ParameterError({"iface": "interface already exists"})
-    _network(call).change()[name] = _entry(call, len(_network(call).latest) + 3)
+    sent = _sent(call, network)
+    if str(sent["type"]).startswith("OVS"):
+        raise Failure("Open VSwitch is not installed (need package 'openvswitch-switch')")
+    entry = {"iface": name, "priority": len(network.latest) + 3, **sent}
+    settle(name, entry)
+    network.change(lambda interfaces: interfaces.update({name: entry}))
 
 
-def _entry(call: Call, priority: int) -> dict[str, t.Any]:
-    given = {key: value for key, value in call.params.items() if key not in ("node", "delete")}
-    kind = given["type"]
-    base: dict[str, t.Any] = {"families": ["inet"], "method": "manual", "method6": "manual", "priority": priority}
-    if kind == "bridge":
-        base |= {"bridge_fd": "0", "bridge_ports": "", "bridge_stp": "off"}
-    if "cidr" in given:
-        address = ipaddress.ip_interface(given["cidr"])
-        given |= {"address": str(address.ip), "netmask": str(address.network.prefixlen)}
-    elif "address" in given:
-        given["cidr"] = f"{given['address']}/{given.get('netmask', '24')}"
-    if "address" in given:
-        base["method"] = "static"
-    if "comments" in given:
-        given["comments"] = str(given["comments"]).rstrip("\n") + "\n"
-    for flag in ("autostart", "bridge_vlan_aware"):
-        if flag in given:
-            given[flag] = int(given[flag])
-    return base | given
+def _sent(call: Call, network: Network) -> dict[str, t.Any]:
+    given = {key: value for key, value in call.params.items() if key not in ("node", "iface", "delete")}
+    check_unique(network.latest, call.text("iface"), given)
+    if "bridge_vids" in given:
+        vids = formats.split_list(str(given["bridge_vids"]))
+        if not vids:
+            raise ParameterError({"bridge_vids": "VLAN list items are empty"})
+        given["bridge_vids"] = " ".join(vids)
+    return with_addresses(given)
 
 
 @handles("PUT", f"{_NETWORK}/{{iface}}")
 def update(call: Call) -> None:
-    name = call.text("iface")
-    known = _network(call).latest.get(name)
-    if known is None:
-        raise ParameterError({"iface": "interface does not exist"})
-    kept = dict(known)
-    for key in formats.split_list(call.text("delete")):
-        kept.pop(key, None)
-        if key == "cidr":
-            kept |= {"method": "manual"}
-            kept.pop("address", None)
-            kept.pop("netmask", None)
-    _network(call).change()[name] = kept | {
-        key: value for key, value in _entry(call, known["priority"]).items() if key in call.params or key not in kept
-    }
+    """What is not sent stays, but for addresses."""
+    name, network = call.text("iface"), _network(call)
+    known = _existing(call)
+    dropped = formats.split_list(call.text("delete"))
+    kept = {key: value for key, value in known.items() if key not in dropped}
+    sent = _sent(call, network)
+    for suffix in ("", "6"):
+        for key in ("address", "netmask", "cidr"):
+            kept.pop(f"{key}{suffix}", None)
+    entry = kept | sent
+    settle(name, entry)
+    network.change(lambda interfaces: interfaces.update({name: entry}))
 
 
 @handles("DELETE", f"{_NETWORK}/{{iface}}")
 def remove(call: Call) -> None:
-    name = call.text("iface")
-    if name not in _network(call).latest:
-        raise ParameterError({"iface": "interface does not exist"})
-    del _network(call).change()[name]
+    _existing(call)
+    _network(call).change(lambda interfaces: interfaces.pop(call.text("iface")))
 
 
 @handles("DELETE", _NETWORK)

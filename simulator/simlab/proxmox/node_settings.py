@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import typing as t
+import zoneinfo
 
 from . import formats
 from .api import Call, handles
-from .errors import Failure
+from .cluster_calls import kept_notes
+from .errors import Failure, ParameterError
+from .firewall import CHANGED
 
 
 def _settings(call: Call) -> dict[str, t.Any]:
@@ -34,13 +38,17 @@ def set_dns(call: Call) -> None:
 
 @handles("GET", "/nodes/{node}/time")
 def clock(call: Call) -> dict[str, t.Any]:
-    now = int(call.cluster.config.clock())
-    return {"localtime": now, "time": now, "timezone": _settings(call)["timezone"]}
+    now, zone = int(call.cluster.config.clock()), _settings(call)["timezone"]
+    offset = datetime.datetime.fromtimestamp(now, zoneinfo.ZoneInfo(zone)).utcoffset() or datetime.timedelta()
+    return {"localtime": now + int(offset.total_seconds()), "time": now, "timezone": zone}
 
 
 @handles("PUT", "/nodes/{node}/time")
 def set_zone(call: Call) -> None:
-    _settings(call)["timezone"] = call.text("timezone")
+    zone = call.text("timezone")
+    if zone not in zoneinfo.available_timezones():
+        raise ParameterError({"timezone": "No such timezone"})
+    _settings(call)["timezone"] = zone
 
 
 def _digest(text: str) -> str:
@@ -56,22 +64,31 @@ def hosts(call: Call) -> dict[str, t.Any]:
 @handles("POST", "/nodes/{node}/hosts")
 def set_hosts(call: Call) -> None:
     if call.params.get("digest") not in (None, _digest(_settings(call)["hosts"])):
-        raise Failure("detected modified configuration - file changed by other user? Try again.")
+        raise Failure(CHANGED)
     _settings(call)["hosts"] = call.text("data")
+
+
+def _config_digest(known: dict[str, t.Any]) -> str:
+    return _digest("".join(f"{name}: {value}\n" for name, value in sorted(known.items())))
 
 
 @handles("GET", "/nodes/{node}/config")
 def config(call: Call) -> dict[str, t.Any]:
-    found = dict(_settings(call)["config"])
+    known = _settings(call)["config"]
     if "property" in call.params:
-        found = {name: value for name, value in found.items() if name == call.text("property")}
-    text = "".join(f"{name}: {value}\n" for name, value in sorted(found.items()))
-    return found | {"digest": _digest(text)} if found else {}
+        return {name: value for name, value in known.items() if name == call.text("property")}
+    written = known or _settings(call).get("config written")
+    return {**known, "digest": _config_digest(known)} if written else {}
 
 
 @handles("PUT", "/nodes/{node}/config")
 def set_config(call: Call) -> None:
     known = _settings(call)["config"]
+    if call.params.get("digest") not in (None, _config_digest(known)):
+        raise Failure(CHANGED)
+    known.update({name: value for name, value in call.without_path().items() if name not in ("delete", "digest")})
     for name in formats.split_list(call.text("delete")):
         known.pop(name, None)
-    known.update({name: value for name, value in call.without_path().items() if name not in ("delete", "digest")})
+    if "description" in known:
+        known["description"] = kept_notes(str(known["description"]))
+    _settings(call)["config written"] = True

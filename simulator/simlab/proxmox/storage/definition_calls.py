@@ -9,7 +9,7 @@ from .. import formats, schema
 from ..api import Call, handles
 from ..errors import Failure
 from ..firewall import CHANGED
-from .types import SECRET, TYPES, StorageType
+from .types import FIXED, SECRET, TYPES, StorageType
 
 
 def shown(name: str, options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -119,29 +119,48 @@ def _paths(call: Call) -> set[str]:
 @handles("PUT", "/storage/{storage}")
 def update(call: Call) -> dict[str, t.Any]:
     name = call.text("storage")
-    definitions = call.cluster.storages.definitions
-    if name not in definitions:
-        raise Failure(f"update storage failed: storage '{name}' does not exist")
-    options = dict(definitions[name])
-    known = TYPES[str(options["type"])]
+    try:
+        options = _changed(call, name)
+    except Failure as error:
+        raise Failure(f"update storage failed: {error}") from None
+    call.cluster.storages.define(name, options)
+    return {"storage": name, "type": options["type"]}
+
+
+def _changed(call: Call, name: str) -> dict[str, t.Any]:
+    """The definition as it will be; raises Failure in the order of the real checks."""
     if call.params.get("digest") not in (None, call.cluster.storages.digest()):
-        raise Failure(f"update storage failed: {CHANGED}")
+        raise Failure(CHANGED)
+    if name not in call.cluster.storages.definitions:
+        raise Failure(f"storage '{name}' does not exist")
+    options = dict(call.cluster.storages.definitions[name])
+    kind = str(options["type"])
+    known, fixed = TYPES[kind], FIXED.get(kind, ())
     given = {key: value for key, value in call.params.items() if key not in ("storage", "delete", "digest")}
     for key in given:
+        if key in fixed:
+            raise Failure(f"can't change value of fixed parameter '{key}'")
         if key not in known.required and key not in known.optional:
-            raise Failure(f"update storage failed: unexpected property '{key}'")
+            raise Failure(f"unexpected property '{key}'")
     for key in formats.split_list(call.text("delete")):
-        if key in known.required:
-            raise Failure(f"update storage failed: unable to delete required option '{key}'")
-        if key not in known.optional:
-            raise Failure(f"update storage failed: no such option '{key}'")
+        _check_delete(known, fixed, key, given)
         options.pop(key, None)
     if given.get("content") == "":
         given["content"] = "none"
     options |= given
     _complete(known, name, options)
-    call.cluster.storages.define(name, options)
-    return {"storage": name, "type": options["type"]}
+    return options
+
+
+def _check_delete(known: StorageType, fixed: t.Collection[str], key: str, given: t.Collection[str]) -> None:
+    if key in known.required:
+        raise Failure(f"unable to delete required option '{key}'")
+    if key not in known.optional:
+        raise Failure(f"no such option '{key}'")
+    if key in fixed:
+        raise Failure(f"unable to delete fixed option '{key}'")
+    if key in given:
+        raise Failure(f"cannot set and delete property '{key}' at the same time!")
 
 
 @handles("DELETE", "/storage/{storage}")

@@ -63,4 +63,22 @@ TYPES = {
         "lio_tpg bwlimit zfs-base-path", "images", "", True,
     ),
 }  # fmt: skip
+#: What stays as it was made, by type.
+FIXED = {
+    kind: tuple(names.split())
+    for kind, names in {
+        "dir": "path snapshot-as-volume-chain",
+        "btrfs": "path",
+        "nfs": "path server export snapshot-as-volume-chain",
+        "cifs": "path server share snapshot-as-volume-chain",
+        "cephfs": "path",
+        "lvm": "vgname base",
+        "lvmthin": "thinpool vgname",
+        "zfspool": "pool",
+        "pbs": "server datastore",
+        "iscsi": "portal target",
+        "iscsidirect": "portal target",
+        "zfs": "portal target pool blocksize iscsiprovider",
+    }.items()
+}
 SECRET = ("password", "keyring", "encryption-key", "master-pubkey")
