@@ -63,7 +63,8 @@ def place(tmp_path: pathlib.Path) -> Place:
     return Place(tmp_path)
 
 
-VALUES = st.dictionaries(st.text("abcXYZ019._-", min_size=1, max_size=12), st.text(max_size=40), min_size=1, max_size=4)
+NAMES = st.text("abcXYZ019._-", min_size=1, max_size=12).filter(lambda name: name != "." and not name.startswith(".."))
+VALUES = st.dictionaries(NAMES, st.text(max_size=40), min_size=1, max_size=4)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
