@@ -97,6 +97,10 @@ def _shown(call: Call) -> list[Rule]:
 @_everywhere("GET", "/rules")
 @handles("GET", _GROUP)
 def rules(call: Call) -> list[Rule]:
+    return _listed(call)
+
+
+def _listed(call: Call) -> list[Rule]:
     found = _shown(call)
     digest = digest_of(found)
     return [{**rule, "pos": number, "digest": digest} for number, rule in enumerate(found)]
@@ -112,7 +116,7 @@ def _position(call: Call) -> int:
 @_everywhere("GET", "/rules/{pos}")
 @handles("GET", f"{_GROUP}/{{pos}}")
 def rule_get(call: Call) -> Rule:
-    return rules(call)[_position(call)] | {"pos": call.text("pos")}
+    return _listed(call)[_position(call)] | {"pos": call.text("pos")}
 
 
 @_everywhere("POST", "/rules")
@@ -308,7 +312,7 @@ def entry_add(call: Call) -> None:
 
 @_everywhere("GET", "/ipset/{name}/{cidr}", _NAMED)
 def entry_get(call: Call) -> dict[str, t.Any]:
-    for entry in set_entries(call):
+    for entry in _with_digest(_entries(call)):
         if entry["cidr"] == call.text("cidr"):
             return entry
     raise ParameterError({"cidr": "no such IP/Network"})

@@ -28,7 +28,7 @@ class Network:
     def latest(self) -> Interfaces:
         return self.active if self.waiting is None else self.waiting
 
-    def change(self, edit: t.Callable[[Interfaces], None]) -> None:
+    def change(self, edit: t.Callable[[Interfaces], t.Any]) -> None:
         """Edit what waits; nothing changes when the result cannot be written (Failure)."""
         edited = copy.deepcopy(self.latest)
         edit(edited)
