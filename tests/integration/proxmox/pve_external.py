@@ -33,6 +33,8 @@ from simlab.faults import PROXMOX, Fault
 _PLAYED = "needs the played Proxmox VE: "
 #: What the tests put on the storage that stands for ``local``.
 _CONTENT = frozenset(("images", "rootdir", "import", "iso", "vztmpl"))
+#: What the storage that stands for ``isoonly`` does not hold.
+_DISKS = frozenset(("images", "rootdir", "import"))
 #: Seconds until the tests' own guests and tasks of an earlier test are gone.
 _PATIENCE = 300.0
 
@@ -127,8 +129,15 @@ class ExternalPve(PveLab):
             self._give_up(f"node {names.node} cannot fetch {url}: {done} ({hint})")
 
     async def _check_storage(self, storage: str) -> None:
-        """Without this every test fails in words of its own."""
+        """Without this every test fails in words of its own. A storage that stands for ``isoonly`` is found where none is named."""
         listed = await self.passage.ask("GET", f"/nodes/{self.passage.names.node}/storage")
+        names = self.passage.names
+        if "isoonly" not in names.storages:
+            able = sorted(one["storage"] for one in listed if not _DISKS & set(one["content"].split(",")))
+            if able:
+                names.storages["isoonly"] = able[0]
+            else:
+                names.missing["isoonly"] = _variable("iso")
         content = next((one["content"].split(",") for one in listed if one["storage"] == storage), None)
         if content is None:
             self._give_up(f"there is no storage {storage} on node {self.passage.names.node} (PVE_STORAGE)")
@@ -247,6 +256,9 @@ class ExternalPve(PveLab):
 
     def run(self, module: t.Any, **params: t.Any) -> Outcome:
         """Nobody answers in the tests' VMs: who does not care is not kept waiting for it."""
+        for name in self.passage.names.missing:
+            if f"'{name}'" in repr(params):
+                self.needs_storage(name)
         if "shutdown_timeout" in module.SPEC.keywords()["argument_spec"]:
             params.setdefault("shutdown_timeout", 10)
         return super().run(module, **params)
@@ -276,8 +288,8 @@ class ExternalPve(PveLab):
         pytest.skip(f"{_PLAYED}{why}")
 
     def needs_storage(self, name: str) -> None:
-        if not self.has_storage(name):
-            pytest.skip(f"needs a storage that stands for {name}: {_variable(name)}")
+        if name in self.passage.names.missing:
+            pytest.skip(f"needs a storage that stands for {name}: {self.passage.names.missing[name]}")
 
     def needs_least_rights(self) -> None:
         if not self.passage.account.token or "Sys.Modify" in self._in_loop(self._rights_of_root()):

@@ -42,6 +42,10 @@ _OURS = (
 )
 
 
+#: Types of what a VM's card may be on.
+_BRIDGES = ("bridge", "OVSBridge", "vnet")
+
+
 @dataclasses.dataclass
 class Account:
     """Who the tests' token and the tests' root are over there. ``password`` empty: nothing that only root may do."""
@@ -267,6 +271,10 @@ class Passage:
         """Whether a list's entry is shown to the tests: nothing of the person's guests, files, pools, other storages."""
         if not isinstance(entry, dict):
             return True
+        if path == "/nodes" or (path == "/cluster/resources" and entry.get("type") == "node"):
+            return entry.get("node") == self.names.node
+        if path.endswith("/network") and entry.get("type") in _BRIDGES:
+            return entry.get("iface") == self.names.bridge
         if "volid" in entry:
             template = entry["volid"] == self.names.template and self.names.template_here
             return entry["volid"] not in self.before or bool(template)

@@ -300,7 +300,7 @@ def test_a_container_is_made_in_a_pool(lab: PveLab) -> None:
 
 
 def test_a_pool_that_may_not_be_seen_is_said(lab: PveLab) -> None:
-    lab.needs_least_rights()
+    lab.needs_played("a pool that the token may not see")
     with lab.session() as session:
         for pool in ("lab", "other"):
             session.post("/pools", {"poolid": pool}, asked="make a pool")

@@ -159,3 +159,29 @@ def test_the_persons_template_shows_when_a_test_has_put_one_there() -> None:
     assert not passage._is_ours("/nodes/pve1/storage/local/content", entry)
     names.template_here = "local:vztmpl/mine.tar.zst"
     assert passage._is_ours("/nodes/pve1/storage/local/content", entry)
+
+
+def test_nothing_else_of_the_persons_server_is_seen() -> None:
+    names = Names("red", {"local": "tank", "isoonly": "files"}, bridge="vmbr7")
+    passage = Passage("", names, Account(), ssl.create_default_context(), Ledger(), Faults())
+
+    def seen(path: str, *entries: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+        return [names.data_here(entry) for entry in entries if passage._is_ours(path, entry)]
+
+    assert seen("/nodes", {"node": "red"}, {"node": "blue"}) == [{"node": "pve1"}]
+    bridges = [{"iface": name, "type": "bridge"} for name in ("vmbr0", "vmbr7")]
+    assert seen("/nodes/pve1/network", *bridges) == [{"iface": "vmbr0", "type": "bridge"}]
+    storages = [{"storage": name, "content": "iso,backup"} for name in ("tank", "files", "local")]
+    assert seen("/nodes/pve1/storage", *storages) == [
+        {"storage": "local", "content": "iso,backup"},
+        {"storage": "isoonly", "content": "iso"},
+    ]
+
+
+def test_who_has_no_storage_without_images_sees_those_tests_skipped(
+    server: PveLab, root: PveLab, tmp_path: pathlib.Path
+) -> None:
+    with server.session() as session:
+        session.delete("/storage/isoonly", asked="as on a new node")
+    with suite(tmp_path) as lab, pytest.raises(pytest.skip.Exception, match="PVE_ISO_STORAGE"):
+        lab.run(proxmox_vm, vms=[{**SMALL, "vmid": 200, "name": "a", "disks": [{"storage": "isoonly", "size": "1G"}]}])
