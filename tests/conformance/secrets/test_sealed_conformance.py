@@ -44,15 +44,17 @@ def secret(chance: random.Random, number: int) -> dict[str, t.Any]:
         "grüße, 世界 🔑",
         "line\nline\n",
         "\x00\x01",
-        "x" * chance.choice([100, 65_536, 900_000 if number % 40 == 0 else 10]),
+        "x" * chance.choice([100, 65_536, 240_000 if number % 40 == 0 else 10]),
     ]
     names = chance.sample(["password", "tls.crt", ".dockerconfigjson", "a-b_c", "UPPER", "0"], chance.randint(1, 4))
+    kind = chance.choice([None, "Opaque", "kubernetes.io/tls"])
+    names = [*dict.fromkeys([*names[:2], "tls.crt", "tls.key"])] if kind == "kubernetes.io/tls" else names
     return ENTRY | {
         "name": chance.choice(["db", "a.b-c", "x" * 63]),
         "namespace": chance.choice(["media", "kube-system"]),
         "scope": chance.choice(sealing.SCOPES),
         "contents": {name: chance.choice(texts) for name in names},
-        "type": chance.choice([None, "Opaque", "kubernetes.io/tls"]),
+        "type": kind,
         "immutable": chance.choice([None, True, False]),
         "labels": chance.choice([None, {"app": "x"}]),
         "annotations": chance.choice([None, {"note": "grüße"}]),
