@@ -11,9 +11,10 @@ action plugin ``in_process`` hands them to :func:`execute` in the controller's o
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing as t
 
-from .errors import HomelabError
+from .errors import HomelabError, InvalidInput
 from .plan import Plan
 
 Result = dict[str, t.Any]
@@ -73,6 +74,7 @@ Run = t.Callable[[Task], Result]
 def execute(run: Run, task: Task) -> Result:
     """Run a core; an error of ours becomes a failed result, anything else is a bug and passes through."""
     try:
+        _check_numbers(task.params)
         return run(task)
     except HomelabError as error:
         return {
@@ -82,6 +84,18 @@ def execute(run: Run, task: Task) -> Result:
             "msg": error.message,
             "error": error.as_result(),
         }
+
+
+def _check_numbers(params: t.Mapping[str, t.Any]) -> None:
+    """Options, also those of lists of options, are numbers that one can count to: "nan" seconds would never be over."""
+    for name, value in params.items():
+        members = value if isinstance(value, list) else [value]
+        below = [(name, one) for one in members] + [
+            pair for one in members if isinstance(one, dict) for pair in one.items()
+        ]
+        for option, one in below:
+            if isinstance(one, float) and not math.isfinite(one):
+                raise InvalidInput(f"{option} is {one}, it must be a number")
 
 
 def run_as_module(spec: Spec, run: Run) -> None:

@@ -78,6 +78,9 @@ def error_of(answer: Answer, asked: str, of: str) -> HomelabError:
         return _field_conflict(asked, of, managers)
     if answer.status == 429 and any(cause.get("reason") == "DisruptionBudget" for cause in causes):
         return _guarded(asked, of, message, causes)
+    if answer.status == 500 and message.startswith("conversion webhook for"):
+        hint = "The program that converts this kind's versions does not answer. Are its pods ready?"
+        return NotInstalled(asked, of=of, answer=message, hint=hint, **details)
     if "admission webhook" in message or "failed calling webhook" in message:
         return _webhook(answer, asked, of, message)
     if answer.status == 500 and message.startswith(MISFITS):

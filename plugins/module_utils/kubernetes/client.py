@@ -43,8 +43,17 @@ class Client:
     # -- discovery -------------------------------------------------------------------------------------------------
 
     def resource(self, api_version: str, kind: str) -> Resource | None:
-        """How the server serves this kind; nothing if it does not."""
-        return self.discovery.resource(api_version, kind)
+        """How the server serves this kind; nothing if it does not. Raises ServerFault if it cannot say so."""
+        found = self.discovery.resource(api_version, kind)
+        if found is None and self.discovery.is_stale(api_version):
+            group, _slash, version = api_version.rpartition("/")
+            raise ServerFault(
+                f"see what kinds {api_version} has",
+                of=self.of,
+                answer=f"the server behind the APIService {version}.{group} does not answer",
+                hint="Are its pods ready? kubectl describe apiservice tells more.",
+            )
+        return found
 
     def kinds(self, api_version: str) -> list[str]:
         """The kinds that the server has in this group and version, for messages."""
@@ -214,7 +223,8 @@ class Client:
         """One request, repeated while its failure may pass, not before the server wants it; ``patient`` also waits for
         what is being installed, and ``conflicts`` asks again where somebody else was first."""
         patience = Deadline(PATIENCE)
-        installing = Deadline(INSTALL_PATIENCE if patient else 0.0)
+        reading = method == "GET"
+        installing = Deadline((PATIENCE if reading else INSTALL_PATIENCE) if patient else 0.0)
         not_before = 0.0
 
         def once() -> Object:

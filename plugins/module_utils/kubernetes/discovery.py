@@ -86,12 +86,19 @@ class Discovery:
         self._read = read
         self._versions: dict[str, dict[str, Resource]] = {}
         self._whole: set[str] = set()
+        #: What comes from a server that the API server asks in its turn, and that does not answer.
+        self._stale: set[str] = set()
         self._lock = threading.Lock()
 
     def resource(self, api_version: str, kind: str) -> Resource | None:
         """How the server serves this kind; nothing if it does not."""
         known = KNOWN.get((api_version, kind))
         return known or self._version(api_version).get(kind)
+
+    def is_stale(self, api_version: str) -> bool:
+        """Whether kinds of this group and version may be served, but nobody knows now."""
+        with self._lock:
+            return api_version in self._stale
 
     def kinds(self, api_version: str) -> list[str]:
         """The kinds that the server has in this group and version, for messages."""
@@ -112,6 +119,7 @@ class Discovery:
         with self._lock:
             self._versions.clear()
             self._whole.clear()
+            self._stale.clear()
 
     def _version(self, api_version: str) -> dict[str, Resource]:
         root = "/apis" if "/" in api_version else "/api"
@@ -132,6 +140,8 @@ class Discovery:
                 name = str((group.get("metadata") or {}).get("name") or "")
                 api_version = f"{name}/{version['version']}" if name else str(version["version"])
                 self._versions[api_version] = _aggregated(api_version, version)
+                if version.get("freshness") == "Stale":
+                    self._stale.add(api_version)
 
     def _ask_one(self, root: str, api_version: str) -> dict[str, Resource]:
         """For servers that do not have the whole in one document."""

@@ -118,7 +118,8 @@ class Board:
 
     def _served(self, want: Want) -> Resource | None:
         if want.is_versioned:
-            return self.client.resource(want.api_version, want.kind)
+            # What its server cannot say now is waited for, as what is not there yet.
+            return self.client.discovery.resource(want.api_version, want.kind)
         versions = self.client.discovery.versions(want.api_version, want.kind)
         return self.client.resource(versions[0], want.kind) if versions else None
 

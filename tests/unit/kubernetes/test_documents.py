@@ -21,6 +21,7 @@ def config(**changes: t.Any) -> dict[str, t.Any]:
 
 ENDLESS: dict[str, t.Any] = {}
 ENDLESS["a"] = ENDLESS
+NAMED = "\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
 
 BAD: dict[str, tuple[t.Any, str]] = {
     "no kind": ({"apiVersion": "v1", "metadata": {"name": "a"}}, "definition 1 has no kind."),
@@ -52,7 +53,7 @@ BAD: dict[str, tuple[t.Any, str]] = {
     "no number": (config(data={"x": float("nan")}), "holds a value that JSON does not have"),
     "a key that is a list": (config(data={("a",): "x"}), "holds a value that JSON does not have"),
     "itself": (config(data=ENDLESS), "is nested too deeply"),
-    "a text of many brackets": ("a: " + "[" * 3000 + "]" * 3000, "definition 1 is nested too deeply"),
+    "a text of many brackets": ("data: " + "[" * 3000 + "]" * 3000 + NAMED, "definition 1 is nested too deeply"),
     "a list of something": ({"apiVersion": "v1", "kind": "List", "items": {"a": 1}}, "items is a mapping, not a list"),
     "a date": (config(data={"day": datetime.date(2026, 1, 1)}), "holds a value that JSON does not have"),
     "a Secret with a number": (

@@ -57,6 +57,12 @@ CASES: list[tuple[Answer, type[errors.HomelabError], str, bool]] = [
     (answer(429, "too many requests"), answers.Throttled, "busy", True),
     (answer(500, "etcdserver: request timed out"), errors.ServerFault, "etcdserver", True),
     (answer(500, 'failed calling webhook "x": connection refused'), answers.NotInstalled, "Are its pods ready?", True),
+    (
+        answer(500, 'conversion webhook for a.example.com/v1, Kind=Thing failed: Post "https://x": service not found'),
+        answers.NotInstalled,
+        "Are its pods ready?",
+        True,
+    ),
     (answer(400, 'admission webhook "x" denied the request: no'), errors.Refused, "A policy of the cluster", False),
     (answer(302, ""), errors.Refused, "a redirect", False),
     (
