@@ -28,6 +28,7 @@ from pve_lab import DISK, ENVIRONMENT, ROLE, Outcome, PveLab
 from pve_names import IDS, POOL, PREFIX, Names
 from pve_passage import PREPARATIONS, Account, Passage
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.access.roles import ROLES
 from simlab.faults import PROXMOX, Fault
 
 _PLAYED = "needs the played Proxmox VE: "
@@ -71,6 +72,24 @@ class ExternalPve(PveLab):
             pytest.skip(f"{_PLAYED}roles are not made on a real one")
         self.config = t.cast("t.Any", _NotThere("its state"))
         self.server = t.cast("t.Any", _NotThere("its inside"))
+
+    def __enter__(self) -> t.Self:
+        entered = super().__enter__()
+        lacking = self._in_loop(self._lacking())
+        if lacking:
+            self.__exit__()
+            pytest.skip(f"needs a token with the role {lacking}, or root@pam")
+        return entered
+
+    async def _lacking(self) -> str:
+        """The first of the roles ``also`` that the person's account has not, and where."""
+        for name, paths in self.also.items():
+            for path in paths:
+                there = re.sub("^/pool/", f"/pool/{PREFIX}", self.passage.names.path_there(path))
+                known = (await self.passage.ask("GET", "/access/permissions", {"path": there})).get(there, {})
+                if ROLES[name].privileges - set(known):
+                    return f"{name} on {path}"
+        return ""
 
     # -- start and end --------------------------------------------------------------------------------------------
 

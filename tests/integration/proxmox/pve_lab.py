@@ -96,6 +96,7 @@ class PveLab:
         self.root = root
         self.more_storages = [storage.name for storage in storages]
         self.rights = rights
+        self.also = also
         self.faults = Faults()
         self.ledger = Ledger()
         self.files: dict[str, bytes] = {"talos.qcow2": DISK, "boot.iso": b"\0" * 40000}

@@ -42,9 +42,9 @@ def root(server: PveLab, monkeypatch: pytest.MonkeyPatch) -> PveLab:
     return server
 
 
-def suite(tmp_path: pathlib.Path) -> PveLab:
+def suite(tmp_path: pathlib.Path, **more: t.Any) -> PveLab:
     """As a test makes it."""
-    return PveLab(tmp_path / "suite")
+    return PveLab(tmp_path / "suite", **more)
 
 
 def left(server: PveLab) -> tuple[list[int], list[str], list[str]]:
@@ -97,6 +97,10 @@ def test_a_token_alone_with_the_documented_roles_is_enough(
         assert (lab.vmids(), lab.beyond) == ([200], "")
         assert lab.run(proxmox_vm, as_root=True, vms=[{**SMALL, "vmid": 200, "name": "small"}]).result["failed"]
         assert "no password of root@pam was given" in lab.beyond
+    with suite(tmp_path, also={"AnsiblePools": ("/pool", "/pool/lab")}) as lab:
+        assert lab.vmids() == []
+    with pytest.raises(pytest.skip.Exception, match="a token with the role AnsibleSystem on /,"):
+        suite(tmp_path, also={"AnsibleSystem": ("/",)}).__enter__()
     assert left(server) == ([], [], [])
 
 
