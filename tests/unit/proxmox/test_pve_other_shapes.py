@@ -21,13 +21,22 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.facts i
     task_facts,
 )
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.firewall import firewall_spec, firewall_state
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.guests import guest_names
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.images import images
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory import inventory_guests
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.inventory.inventory_reading import (
+    Reader,
+    Reading,
+    Silence,
+)
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.snapshots import snapshots
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.snapshots.snapshot_spec import wanted
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms import vm_state
 
 GUEST = {"vmid": 200, "type": "qemu", "node": "pve1", "name": "cp01", "status": "running"}
 QEMU = "/nodes/pve1/qemu/200"
+LXC = "/nodes/pve1/lxc/310"
+INTERFACES = f"{QEMU}/agent/network-get-interfaces"
 CONTENT = "/nodes/pve1/storage/nas/content"
 RIGHT: dict[str, t.Any] = {
     "/cluster/resources": [GUEST],
@@ -35,6 +44,9 @@ RIGHT: dict[str, t.Any] = {
     f"{QEMU}/pending": [],
     f"{QEMU}/status/current": {"status": "running"},
     "/nodes": [{"node": "pve1", "status": "online"}],
+    INTERFACES: {"result": [{"name": "eth0", "ip-addresses": [{"ip-address": "192.168.1.5"}]}]},
+    f"{QEMU}/agent/get-osinfo": {"result": {"id": "debian"}},
+    f"{QEMU}/config": {"agent": "1"},
 }
 
 
@@ -82,9 +94,14 @@ LISTS: list[tuple[str, t.Callable[[t.Any], t.Any]]] = [
     ("/cluster/mapping/pci", lambda session: vm_state._mappings(session, "pci")),
     ("/nodes/pve1/storage", lambda session: images._checked(session, PLAN)),
     ("/nodes/pve1/aplinfo", lambda session: images._appliances(session, "pve1")),
+    ("/nodes", lambda session: _reader(session)._look_for_offline_nodes()),
     ("/nodes/pve1/tasks", lambda session: Tasks(session, lambda _warning: None).running("pve1")),
     ("/nodes/pve1/tasks", lambda session: task_start.Starter(session, t.cast("t.Any", None))._known("pve1", "x", 1)),
 ]
+
+
+def _reader(session: t.Any) -> Reader:
+    return Reader(lambda: session, Reading(), Silence(60, 1000.0))
 
 
 @pytest.mark.parametrize("answer", ["text", [1], {}], ids=str)
@@ -121,8 +138,15 @@ LOOKED_UP: list[tuple[str, t.Callable[[t.Any, dict[str, str]], t.Any]]] = [
     (f"{QEMU}/pending", lambda session, errors: guest_facts.gather(session, [_guest(errors)], ["pending"])),
     (f"{QEMU}/config", lambda session, errors: guest_facts.gather(session, [_guest(errors)], ["config"])),
     (f"{QEMU}/snapshot", lambda session, errors: guest_facts.gather(session, [_guest(errors)], ["snapshots"])),
+    (INTERFACES, lambda session, errors: guest_facts.gather(session, [_guest(errors)], ["agent"])),
+    (f"{QEMU}/agent/get-osinfo", lambda session, errors: guest_facts.gather(session, [_guest(errors)], ["agent"])),
+    (f"{LXC}/interfaces", lambda session, errors: guest_facts.gather(session, [_ct(errors)], ["agent"])),
     (CONTENT, lambda session, errors: node_facts._fill(session, {**_node(errors), "name": "nas", "node": "pve1"}, ())),
 ]
+
+
+def _ct(errors: dict[str, str]) -> dict[str, t.Any]:
+    return {**GUEST, "type": "lxc", "vmid": 310, "errors": errors}
 
 
 def _guest(errors: dict[str, str]) -> dict[str, t.Any]:
@@ -142,3 +166,57 @@ def test_it_is_an_error_of_what_was_looked_up(
     read(Session(path, answer), errors)
     (told,) = errors.values()
     assert "Are api_host and api_port those of a Proxmox VE API?" in told
+
+
+@pytest.mark.parametrize("result", ["text", 1, [1], [{"ip-addresses": "text"}], [{"ip-addresses": [1]}]], ids=str)
+def test_what_an_agent_answers_is_told_if_it_is_nothing_that_agents_answer(result: t.Any) -> None:
+    errors: dict[str, str] = {}
+    guest_facts.gather(t.cast("t.Any", Session(INTERFACES, {"result": result})), [_guest(errors)], ["agent"])
+    assert errors["agent"].startswith("Could not read agent/network-get-interfaces of VM 200 on node pve1")
+    assert Session.of in errors["agent"]
+
+
+@pytest.mark.parametrize("path", [INTERFACES, f"{QEMU}/agent/get-osinfo"])
+def test_an_old_agent_that_answers_with_an_error_is_no_wrong_shape(path: str) -> None:
+    errors: dict[str, str] = {}
+    guest = _guest(errors)
+    said = {"error": {"bufs-truncated": False, "class": "CommandNotFound", "desc": "not found"}}
+    guest_facts.gather(t.cast("t.Any", Session(path, {"result": said})), [guest], ["agent"])
+    assert errors == {}
+    assert guest["agent"]["available"] is (path != INTERFACES)
+    assert guest["agent"]["os"] == {}
+    assert path != INTERFACES or guest["agent"]["reason"] == "the agent answers: not found"
+
+
+@pytest.mark.parametrize("answer", ["text", [1], {}, None, 0, True, "99"], ids=str)
+def test_a_number_that_is_none_is_told(answer: t.Any) -> None:
+    wish = types.SimpleNamespace(vmid=0, state="present")
+    with pytest.raises(NoRecords) as caught:
+        guest_names.with_new_numbers(t.cast("t.Any", Session("/cluster/nextid", answer)), [wish])
+    assert "Could not ask for a free vmid (Proxmox VE at https://pve1:8006)" in caught.value.message
+    assert "Are api_host and api_port those of a Proxmox VE API?" in caught.value.message
+
+
+#: What an inventory says of guests: a tier, the path that is asked, what was to be read.
+ASKED = [
+    ("config", f"{QEMU}/config", "read the configuration"),
+    ("snapshots", f"{QEMU}/snapshot", "list the snapshots"),
+    ("agent", f"{QEMU}/config", "read the configuration"),
+    ("agent", INTERFACES, "ask the agent"),
+    ("agent", f"{LXC}/interfaces", "list the interfaces"),
+    ("status", "/nodes/pve1/qemu", "list the qemu guests of node pve1"),
+]
+
+
+@pytest.mark.parametrize("answer", ["text", [1], 1], ids=str)
+@pytest.mark.parametrize(("tier", "path", "what"), ASKED, ids=[f"{tier}-{path}" for tier, path, _ in ASKED])
+def test_an_inventory_says_which_guests_have_no_facts_and_why(tier: str, path: str, what: str, answer: t.Any) -> None:
+    kind = "lxc" if path.startswith(LXC) else "qemu"
+    row = {**GUEST, "type": kind, "vmid": 310 if kind == "lxc" else 200}
+    session = Session(path, answer)
+    session.answers.setdefault(f"{LXC}/config", {"hostname": "a"})
+    reader = _reader(session)
+    reader.add_facts(inventory_guests.parse([row], of=session.of), [tier])
+    ((told, guests),) = reader._reading.problems.items()
+    assert told.startswith(f"Could not {what}") and "the answer is JSON, but" in told
+    assert guests == ["node/pve1" if tier == "status" else f"{kind}/{row['vmid']}"]

@@ -150,9 +150,13 @@ def listing(
     session: Session, path: str, key: str, query: t.Mapping[str, t.Any] | None = None, *, asked: str
 ) -> list[dict[str, t.Any]]:
     """A list of records that all have ``key``; raises :class:`NoRecords` for an answer that is something else."""
-    found = session.get(path, query, asked=asked)
+    return records_in(session, session.get(path, query, asked=asked), key, asked=asked)
+
+
+def records_in(session: Session, found: t.Any, key: str, *, asked: str) -> list[dict[str, t.Any]]:
+    """What was found, if it is a list of records that all have ``key``; raises :class:`NoRecords` otherwise."""
     if not isinstance(found, list) or not all(isinstance(entry, dict) and key in entry for entry in found):
-        raise _no_records(session, asked, f"no list of records with {key!r}")
+        raise no_records(session, asked, f"no list of records with {key!r}", found)
     return found
 
 
@@ -160,13 +164,36 @@ def record(session: Session, path: str, query: t.Mapping[str, t.Any] | None = No
     """One record, empty for nothing; raises :class:`NoRecords` for an answer that is something else."""
     found = session.get(path, query, asked=asked)
     if found is not None and not isinstance(found, dict):
-        raise _no_records(session, asked, "no record")
+        raise no_records(session, asked, "no record", found)
     return found or {}
 
 
-def _no_records(session: Session, asked: str, what: str) -> NoRecords:
+def no_records(session: Session, asked: str, what: str, found: t.Any) -> NoRecords:
+    """``what`` the answer is not (``no record``); what it is instead is said by its kind, as it may hold anything."""
     hint = "Are api_host and api_port those of a Proxmox VE API?"
-    return NoRecords(asked, of=session.of, answer=f"the answer is JSON, but {what}", hint=hint)
+    return NoRecords(asked, of=session.of, answer=f"the answer is JSON, but {what}: {_kind(found)}", hint=hint)
+
+
+def _kind(found: t.Any) -> str:
+    """``a text``, ``a list of 3 (numbers)``, ``an object with status, error``."""
+    if isinstance(found, dict):
+        return f"an object with {', '.join(str(key)[:20] for key in list(found)[:5])}" if found else "an empty object"
+    if isinstance(found, list):
+        kinds = sorted({_WORDS.get(type(one).__name__, "something else") for one in found})
+        return f"a list of {len(found)} ({', '.join(kinds)})" if found else "an empty list"
+    return _WORDS.get(type(found).__name__, "something else")
+
+
+#: What a part of JSON is called.
+_WORDS = {
+    "bool": "true or false",
+    "dict": "an object",
+    "float": "a number",
+    "int": "a number",
+    "list": "a list",
+    "NoneType": "nothing",
+    "str": "a text",
+}
 
 
 def while_locked(

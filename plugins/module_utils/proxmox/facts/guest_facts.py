@@ -17,7 +17,7 @@ from ...errors import AccessDenied, Refused
 from ...plan import HIDDEN
 from ...task import Result, Task
 from ..api.lanes import together
-from ..api.session import Session, listing, record, segment
+from ..api.session import Session, listing, no_records, record, records_in, segment
 from ..snapshots.snapshot_list import snapshots
 from ..vms.options import tags
 from .reading import attempt, check_vmids, checked, online, opened
@@ -144,18 +144,23 @@ def _path(guest: Guest) -> str:
     return f"/nodes/{segment(guest['node'])}/{guest['type']}/{guest['vmid']}"
 
 
-#: What is a list -> the key that all its records have, and what is one record. What an agent says is of any shape.
-_LISTS = {"pending": "key", "snapshot": "name"}
-_RECORDS = ("config", "status/current")
+#: What is a list -> the key that all its records have; everything else is one record.
+_LISTS = {"pending": "key", "snapshot": "name", "interfaces": "name"}
 
 
 def _read(session: Session, guest: Guest, what: str) -> t.Any:
-    word = "container" if guest["type"] == "lxc" else "VM"
-    asked = f"read {what} of {word} {guest['vmid']} on node {guest['node']}"
-    path = f"{_path(guest)}/{what}"
-    if what in _RECORDS:
+    asked, path = _asked(guest, what), f"{_path(guest)}/{what}"
+    if what not in _LISTS:
         return record(session, path, asked=asked)
-    return listing(session, path, _LISTS[what], asked=asked) if what in _LISTS else session.get(path, asked=asked)
+    found = session.get(path, asked=asked)
+    if found is None and what == "interfaces":
+        return []  # of a container that has just stopped
+    return records_in(session, found, _LISTS[what], asked=asked)
+
+
+def _asked(guest: Guest, what: str) -> str:
+    word = "container" if guest["type"] == "lxc" else "VM"
+    return f"read {what} of {word} {guest['vmid']} on node {guest['node']}"
 
 
 def _config(config: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -188,12 +193,14 @@ def _agent(session: Session, guest: Guest) -> dict[str, t.Any]:
         if guest["type"] == "lxc":
             interfaces = _read(session, guest, "interfaces")
         else:
-            interfaces = (_read(session, guest, "agent/network-get-interfaces") or {}).get("result")
+            interfaces = _read(session, guest, "agent/network-get-interfaces").get("result")
     except (AccessDenied, Refused) as error:
         if isinstance(error, Refused) and _NO_AGENT.search(error.answer):
             return _silent(error.answer)
         raise
-    cards = [_card(entry) for entry in interfaces or ()]
+    if _agents_error(interfaces):
+        return _silent(f"the agent answers: {_agents_error(interfaces)}")
+    cards = _cards(session, guest, interfaces)
     return {
         "available": True,
         "reason": "",
@@ -205,6 +212,22 @@ def _agent(session: Session, guest: Guest) -> dict[str, t.Any]:
 
 def _silent(reason: str) -> dict[str, t.Any]:
     return {"available": False, "reason": reason, "interfaces": [], "addresses": [], "os": {}}
+
+
+def _agents_error(result: t.Any) -> str:
+    """What an agent says that does not know the question, an old one on Windows for example; empty when it does."""
+    error = result.get("error") if isinstance(result, dict) else None
+    return str(error.get("desc") or error) if isinstance(error, dict) else str(error or "")
+
+
+def _cards(session: Session, guest: Guest, interfaces: t.Any) -> list[dict[str, t.Any]]:
+    what = "interfaces" if guest["type"] == "lxc" else "agent/network-get-interfaces"
+    asked = _asked(guest, what)
+    for entry in records_in(session, interfaces, "name", asked=asked):
+        addresses = entry.get("ip-addresses") or []
+        if not isinstance(addresses, list) or not all(isinstance(one, dict) for one in addresses):
+            raise no_records(session, asked, "no list of addresses", addresses)
+    return [_card(entry) for entry in interfaces]
 
 
 def _card(entry: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -229,7 +252,11 @@ def _routed(address: str) -> bool:
 def _os(session: Session, guest: Guest) -> dict[str, t.Any]:
     """``{id, name, version, kernel, …}``; empty when the agent does not know the question."""
     try:
-        found = (_read(session, guest, "agent/get-osinfo") or {}).get("result")
+        found = _read(session, guest, "agent/get-osinfo").get("result")
     except Refused:
         return {}
-    return {str(key).replace("-", "_"): value for key, value in found.items()} if isinstance(found, dict) else {}
+    if _agents_error(found):
+        return {}
+    if not isinstance(found, dict):
+        raise no_records(session, _asked(guest, "agent/get-osinfo"), "no record", found)
+    return {str(key).replace("-", "_"): value for key, value in found.items()}

@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ...errors import Conflict, Refused, ServerFault
+from ...errors import Conflict, Refused
 from ..api.names import VMIDS
-from ..api.session import Session
+from ..api.session import Session, no_records
 from ..api.tasks import Upid
 
 #: How many numbers in a row are asked about before a free one is given up.
@@ -68,10 +68,9 @@ def _free(session: Session, taken: t.Collection[int]) -> int:
 def _next(session: Session) -> int:
     asked = "ask for a free vmid"
     answer = session.get("/cluster/nextid", asked=asked)
-    number = int(answer) if isinstance(answer, (int, str)) and str(answer).isdecimal() else 0
+    number = int(answer) if str(answer).isdecimal() else 0
     if number not in VMIDS:
-        hint = "Are api_host and api_port those of a Proxmox VE API? Give a vmid."
-        raise ServerFault(asked, of=session.of, answer=f"a number was expected, not {answer!r:.80}", hint=hint)
+        raise no_records(session, asked, "no number of a guest", answer)
     return number
 
 

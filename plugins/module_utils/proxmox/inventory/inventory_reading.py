@@ -17,7 +17,7 @@ import typing as t
 from ...errors import AccessDenied, HomelabError, NotFound, Unauthenticated, Unreachable
 from ..api import propertystring as ps
 from ..api.lanes import together
-from ..api.session import Session, segment
+from ..api.session import NoRecords, Session, listing, record, records_in, segment
 from ..api.transport import POOL
 from ..snapshots.snapshot_list import snapshots
 from . import inventory_guests as guests_of
@@ -26,6 +26,9 @@ from .inventory_guests import Guest
 #: ``config``: one request a guest; ``agent``: one more for each that runs and has an agent; ``snapshots``: one a
 #: guest; ``status``: one for each node and kind of guest.
 TIERS = ("config", "agent", "snapshots", "status")
+
+#: What is asked of a guest and answered with a list of things that have names.
+_LISTS = ("snapshot", "interfaces")
 
 Facts = dict[str, t.Any]
 
@@ -99,8 +102,7 @@ class Reader:
         return [look(guest) for guest in found]
 
     def _look_for_offline_nodes(self) -> None:
-        nodes = self._session.get("/nodes", asked="list the nodes")
-        for entry in nodes if isinstance(nodes, list) else []:
+        for entry in listing(self._session, "/nodes", "node", asked="list the nodes"):
             if entry.get("status") == "offline":
                 self._reading.offline[str(entry["node"])] = "the cluster says that it is offline"
 
@@ -110,14 +112,13 @@ class Reader:
             return {}
         query = {"full": 1} if kind == "qemu" else {}
         try:
-            answer = self._session.get(
-                f"/nodes/{segment(node)}/{kind}", query, asked=f"list the {kind} guests of node {node}"
-            )
+            path, asked = f"/nodes/{segment(node)}/{kind}", f"list the {kind} guests of node {node}"
+            answer = listing(self._session, path, "vmid", query, asked=asked)
         except HomelabError as error:
             if not self._node_is_gone(node, error):
                 self._problem(f"{error.message}", f"node/{node}")
             return {}
-        return {int(entry["vmid"]): entry for entry in answer or [] if isinstance(entry, dict) and "vmid" in entry}
+        return {int(entry["vmid"]): entry for entry in answer}
 
     # -- facts -----------------------------------------------------------------------------------------------------
 
@@ -164,7 +165,7 @@ class Reader:
 
     def _add_config(self, guest: Guest) -> None:
         config = self._ask(guest, "config", "read the configuration")
-        if isinstance(config, dict):
+        if config is not None:
             self._reading.facts[guest.id]["config"] = config
 
     def _add_config_and_interfaces(self, guest: Guest) -> None:
@@ -174,7 +175,7 @@ class Reader:
 
     def _add_snapshots(self, guest: Guest) -> None:
         found = self._ask(guest, "snapshot", "list the snapshots")
-        if isinstance(found, list):
+        if found is not None:
             self._reading.facts[guest.id]["snapshots"] = snapshots(found)
 
     def _ask(self, guest: Guest, about: str, what: str) -> t.Any:
@@ -182,7 +183,11 @@ class Reader:
         if guest.node in self._reading.offline:
             return None
         try:
-            return self._session.get(_path(guest, about), asked=f"{what} of {guest.id} on node {guest.node}")
+            path, asked = _path(guest, about), f"{what} of {guest.id} on node {guest.node}"
+            if about not in _LISTS:
+                return record(self._session, path, asked=asked)
+            found = self._session.get(path, asked=asked)  # nothing at all of a container that has just stopped
+            return None if found is None else records_in(self._session, found, "name", asked=asked)
         except NotFound:
             self._reading.facts[guest.id]["gone"] = True
         except HomelabError as error:
@@ -202,8 +207,9 @@ class Reader:
         """An agent that does not answer is nothing to warn of: the guest may not have one, or not yet."""
         try:
             path = _path(guest, "agent/network-get-interfaces")
-            answer = self._session.get(path, asked=f"ask the agent of {guest.id} on node {guest.node}")
-        except AccessDenied as error:
+            asked = f"ask the agent of {guest.id} on node {guest.node}"
+            answer = self._told(record(self._session, path, asked=asked).get("result"), asked)
+        except (AccessDenied, NoRecords) as error:
             self._problem(_in_general(error, "ask the agent"), guest.id)
             return
         except Unauthenticated:
@@ -214,13 +220,16 @@ class Reader:
                     raise
                 return
             answer = None
-        told = answer.get("result") if isinstance(answer, dict) else None
-        if isinstance(told, list):
-            facts["interfaces"] = told
+        if answer is not None:
+            facts["interfaces"] = answer
             self._silence.agents.pop(guest.id, None)
-        else:  # an old agent on Windows answers an object with an error
+        else:
             with self._lock:
                 self._silence.agents[guest.id] = self._silence.now
+
+    def _told(self, result: t.Any, asked: str) -> list[dict[str, t.Any]] | None:
+        """None for what an old agent on Windows answers: an object with an error."""
+        return None if isinstance(result, dict) else records_in(self._session, result, "name", asked=asked)
 
     def _node_is_gone(self, node: str, error: HomelabError) -> bool:
         """Whether the node did not answer, rather than the API. Raises what concerns the API as a whole."""
