@@ -31,6 +31,7 @@ MODULES = (
     "node_power",
     "node_settings",
     "pool_calls",
+    "services",
     "statistics",
     "task_calls",
     "qemu.agent",

@@ -27,31 +27,33 @@ def _chosen(call: Call) -> list[GuestConfig]:
     """The guests of the node, or those of ``vms``, in their startup order; templates never."""
     named = {int(vmid) for vmid in formats.split_list(call.text("vms"))}
     guests = [g for g in call.cluster.guests.values() if g.node == call.node.name and not g.template]
-    return sorted((g for g in guests if not named or g.vmid in named), key=_startup)
+    unsteered = [
+        g for g in guests if named or not call.cluster.ha_steers(f"{'vm' if isinstance(g, Vm) else 'ct'}:{g.vmid}")
+    ]
+    return sorted((g for g in unsteered if not named or g.vmid in named), key=_startup)
 
 
-def _check(call: Call, right: str) -> None:
-    if call.allowed.has("/vms", [right]):
+def _check(call: Call, right: str, *also: str) -> None:
+    if call.allowed.has("/", [right, *also]):
         return
     named = formats.split_list(call.text("vms"))
     if not named:
-        raise Forbidden(f"/vms, {right}")
+        raise Forbidden(f"/, {' && '.join([right, *also])}")
     for vmid in named:
         call.allowed.require(f"/vms/{vmid}", right)
 
 
 def _each(call: Call, kind: str, guests: t.Sequence[GuestConfig], one: One) -> str:
+    """A task that goes on when a guest fails, and ends well all the same."""
+
     async def work(task: Task) -> None:
-        failed = 0
         for guest in guests:
             try:
                 async with call.cluster.locked(guest):
                     await one(call, guest, task)
             except ApiError as error:
-                failed += 1
-                task.log(str(error))
-        if failed:
-            raise Failure("some guests failed to start" if kind == "startall" else "some guests failed")
+                word = "Starting " if kind == "startall" else "Stopping "
+                task.log(f"{word}{guest.word} {guest.vmid} failed: {error}")
 
     return call.start(kind, "", work)
 
@@ -80,8 +82,11 @@ async def _pause(call: Call, guest: GuestConfig, task: Task) -> None:
 @handles("POST", "/nodes/{node}/startall")
 def start_all(call: Call) -> str:
     _check(call, "VM.PowerMgmt")
-    named, force = "vms" in call.params, call.flag("force")
-    wanted = [g for g in _chosen(call) if not g.running and (named or force or g.options.get("onboot") == "1")]
+    for guest in call.cluster.guests.values():  # no backup survives the start of a node
+        if guest.node == call.node.name and guest.options.get("lock") == "backup":
+            del guest.options["lock"]
+    force = call.flag("force")
+    wanted = [g for g in _chosen(call) if not g.running and (force or g.options.get("onboot") == "1")]
     return _each(call, "startall", wanted, _start)
 
 
@@ -93,7 +98,7 @@ def stop_all(call: Call) -> str:
 
 @handles("POST", "/nodes/{node}/suspendall")
 def suspend_all(call: Call) -> str:
-    _check(call, "VM.PowerMgmt")
+    _check(call, "VM.PowerMgmt", "VM.Config.Disk")
     return _each(call, "suspendall", [guest for guest in reversed(_chosen(call)) if guest.running], _pause)
 
 

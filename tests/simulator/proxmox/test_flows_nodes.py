@@ -68,6 +68,33 @@ FLOWS: dict[str, list[Step]] = {
         Step("DELETE network"),
         Step("GET network", {"type": "vlan"}, []),
     ],
+    "all guests of a node": [
+        Step("POST qemu", {"vmid": 100, "kvm": 0, "onboot": 1}, "task OK"),
+        Step("POST qemu", {"vmid": 101, "kvm": 0}, "task OK"),
+        Step("POST qemu", {"vmid": 102, "kvm": 0, "onboot": 1, "lock": "migrate"}, "task OK"),
+        Step("POST startall", {"vms": "100,101,102"}, "task OK"),
+        Step("GET qemu/100/status/current", answer={"status": "running"}),
+        Step("GET qemu/101/status/current", answer={"status": "stopped"}),
+        Step("GET qemu/102/status/current", answer={"status": "stopped"}),
+        Step("POST startall", {"vms": "101", "force": 1}, "task OK"),
+        Step("GET qemu/101/status/current", answer={"status": "running"}),
+        Step("POST stopall", answer="task OK"),
+        Step("GET qemu/100/status/current", answer={"status": "stopped"}),
+    ],
+    "a lock of a backup does not outlive the start of a node": [
+        Step("POST qemu", {"vmid": 100, "kvm": 0, "onboot": 1, "lock": "backup"}, "task OK"),
+        Step("POST startall", answer="task OK"),
+        Step("GET qemu/100/status/current", answer={"status": "running", "lock": None}),
+    ],
+    "services": [
+        Step("GET services/sshd/state", answer={"service": "sshd", "name": "sshd"}),
+        Step("GET services/sshd", answer=[{"subdir": name} for name in ("state", "start", "stop", "restart", "reload")]),
+        Step("POST services/pveproxy/stop", answer="task invalid service cmd 'pveproxy stop': refusing to stop essential service!"),
+        Step("POST services/spiceproxy/stop", answer="task OK"),
+        Step("GET services/spiceproxy/state", answer={"state": "dead", "active-state": "inactive"}),
+        Step("POST services/spiceproxy/restart", answer="task OK"),
+        Step("GET services/spiceproxy/state", answer={"state": "running", "active-state": "active"}),
+    ],
     "settings of a node": [
         Step("GET config", answer={}),
         Step("PUT config", {"description": "d", "wakeonlan": "00:11:22:33:44:55"}),
@@ -105,5 +132,20 @@ def test_who_has_no_rights_sees_few_options(tmp_path: pathlib.Path) -> None:
         await root.check(Step("POST /access/users", {"userid": "bob@pve", "password": "bobsecret1"}))
         bob = await login("bob@pve", "bobsecret1")
         assert (await bob.send("GET", OPTIONS, {}))[2]["data"] == {"console": "html5", "allowed-tags": []}
+
+    run(tmp_path, test)
+
+
+def test_all_guests_are_for_who_has_the_right_everywhere(tmp_path: pathlib.Path) -> None:
+    async def test(login: t.Callable[..., t.Any]) -> None:
+        root = await login()
+        await root.check(Step("POST /access/users", {"userid": "bob@pve", "password": "bobsecret1"}))
+        await root.check(Step("PUT /access/acl", {"path": "/vms", "roles": "PVEVMAdmin", "users": "bob@pve"}))
+        await root.check(Step("POST qemu", {"vmid": 100}, "task OK"))
+        bob = await login("bob@pve", "bobsecret1")
+        await bob.check(Step("POST stopall", answer="403 Permission check failed (/, VM.PowerMgmt)"))
+        await bob.check(Step("POST stopall", {"vms": "100"}, "task OK"))
+        both = "403 Permission check failed (/, VM.PowerMgmt && VM.Config.Disk)"
+        await bob.check(Step("POST suspendall", answer=both))
 
     run(tmp_path, test)
