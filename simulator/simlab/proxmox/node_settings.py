@@ -23,9 +23,14 @@ def _settings(call: Call) -> dict[str, t.Any]:
     return known.setdefault(node.name, start)
 
 
+def resolvers(call: Call) -> dict[str, str]:
+    """What the node itself asks for names."""
+    return dict(_settings(call)["dns"])
+
+
 @handles("GET", "/nodes/{node}/dns")
 def dns(call: Call) -> dict[str, t.Any]:
-    return dict(_settings(call)["dns"])
+    return resolvers(call)
 
 
 @handles("PUT", "/nodes/{node}/dns")

@@ -229,6 +229,42 @@ FLOWS: dict[str, list[asked.Step]] = {
         ("GET", "//cluster/backup/j2", {}, {"exclude": None, "all": 1}),
         ("DELETE", "//cluster/backup/j2", {}, "ok"),
     ],
+    "a start has several reasons to fail, in an order": [
+        ("POST", "/qemu", {"vmid": 523, "memory": 64, "net0": "virtio,bridge=vmbr9", "serial0": "/dev/ttyS9"}, "task OK"),
+        ("POST", "/qemu/523/status/start", {}, f"task {NO_KVM}"),
+        ("PUT", "/qemu/523/config", {"kvm": 0, "cores": 8}, "ok"),
+        ("POST", "/qemu/523/status/start", {}, "task no such serial device"),
+        ("PUT", "/qemu/523/config", {"serial0": "socket"}, "ok"),
+        ("POST", "/qemu/523/status/start", {}, "task MAX 2 vcpus allowed per VM on this node"),
+        ("PUT", "/qemu/523/config", {"cores": 1}, "ok"),
+        ("POST", "/qemu/523/status/start", {}, "task bridge 'vmbr9' does not exist"),
+        ("POST", "//cluster/ha/resources", {"sid": "vm:523", "state": "stopped"}, "ok"),
+        ("POST", "/qemu/523/status/stop", {"overrule-shutdown": 1}, "overrule-shutdown: Not applicable for HA resources."),
+        ("DELETE", "/qemu/523", {"purge": 1}, "task OK"),
+    ],
+    "volumes of a clone are numbered by their slots, and new ones of a template are bases": [
+        vm(524, scsi1=QCOW2),
+        ("PUT", "/qemu/524/config", {"efidisk0": "local:0,efitype=4m"}, "ok"),
+        ("PUT", "/qemu/524/config", {"scsi0": "local:2"}, "ok"),
+        ("POST", "/qemu/524/clone", {"newid": 525}, "task OK"),
+        (
+            "GET", "/qemu/525/config", {},
+            {
+                "efidisk0": "local:525/vm-525-disk-0.raw,efitype=4m,size=528K",
+                "scsi0": "local:525/vm-525-disk-1.raw,size=2G",
+                "scsi1": "local:525/vm-525-disk-2.qcow2,size=1G",
+            },
+        ),
+        ("POST", "/qemu/525/template", {}, "task OK"),
+        ("PUT", "/qemu/525/config", {"scsi2": "local:1"}, "ok"),
+        ("POST", "/qemu/525/config", {"scsi3": "local:0,import-from=local:import/test.qcow2"}, "task OK"),
+        (
+            "GET", "/qemu/525/config", {},
+            {"scsi2": "local:525/base-525-disk-3.raw,size=1G", "scsi3": "local:525/base-525-disk-4.qcow2,size=1G"},
+        ),
+        gone(525),
+        gone(524),
+    ],
     "a restore that is refused": [
         vm(520, protection=1),
         ("POST", "/qemu", {"vmid": 521, "archive": "local:iso/test.iso"},
@@ -277,3 +313,27 @@ def test_a_backup_is_restored_over_its_vm(asked_server: asked.Asked) -> None:
         gone(530),
         ("DELETE", f"/storage/local/content/{entry['volid']}", {}, "task OK"),
     ])  # fmt: skip
+
+
+def test_what_a_cloud_init_drive_tells(asked_server: asked.Asked) -> None:
+    def dump(kind: str) -> str:
+        return str(asked_server.data("GET", "/qemu/540/cloudinit/dump", type=kind))
+
+    card = {"net0": "virtio=BC:24:11:00:05:40,bridge=vmbr0", "ipconfig0": "ip=10.0.0.5/24,gw=10.0.0.1,ip6=fd00::5/64"}
+    asked_server.walk([vm(540, name="ci", ciuser="root", searchdomain="a.lan b.lan", ciupgrade=0, **card)])
+    assert dump("user") == (
+        "#cloud-config\nhostname: ci\nmanage_etc_hosts: true\nfqdn: ci.a.lan b.lan\nuser: root\ndisable_root: False\n"
+        "chpasswd:\n  expire: False\n"
+    )
+    names = "    - type: nameserver\n      address:\n      - '10.255.255.53'\n      search:\n      - 'a.lan'\n      - 'b.lan'\n"
+    assert dump("network").endswith(names)  # the server is the node's own
+    asked_server.walk([("PUT", "/qemu/540/config", {"citype": "configdrive2", "nameserver": "1.1.1.1 9.9.9.9"}, "ok")])
+    assert dump("network") == (
+        "auto lo\niface lo inet loopback\n\n        dns_nameservers 1.1.1.1 9.9.9.9\n        dns_search a.lan b.lan\n"
+        "auto eth0\niface eth0 inet static\n        address 10.0.0.5\n        netmask 255.255.255.0\n"
+        "        gateway 10.0.0.1\niface eth0 inet6 static\n        address fd00::5\n        netmask 64\n"
+    )
+    assert dump("meta").startswith('{\n     "uuid": "')
+    asked_server.walk([("PUT", "/qemu/540/config", {"delete": "citype", "ipconfig0": ""}, "ok")])
+    assert "      - type: dhcp4\n      - type: dhcp6\n" in dump("network")  # nothing said is both by DHCP
+    asked_server.walk([gone(540)])

@@ -90,8 +90,18 @@ class Allocator:
                 size, format_ = _TPM_SIZE, "raw"
             made = self._allocate(store, store.next_name(self._vm.vmid, format_), size)
         drive.pop("format", None)
-        drive["file"], drive["size"] = made.volid, format_size(made.size)
+        drive["file"], drive["size"] = self._of_template(store, made).volid, format_size(made.size)
         self._created(name, drive)
+
+    def _of_template(self, store: Store, made: Volume) -> Volume:
+        """A new disk of a template is a base volume at once."""
+        if not self._vm.template:
+            return made
+        self.made.remove(made.volid)
+        head, slash, tail = made.volid.partition(":")[2].rpartition("/")
+        renamed = store.rename(made.volid, f"{head}{slash}base-{tail.removeprefix('vm-')}")
+        self.made.append(renamed.volid)
+        return renamed
 
     def _import(self, source: str, store: Store, format_: str | None) -> Volume:
         node = self._vm.node

@@ -140,7 +140,7 @@ class _Clone:
     def _options(self, task: Task) -> dict[str, str]:
         left = (*_LEFT_OUT, *(key for key in self.values if re.fullmatch(r"unused\d+|snaptime", key)))
         made = {key: value for key, value in self.values.items() if key not in left}
-        for key, value in list(made.items()):
+        for key, value in sorted(made.items()):  # volumes are numbered in this order
             if drives.is_drive(key):
                 made[key] = self._drive(key, value, task)
             elif re.fullmatch(r"net\d+", key):

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 import typing as t
 import urllib.parse
 
-from .. import formats, named_formats
+from .. import formats, named_formats, node_settings
 from ..api import Call, handles
 from . import drives, machine, options, pending
 from .vm import Vm
@@ -49,47 +50,97 @@ async def regenerate(call: Call) -> None:
 @handles("GET", f"{_CLOUD_INIT}/dump")
 def dump(call: Call) -> str:
     vm = call.cluster.vm(call.node.name, call.vmid)
-    return {"user": user_data, "network": network_data, "meta": meta_data}[call.text("type")](vm)
+    names = _names(vm, node_settings.resolvers(call))
+    make = {
+        "user": lambda: user_data(vm),
+        "network": lambda: network_data(vm, names),
+        "meta": lambda: meta_data(vm, names),
+    }
+    return make[call.text("type")]()
+
+
+def _names(vm: Vm, resolvers: t.Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Name servers and search domains: the VM's, else those of its node."""
+    servers = [resolvers[key] for key in ("dns1", "dns2", "dns3") if resolvers.get(key)]
+    if "nameserver" in vm.options:
+        servers = vm.options["nameserver"].split()
+    return servers, vm.options.get("searchdomain", resolvers.get("search", "")).split()
+
+
+def _is_nocloud(vm: Vm) -> bool:
+    windows = re.match(r"w(xp|vista|2k|in)", vm.options.get("ostype", ""))
+    return vm.options.get("citype", "configdrive2" if windows else "nocloud") == "nocloud"
 
 
 def user_data(vm: Vm) -> str:
     values = vm.options
     name = values.get("name") or f"VM{vm.vmid}"
-    host, _, domain = name.partition(".")
-    domain = domain or values.get("searchdomain", "").split(" ")[0]
-    lines = ["#cloud-config", f"hostname: {host}", "manage_etc_hosts: true"]
-    lines.append(f"fqdn: {name if '.' in name or not domain else f'{host}.{domain}'}")
+    full = f"{name}.{values['searchdomain']}" if "." not in name and values.get("searchdomain") else name
+    lines = ["#cloud-config", f"hostname: {name.partition('.')[0]}", "manage_etc_hosts: true", f"fqdn: {full}"]
     if "ciuser" in values:
         lines.append(f"user: {values['ciuser']}")
+    if values.get("ciuser") == "root":
+        lines.append("disable_root: False")
     if "cipassword" in values:
         lines.append(f"password: {values['cipassword']}")
-    if values.get("sshkeys", "").strip():
-        keys = urllib.parse.unquote(values["sshkeys"]).rstrip("\n").split("\n")
-        lines += ["ssh_authorized_keys:", *(f"  - {key}" for key in keys)]
+    if "sshkeys" in values:
+        keys = urllib.parse.unquote(values["sshkeys"]).split("\n")
+        lines += ["ssh_authorized_keys:", *(f"  - {key}" for key in keys if key.strip())]
     lines += ["chpasswd:", "  expire: False"]
     lines += [] if values.get("ciuser") == "root" else ["users:", "  - default"]
-    if values.get("ciupgrade", "1") == "1":
+    if values.get("ciupgrade", "1") != "0":
         lines.append("package_upgrade: true")
     return "\n".join(lines) + "\n"
 
 
-def network_data(vm: Vm) -> str:
+def network_data(vm: Vm, names: tuple[list[str], list[str]]) -> str:
+    return _version_1(vm, *names) if _is_nocloud(vm) else _debian(vm, *names)
+
+
+def _addresses(vm: Vm) -> t.Iterator[tuple[str, dict[str, str]]]:
+    """The numbers of cards that have addresses, in the order of their names."""
+    wanted = named_formats.PROPERTY_STRINGS["pve-qm-ipconfig"]
+    for name in sorted(vm.options):
+        value = vm.options.get(f"ipconfig{name[3:]}", "")
+        if re.fullmatch(r"net\d+", name) and value:
+            found = formats.parse(wanted, value.strip(), f"ipconfig{name[3:]}")
+            yield name[3:], found if "ip" in found or "ip6" in found else {"ip": "dhcp", "ip6": "dhcp"}
+
+
+def _version_1(vm: Vm, servers: list[str], domains: list[str]) -> str:
     lines = ["version: 1", "config:"]
-    for number in range(32):
-        if f"net{number}" in vm.options and vm.options.get(f"ipconfig{number}", "").strip():
-            lines += _interface(vm, number)
-    servers = formats.split_list(vm.options.get("nameserver"))
-    domains = formats.split_list(vm.options.get("searchdomain"))
-    if servers or domains:
-        lines += ["    - type: nameserver", "      address:", *(f"      - '{server}'" for server in servers)]
-        lines += ["      search:", *(f"      - '{domain}'" for domain in domains)]
+    for number, addresses in _addresses(vm):
+        lines += _interface(vm, number, addresses)
+    lines.append("    - type: nameserver")
+    lines += ["      address:", *(f"      - '{server}'" for server in servers)] if servers else []
+    lines += ["      search:", *(f"      - '{domain}'" for domain in domains)] if domains else []
     return "\n".join(lines) + "\n"
 
 
-def _interface(vm: Vm, number: int) -> list[str]:
+def _debian(vm: Vm, servers: list[str], domains: list[str]) -> str:
+    """The network as Debian's ``interfaces`` has it, for drives of the other kinds."""
+    lines = ["auto lo", "iface lo inet loopback", ""]
+    lines += [f"        dns_nameservers {' '.join(servers)}"] if servers else []
+    lines += [f"        dns_search {' '.join(domains)}"] if domains else []
+    for number, addresses in _addresses(vm):
+        lines.append(f"auto eth{number}")
+        for key, gateway, family in (("ip", "gw", "inet"), ("ip6", "gw6", "inet6")):
+            if key in addresses:
+                lines += _stanza(f"eth{number} {family}", addresses[key], addresses.get(gateway))
+    return "\n".join(lines) + "\n"
+
+
+def _stanza(where: str, address: str, gateway: str | None) -> list[str]:
+    if address in ("dhcp", "auto"):
+        return [f"iface {where} {address}"]
+    host, _, mask = address.partition("/")
+    mask = str(ipaddress.IPv4Interface(address).netmask) if where.endswith("inet") else mask
+    lines = [f"iface {where} static", f"        address {host}", f"        netmask {mask}"]
+    return lines + ([f"        gateway {gateway}"] if gateway else [])
+
+
+def _interface(vm: Vm, number: str, addresses: t.Mapping[str, str]) -> list[str]:
     net = drives.parse_net(f"net{number}", vm.options[f"net{number}"])
-    wanted = named_formats.PROPERTY_STRINGS["pve-qm-ipconfig"]
-    addresses = formats.parse(wanted, vm.options[f"ipconfig{number}"], f"ipconfig{number}")
     lines = ["    - type: physical", f"      name: eth{number}", f"      mac_address: '{net['macaddr'].lower()}'"]
     lines.append("      subnets:")
     if "ip" in addresses:
@@ -115,6 +166,8 @@ def _ipv6(addresses: t.Mapping[str, str]) -> list[str]:
     return lines + ([f"        gateway: '{addresses['gw6']}'"] if "gw6" in addresses else [])
 
 
-def meta_data(vm: Vm) -> str:
-    digest = hashlib.sha1((user_data(vm) + network_data(vm)).encode(), usedforsecurity=False).hexdigest()
-    return f"instance-id: {digest}\n"
+def meta_data(vm: Vm, names: tuple[list[str], list[str]]) -> str:
+    digest = hashlib.sha1((user_data(vm) + network_data(vm, names)).encode(), usedforsecurity=False).hexdigest()
+    if _is_nocloud(vm):
+        return f"instance-id: {digest}\n"
+    return f'{{\n     "uuid": "{digest}",\n     "network_config": {{ "content_path": "/content/0000" }}\n}}\n'

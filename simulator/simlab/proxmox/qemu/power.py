@@ -37,10 +37,10 @@ async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False) -> None:
         raise Failure(f"VM {vm.vmid} already running")
     pending.apply(cluster, vm)
     machine.check_volumes(cluster, vm)
+    _check_node(cluster, vm)
     for name, value in vm.options.items():
         if name.startswith("net") and name[3:].isdigit():
             machine.check_bridge(cluster, vm.node, drives.parse_net(name, value))
-    _check_node(cluster, vm)
     vm.cloud_init = {name: value for name, value in vm.options.items() if pending.is_cloud_init(name)}
     if cluster.host is not None:
         try:
@@ -54,6 +54,9 @@ def _check_node(cluster: Cluster, vm: Vm) -> None:
     if not cluster.nodes[vm.node].config.kvm and vm.options.get("kvm") != "0":
         text = "KVM virtualisation configured, but not available. Either disable in VM configuration or enable in BIOS."
         raise Failure(text)
+    for port in ("serial", "parallel"):  # of the machine below, which is not played
+        if any(re.fullmatch(rf"{port}\d", name) and value != "socket" for name, value in vm.options.items()):
+            raise Failure(f"no such {port} device")
     most = cluster.nodes[vm.node].config.cores
     if int(vm.options.get("cores", 1)) * int(vm.options.get("sockets", 1)) > most and cluster.host is None:
         raise Failure(f"MAX {most} vcpus allowed per VM on this node")
@@ -186,6 +189,11 @@ def start_task(call: Call, skip: bool = False) -> str:
 @handles("POST", f"{_STATUS}/stop")
 def stop(call: Call) -> str:
     skip = _skip_lock(call)
+    for name in ("keepActive", "migratedfrom"):
+        if call.text(name) not in ("", "0"):
+            call.allowed.only_root(name)
+    if call.flag("overrule-shutdown") and call.cluster.ha_steers(f"vm:{call.vmid}"):
+        raise ParameterError({"overrule-shutdown": "Not applicable for HA resources."})
     asked = _by_ha(call, "hastop", "stop", "stopped")
     if asked:
         return asked
