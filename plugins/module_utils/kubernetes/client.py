@@ -22,6 +22,7 @@ Objects = list[Object]
 
 #: How long what may pass is asked again: a refused connection, an overloaded or restarting server. Seconds.
 PATIENCE = 4.0
+SELECTORS = frozenset({"labelSelector", "fieldSelector"})
 #: How often a list of many pages begins anew, because the server no longer has the version that it was of.
 RESTARTS = 3
 #: The same where something is just being installed: an admission webhook, a namespace's service account. Seconds.
@@ -93,6 +94,8 @@ class Client:
                 answer = self.read(resource.path(namespace), f"list {resource.plural}{where}", page)
             except Refused as error:
                 if not token or error.details.get("status") != 410 or restarts == RESTARTS:
+                    if query.keys() & SELECTORS:
+                        error.hint = "Correct the selector."
                     raise
                 # The server forgot the version that the first page was of.
                 found, token, restarts = [], "", restarts + 1

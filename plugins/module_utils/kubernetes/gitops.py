@@ -15,7 +15,7 @@ from . import gitops_argo, gitops_flux, readiness
 from .client import Client, Object
 from .conditions import Failure
 from .discovery import Resource
-from .gitops_inputs import Asked
+from .gitops_inputs import GROUPS, Asked
 from .gitops_why import explained
 from .readiness import Purpose, Want
 from .together import together
@@ -64,6 +64,11 @@ class Step:
         return next(number for number, kinds in enumerate(STAGES) if self.asked.kind in kinds)
 
 
+def sources(live: Object) -> list[Asked]:
+    """Those that can be reconciled: an ExternalArtifact is somebody else's, and what comes with a newer Flux is not known here."""
+    return [Asked(*one) for one in gitops_flux.sources_of(live) if one[0] in GROUPS and one[2]]
+
+
 class Gitops:
     """The objects of a task."""
 
@@ -95,14 +100,9 @@ class Gitops:
         found: dict[str, Asked] = {}
         todo = [one for one in self.objects if one.kind == "Kustomization" or one.with_source]
         for asked in todo:
-            for source in self._sources(self.live[asked.identity]):
+            for source in sources(self.live[asked.identity]):
                 found.setdefault(source.identity, source)
         return [one for one in found.values() if one.identity not in self.live]
-
-    def _sources(self, live: Object) -> list[Asked]:
-        """Those that can be reconciled: an ExternalArtifact is somebody else's."""
-        known = [one for one in gitops_flux.sources_of(live) if one[0] not in ("", "ExternalArtifact")]
-        return [Asked(*one) for one in known]
 
     def _read(self, objects: t.Sequence[Asked], *, lenient: bool = False) -> None:
         for one in objects:
@@ -178,7 +178,7 @@ class Gitops:
 
     def _flux(self, asked: Asked, live: Object) -> list[Change]:
         self._must_run(asked, live)
-        found = [one for one in self._sources(live) if one.identity in self.live]
+        found = [one for one in sources(live) if one.identity in self.live]
         why = gitops_flux.not_current(live, self.live[found[-1].identity] if found else None, asked)
         wanted = why or self.options.refresh != "never" or asked.with_source or asked.force or asked.reset
         if not wanted:

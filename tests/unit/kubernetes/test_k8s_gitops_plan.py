@@ -381,3 +381,20 @@ def test_what_argo_cd_itself_refuses_is_an_error_of_the_input() -> None:
 def test_every_kind_has_its_stage() -> None:
     kinds = gitops_sync.SPEC.argument_spec["objects"]["options"]["kind"]["choices"]
     assert sorted(kinds) == sorted(kind for stage in gitops.STAGES for kind in stage)
+
+
+SOURCES: dict[str, tuple[Object, list[str]]] = {
+    "a repository": ({"kind": "GitRepository", "name": "lab"}, ["GitRepository/media/lab"]),
+    "of another namespace": ({"kind": "Bucket", "name": "b", "namespace": "flux"}, ["Bucket/flux/b"]),
+    "somebody else's": ({"kind": "ExternalArtifact", "name": "lab"}, []),
+    "a kind of a newer Flux": ({"kind": "Torrent", "name": "lab"}, []),
+    "no name": ({"kind": "GitRepository"}, []),
+    "nothing": ({}, []),
+}
+
+
+@pytest.mark.parametrize("case", SOURCES)
+def test_only_sources_that_are_known_are_reconciled(case: str) -> None:
+    reference, found = SOURCES[case]
+    live = {"kind": "Kustomization", "metadata": {"namespace": "media"}, "spec": {"sourceRef": reference}}
+    assert [one.identity for one in gitops.sources(live)] == found

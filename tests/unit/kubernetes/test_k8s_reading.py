@@ -12,6 +12,7 @@ import urllib.parse
 
 import pytest
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.errors import Refused
 from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes import kubeconfig, reading
 from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.answers import UnknownKind
 from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.client import Client
@@ -196,3 +197,9 @@ def test_a_server_that_says_when_to_come_again_is_not_asked_before(play: t.Any) 
     assert client.read("/busy", "look") == {"kind": "Good"}
     assert time.monotonic() - started >= 0.9
     assert len(server.asked) == 2
+
+
+def test_a_selector_that_is_wrong_is_what_is_to_be_corrected(play: t.Any) -> None:
+    client, _server = play({f"{CORE}/pods": (400, {"message": "unable to parse requirement"})})
+    with pytest.raises(Refused, match=r"unable to parse requirement\. Correct the selector\."):
+        client.list(client.resource("v1", "Pod"), labelSelector="a in (b")
