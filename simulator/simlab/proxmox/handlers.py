@@ -19,6 +19,7 @@ MODULES = (
     "high_availability",
     "logs",
     "mappings",
+    "metric_servers",
     "migration",
     "network_calls",
     "node_calls",
