@@ -28,9 +28,10 @@ class Model:
     def __init__(self, who: str = "root@pam") -> None:
         self.guests: dict[int, Guest] = {}
         self.writes: list[tuple[str, str, dict[str, t.Any]]] = []
+        self.tasks: list[dict[str, t.Any]] = []
         self.of = "Proxmox VE in memory"
         self.progress = no_progress
-        self.connection = types.SimpleNamespace(who=who, task_timeout=5.0, password="x", token="")
+        self.connection = types.SimpleNamespace(who=who, user=who, task_timeout=5.0, password="x", token="")
         self._macs = itertools.count(1)
         self._disks = itertools.count()
 
@@ -44,8 +45,10 @@ class Model:
             "/nodes": [{"node": "pve1", "status": "online"}],
             "/access/permissions": {},
             "/pools": [{"poolid": "lab"}, {"poolid": "other"}],
-            "/nodes/pve1/tasks": [],
-            "/nodes/pve1/storage": [{"storage": "local", "content": "rootdir,vztmpl", "active": 1, "enabled": 1}],
+            "/nodes/pve1/tasks": [] if (query or {}).get("source") == "active" else self.tasks,
+            "/nodes/pve1/storage": [
+                {"storage": "local", "type": "dir", "content": "rootdir,vztmpl", "active": 1, "enabled": 1}
+            ],
             "/nodes/pve1/network": [{"iface": "vmbr0"}, {"iface": "vmbr1"}],
         }
         if path in fixed:
@@ -61,6 +64,8 @@ class Model:
             return {**(guest.config if (query or {}).get("current") else guest.effective()), "digest": "d" * 40}
         if path.endswith("/status/current"):
             return {"status": "running" if guest.running else "stopped"}
+        if path.endswith("/snapshot"):
+            return [{"name": "current"}]
         if path.endswith("/pending"):
             return list(self._pending(guest))
         raise KeyError(path)
@@ -90,6 +95,8 @@ class Model:
             self._clone(self.guests[int(parts[4])], dict(form))
         elif parts[-1] in ("start", "stop", "shutdown"):
             self._power(self.guests[int(parts[4])], parts[-1] == "start")
+        elif parts[-1] == "template":
+            return self._make_template(int(parts[4]))
         else:
             raise KeyError(path)
         return UPID
@@ -127,14 +134,26 @@ class Model:
             del config["unprivileged"]
         self.guests[vmid] = Guest({key: value for key, value in config.items() if value != ""}, pool=pool)
 
+    def _make_template(self, vmid: int) -> None:
+        """Nothing is answered: the task only stands in the list."""
+        guest = self.guests[vmid]
+        if guest.running or guest.config.get("template"):
+            raise errors.Refused("template", answer="you can't convert a CT to template if the CT is running")
+        for key, value in guest.config.items():
+            if MOUNT.fullmatch(key):
+                guest.config[key] = value.replace("/vm-", "/base-")
+        guest.config["template"] = 1
+        self.tasks.append({"upid": f"{UPID}{len(self.tasks)}", "user": self.connection.who})
+
     def _clone(self, source: Guest, form: dict[str, t.Any]) -> None:
         vmid = int(form["newid"])
-        config = {**source.config, "hostname": form["hostname"]}
+        config = {key: value for key, value in source.config.items() if key != "template"}
+        config["hostname"] = form["hostname"]
         for key, value in source.config.items():
             if key.startswith("net"):
                 config[key] = self._net(re.sub(r",hwaddr=[^,]+", "", value))
             elif MOUNT.fullmatch(key):
-                config[key] = re.sub(r"^local:\d+/vm-\d+", f"local:{vmid}/vm-{vmid}", value)
+                config[key] = re.sub(r"^local:\d+/(vm|base)-\d+", f"local:{vmid}/vm-{vmid}", value)
         kept = {key: value for key, value in config.items() if not key.startswith("unused")}
         self.guests[vmid] = Guest(kept, pool=form.get("pool", ""))
 

@@ -211,3 +211,33 @@ def test_macs_are_kept_whatever_changes(data: st.DataObject) -> None:
     mac = model.guests[310].config["net0"].partition("hwaddr=")[2][:17]
     Run(model, {**wish, "networks": second, "memory": 1024}).apply()
     assert f"hwaddr={mac}" in model.guests[310].config["net0"]
+
+
+without_binds = (from_template | from_golden).filter(
+    lambda wish: all("source" not in mount and mount.get("state") != "absent" for mount in wish.get("mounts") or ())
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(without_binds, st.sampled_from(["stopped", "present"]), st.sampled_from([512, 2048]))
+def test_any_container_becomes_a_template_and_stays_one(wish: dict[str, t.Any], state: str, memory: int) -> None:
+    model = prepared()
+    Run(model, wish).apply()
+    template = {**wish, "state": state, "template": True}
+    for wanted_ in (template, {key: value for key, value in {**template, "memory": memory}.items() if key != "unset"}):
+        before = copy.deepcopy(model.guests)
+        predicted = Run(model, wanted_)
+        assert model.guests == before
+        run = Run(model, wanted_)
+        assert run.changes == predicted.changes
+        run.apply()
+        guest = model.guests[310]
+        assert guest.config["template"] == 1 and not guest.running
+        assert Run(model, wanted_).changes == []
+    copied = {
+        "vmid": 311, "hostname": "copy", "node": "pve1", "state": "stopped", "template": True,
+        "clone": {"vmid": 310, "full": True},
+    }  # fmt: skip
+    Run(model, copied).apply()
+    assert model.guests[311].config["template"] == 1
+    assert Run(model, copied).changes == []
