@@ -94,9 +94,10 @@ class Client:
                 answer = self.read(resource.path(namespace), f"list {resource.plural}{where}", page)
             except Refused as error:
                 if not token or error.details.get("status") != 410 or restarts == RESTARTS:
-                    if query.keys() & SELECTORS:
-                        error.hint = "Correct the selector."
-                    raise
+                    if not query.keys() & SELECTORS:
+                        raise
+                    hint = "Correct the selector."
+                    raise Refused(error.asked, of=error.of, answer=error.answer, hint=hint, **error.details) from None
                 # The server forgot the version that the first page was of.
                 found, token, restarts = [], "", restarts + 1
                 continue
