@@ -84,10 +84,12 @@ class VarsModule(BaseVarsPlugin):
 
 
 def files(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
-    """Those of a group or host: beside each other, and those in its directory and below it, by name."""
+    """Those of a group or host: beside each other, and those in its directory and below it, by name, but for hidden ones."""
     if not name or "/" in name:
         return []
     beside = [folder / f"{name}{ending}" for ending in ENDINGS]
     below = folder / name
-    inside = [path for path in sorted(below.rglob("*")) if path.name.endswith(ENDINGS)] if below.is_dir() else []
+    found = sorted(below.rglob("*")) if below.is_dir() else []
+    shown = (path for path in found if not any(part.startswith(".") for part in path.relative_to(below).parts))
+    inside = [path for path in shown if path.name.endswith(ENDINGS)]
     return [path for path in (*beside, *inside) if path.is_file()]

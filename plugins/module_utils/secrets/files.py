@@ -64,8 +64,9 @@ def current(path: pathlib.Path, what: str) -> str | None:
 
 
 def write_public(path: pathlib.Path, text: str, *, synced: bool = True) -> None:
-    """A file that holds nothing secret: of its old mode, or of the mode that the umask leaves."""
+    """A file that holds nothing secret: of its old mode, or of the mode that the umask leaves. A link to it stays one."""
     try:
+        path = path.resolve() if path.is_symlink() else path
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
         private_files.replace(path, text, synced=synced)
         path.chmod(mode)

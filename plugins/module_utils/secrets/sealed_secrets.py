@@ -234,13 +234,15 @@ def wanted(given: t.Mapping[str, t.Any], where: str) -> Wanted:
 
 
 def secret_texts(definition: t.Any) -> set[str]:
-    """What of a definition must not be shown, right or wrong as it may be: its data; all of it if it cannot be read."""
+    """What of a definition must not be shown, right or wrong as it may be: its data. One that is text is hidden as a whole too:
+    in it the lines of a value are indented, so that the value itself does not occur."""
+    whole = {definition} if isinstance(definition, str) else set()
     try:
         given = yaml_text.documents(definition, "") if isinstance(definition, str) else [definition]
     except InvalidInput:
-        return {str(definition)}
+        return whole
     fields = (one.get(name) for one in given if isinstance(one, dict) for name in ("data", "stringData"))
-    return {text for field in fields for text in _leaves(field)}
+    return whole | {text for field in fields for text in _leaves(field)}
 
 
 def _leaves(value: t.Any) -> t.Iterator[str]:

@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 import yaml
+from ansible.module_utils.common.parameters import remove_values
 from secrets_room import contents, run
 from test_secrets_sealed import EXPIRED, OTHER, PAIR, Place
 
@@ -182,3 +183,23 @@ def test_a_sealed_secret_without_sealed_values(place: Place, spec: t.Any) -> Non
     for more in ({"state": "valid"}, {"state": "resealed", "certificate": PAIR.certificate_pem}):
         done = run(sealed_secret, **options, **more)
         assert done["failed"] and "SealedSecret/b/a in" in done["msg"], done
+
+
+TEXT = """apiVersion: v1
+kind: Secret
+metadata: {name: db, namespace: media}
+stringData:
+  key: |
+    first-line-of-a-key
+    second-line-of-a-key
+  other: "tab\\tof-a-key"
+"""
+
+
+@pytest.mark.parametrize("text", [TEXT, TEXT + "broken: [", TEXT.replace("kind: Secret", "kind: ConfigMap")])
+def test_a_definition_as_text_is_hidden_as_a_whole(place: Place, text: str) -> None:
+    """With -vvv a module shows its options: lines of a value stand there indented, so that nothing of it was masked."""
+    entry = {"definition": text, "path": str(place.file)}
+    done = run(sealed_secret, **place.params(entry))
+    shown = str(remove_values({"secrets": [entry]}, done["secrets"]))
+    assert "of-a-key" not in shown and "of-a-key" not in str(done["changes"]) + done.get("msg", "")

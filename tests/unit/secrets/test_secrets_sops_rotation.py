@@ -151,3 +151,11 @@ def test_a_file_for_others_too_keeps_their_entries(place: Place) -> None:
     assert place.run(recipients=None, content={"a": "new"})["changed"]
     kept = place.read().metadata.raw
     assert kept["age"][0] == entry and kept["pgp"] == raw["pgp"]
+
+
+def test_a_link_to_a_file_stays_a_link(place: Place) -> None:
+    link, file = place.folder / "link.yaml", place.path
+    link.symlink_to(file.name)
+    place.path = link
+    assert place.run(recipients=None, content={"a": "new"})["changed"]
+    assert link.is_symlink() and sops.read(file, "yaml", [OWNER]).values["a"] == "new"

@@ -74,6 +74,15 @@ def test_files_beside_and_below_belong_to_hosts_and_groups_and_the_nearest_count
     assert (two["c"], two["password"]) == (2, "braces {{ are }} data, 世界")
 
 
+def test_creation_rules_and_other_hidden_files_hold_no_variables(lab: Lab) -> None:
+    """As for Ansible's own plugin; the creation rules of a directory are called just as the files are that end so."""
+    lab.put("group_vars/all/x.sops.yaml", {"a": 1})
+    for name in ("all/.sops.yaml", "all/.git/x.sops.yaml", "all/.#x.sops.yaml"):
+        (lab.folder / "group_vars" / name).parent.mkdir(exist_ok=True)
+        (lab.folder / "group_vars" / name).write_text("creation_rules: []\n")
+    assert lab.seen("one")["a"] == 1
+
+
 def test_a_lab_without_encrypted_files_needs_no_key(lab: Lab) -> None:
     (lab.folder / "age.txt").unlink()
     (lab.folder / "group_vars").mkdir()
