@@ -308,3 +308,53 @@ def test_a_wrong_secret_is_401_without_a_body(run: Run) -> None:
         assert (answer.status, answer.reason) == (401, "Authentication failed!")
 
     run(test)
+
+
+def test_the_list_of_the_cluster_tells_of_guests_what_they_were_a_while_ago(run: Run) -> None:
+    async def test(call: Client) -> None:
+        cluster = call.server.cluster
+        cluster.config.status_delay = 3600 / cluster.config.time_scale
+
+        async def told(vmid: int = 200) -> tuple[str, str]:
+            rows = (await call("GET", "/cluster/resources", type="vm")).data
+            row = next(row for row in rows if row["vmid"] == vmid)
+            return row["status"], row.get("name", "")
+
+        await create(call)
+        assert await told() == ("unknown", "")
+        cluster.status.look(ago=3600)
+        assert await told() == ("stopped", "cp01")
+        await call.task("POST", f"{QEMU}/200/status/start")
+        await call("PUT", f"{QEMU}/200/config", name="other", tags="new")
+        cluster.status.look(ago=1800)
+        assert await told() == ("stopped", "cp01")
+        rows = (await call("GET", "/cluster/resources", type="vm")).data
+        assert rows[0]["tags"] == "new"  # this is known at once
+        await call.task("POST", f"{QEMU}/200/status/stop")
+        await call.task("DELETE", f"{QEMU}/200")
+        await call.task("POST", QEMU, vmid="200", name="anew")
+        assert await told() == ("stopped", "cp01")
+        cluster.config.status_delay = 1800 / cluster.config.time_scale
+        assert await told() == ("running", "other")
+        cluster.config.status_delay = 0
+        assert await told() == ("stopped", "anew")
+
+    run(test)
+
+
+def test_the_status_daemon_looks_again_and_again(run: Run) -> None:
+    async def test(call: Client) -> None:
+        cluster = call.server.cluster
+        cluster.config.status_delay = 0.2 / cluster.config.time_scale
+        cluster.status.start()
+        await create(call)
+        for status in ("stopped", "running"):
+            for _look in range(100):
+                rows = (await call("GET", "/cluster/resources", type="vm")).data
+                if rows[0]["status"] == status:
+                    break
+                await asyncio.sleep(0.05)
+            assert rows[0]["status"] == status
+            await call.task("POST", f"{QEMU}/200/status/start")
+
+    run(test)
