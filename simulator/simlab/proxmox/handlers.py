@@ -44,6 +44,7 @@ MODULES = (
     "qemu.power",
     "qemu.reading",
     "qemu.snapshots",
+    "qemu.suspend",
     "qemu.update",
     "storage.content_calls",
     "storage.definition_calls",

@@ -24,7 +24,7 @@ def destroy(call: Call) -> str:
 
     async def work(task: Task) -> None:
         async with call.cluster.locked(vm):
-            if not call.flag("skiplock"):
+            if not call.flag("skiplock") and vm.options.get("lock") != "suspended":
                 vm.check_lock()
             _check(call, vm)
             free_volumes(call.cluster, vm, call.flag("destroy-unreferenced-disks"))

@@ -12,7 +12,7 @@ import typing as t
 from ...contracts import GuestFailure
 from .. import high_availability
 from ..api import Call, handles
-from ..errors import Failure, NotSimulated, ParameterError
+from ..errors import Failure, ParameterError
 from ..tasks import Task
 from . import drives, machine, pending
 from .vm import Running, Vm
@@ -35,7 +35,9 @@ async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False) -> None:
         vm.check_lock()
     if vm.running:
         raise Failure(f"VM {vm.vmid} already running")
-    pending.apply(cluster, vm)
+    suspended = "vmstate" in vm.options
+    if not suspended:
+        pending.apply(cluster, vm)
     machine.check_volumes(cluster, vm)
     _check_node(cluster, vm)
     for name, value in vm.options.items():
@@ -47,7 +49,20 @@ async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False) -> None:
             await cluster.host.power_on(machine.guest_of(cluster, vm))
         except GuestFailure as error:
             raise Failure(f"start failed: {error}") from error
+    if suspended:
+        drop_state(cluster, vm)
     vm.running = Running(pid=next(_PIDS), since=time.time(), options=dict(vm.options))
+
+
+#: What is kept of a VM that is suspended to disk.
+STATE = ("lock", "vmstate", "runningmachine", "runningcpu")
+
+
+def drop_state(cluster: Cluster, vm: Vm) -> None:
+    """A VM that was suspended to disk goes on, or never will."""
+    cluster.storages.free(vm.node, vm.options["vmstate"])
+    for name in STATE:
+        vm.options.pop(name, None)
 
 
 def _check_node(cluster: Cluster, vm: Vm) -> None:
@@ -121,13 +136,13 @@ def to_template(cluster: Cluster, vm: Vm, only: str | None = None) -> None:
 # -- calls ------------------------------------------------------------------------------------------------
 
 
-def _skip_lock(call: Call) -> bool:
+def skip_lock_of(call: Call) -> bool:
     if call.flag("skiplock"):
         call.allowed.only_root("skiplock")
     return call.flag("skiplock")
 
 
-def _running(call: Call) -> Vm:
+def running_vm(call: Call) -> Vm:
     """Raises Failure when the VM is not there or has no power."""
     vm = call.cluster.present_vm(call.node.name, call.vmid)
     if vm.running is None:
@@ -188,7 +203,7 @@ def start_task(call: Call, skip: bool = False) -> str:
 
 @handles("POST", f"{_STATUS}/stop")
 def stop(call: Call) -> str:
-    skip = _skip_lock(call)
+    skip = skip_lock_of(call)
     for name in ("keepActive", "migratedfrom"):
         if call.text(name) not in ("", "0"):
             call.allowed.only_root(name)
@@ -230,7 +245,7 @@ def _patience(call: Call, vm: Vm) -> float:
 
 @handles("POST", f"{_STATUS}/shutdown")
 def shutdown(call: Call) -> str:
-    skip = _skip_lock(call)
+    skip = skip_lock_of(call)
     paused = _is_paused(call)
     if paused and not call.flag("forceStop"):
         raise Failure("VM is paused - cannot shutdown")
@@ -256,7 +271,7 @@ def shutdown(call: Call) -> str:
 def reboot(call: Call) -> str:
     if _is_paused(call):
         raise Failure("VM is paused - cannot shutdown")
-    _running(call)
+    running_vm(call)
 
     async def work(task: Task) -> None:
         vm = call.cluster.vm(call.node.name, call.vmid)
@@ -270,8 +285,8 @@ def reboot(call: Call) -> str:
 
 @handles("POST", f"{_STATUS}/reset")
 def reset(call: Call) -> str:
-    skip = _skip_lock(call)
-    _running(call)
+    skip = skip_lock_of(call)
+    running_vm(call)
 
     async def work(task: Task) -> None:
         vm = call.cluster.vm(call.node.name, call.vmid)
@@ -281,37 +296,6 @@ def reset(call: Call) -> str:
             await call.cluster.host.reset(vm.vmid)
 
     return call.start("qmreset", call.vmid, work)
-
-
-@handles("POST", f"{_STATUS}/suspend")
-def suspend(call: Call) -> str:
-    skip = _skip_lock(call)
-    vm = _running(call)
-    if call.flag("todisk"):
-        raise NotSimulated("POST", "a suspend to disk")
-
-    async def work(task: Task) -> None:
-        if not skip and vm.options.get("lock") != "backup":
-            vm.check_lock()
-        if vm.running is not None:
-            vm.running.qmp_status = "paused"
-
-    return call.start("qmpause", call.vmid, work)
-
-
-@handles("POST", f"{_STATUS}/resume")
-def resume(call: Call) -> str:
-    skip = _skip_lock(call)
-    vm = _running(call)
-
-    async def work(task: Task) -> None:
-        if vm.running is None or vm.running.qmp_status == "running":
-            return
-        if not skip and vm.options.get("lock") != "backup":
-            vm.check_lock()
-        vm.running.qmp_status = "running"
-
-    return call.start("qmresume", call.vmid, work)
 
 
 @handles("POST", "/nodes/{node}/qemu/{vmid}/template")

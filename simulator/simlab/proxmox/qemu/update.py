@@ -10,7 +10,7 @@ from .. import formats, passwords
 from ..api import Call, handles
 from ..errors import Failure, ParameterError
 from ..tasks import Task
-from . import allocate, boot, checks, drives, options, pending
+from . import allocate, boot, checks, drives, options, pending, power
 from .vm import Vm
 
 _CONFIG = "/nodes/{node}/qemu/{vmid}/config"
@@ -134,7 +134,9 @@ class Update:
         vm, params = self.vm, self.call.params
         if params.get("digest") and params["digest"] != vm.digest():
             raise Failure("checksum mismatch (file change by other user?)")
-        if not self.call.flag("skiplock"):
+        if "vmstate" in self.delete and vm.options.get("lock") == "suspended":
+            self.delete += [name for name in power.STATE if name in vm.options and name not in self.delete]
+        elif not self.call.flag("skiplock"):
             vm.check_lock()
         for name in self.revert:
             if name in vm.options:
@@ -184,6 +186,11 @@ class Update:
             vm.pending["boot"] = boot.render(self._order) or " "
         if name.startswith("unused"):
             self._delete_unused(name, value)
+            return True
+        if name == "vmstate":
+            vm.check_protection(f"can't remove vmstate '{value}'")
+            self.cluster.storages.free(vm.node, value)
+            vm.options.pop(name, None)
             return True
         if drives.is_drive(name):
             vm.check_protection(f"can't remove drive '{name}'")
