@@ -15,7 +15,7 @@ import typing as t
 from .. import private_files
 from ..errors import InvalidInput
 from ..plan import COMPUTED, HIDDEN, Change, Plan, carry_out
-from ..sops import age, age_keys, sops, sops_ini, sops_rules, sops_stores, sops_values
+from ..sops import age, age_keys, sops, sops_ini, sops_rules, sops_stores, sops_values, sops_yaml
 from ..sops.sops import Content
 from ..sops.sops_values import Rules, Tree
 from ..task import Result, Task
@@ -71,7 +71,7 @@ def _content(task: Task, form: str) -> list[Tree]:
         return [_whole(task, params["content"] or {})]
     if params["src"]:
         raise InvalidInput(f"src is a whole file, and the format is {form}", hint="Set format to binary.")
-    found = _checked(params)
+    found = _checked(params, form)
     for recipient in params["recipients"] or []:
         age.parse_recipient(recipient)
     for number, names in enumerate(params["remove"]):
@@ -82,7 +82,7 @@ def _content(task: Task, form: str) -> list[Tree]:
     return [as_text(one, "content") for one in found] if as_text else found
 
 
-def _checked(params: dict[str, t.Any]) -> list[Tree]:
+def _checked(params: dict[str, t.Any], form: str) -> list[Tree]:
     if params["documents"] is None:
         found = {"content": params["content"] or {}}
     else:
@@ -91,6 +91,8 @@ def _checked(params: dict[str, t.Any]) -> list[Tree]:
         raise InvalidInput("documents is empty", hint="A file has at least one, be it {}.")
     for where, content in found.items():
         sops_values.check(content, where)
+        if form == "yaml":
+            sops_yaml.check_merges(content, where)
         if "sops" in content:
             raise InvalidInput(f"{where} has the key sops, which is that of sops itself")
     return list(found.values())

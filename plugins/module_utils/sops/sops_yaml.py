@@ -222,6 +222,17 @@ def _timestamp(text: str) -> Timestamp | None:
     return Timestamp(parts + rest + ("Z" if zone in (None, "+00:00", "-00:00") else zone))
 
 
+def check_merges(tree: t.Any, where: str) -> None:
+    """Raises InvalidInput for a merge key that merges nothing: sops would write a file that it cannot read."""
+    for name, value in tree.items() if isinstance(tree, dict) else ():
+        merged = value if isinstance(value, list) else [value]
+        if name == MERGE and not all(isinstance(one, dict) for one in merged):
+            raise InvalidInput(f"{where}: the value of a key {MERGE} is no mapping, nor a list of mappings")
+        check_merges(value, f"{where}.{name}")
+    for item in tree if isinstance(tree, list) else ():
+        check_merges(item, where)
+
+
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 

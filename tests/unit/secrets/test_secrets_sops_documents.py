@@ -306,6 +306,15 @@ def test_merge_keys_are_written_as_sops_does_it_and_merged_for_who_reads_values(
     assert yaml.safe_load((place.folder / "plain.yaml").read_text()) == file.values
 
 
+@pytest.mark.parametrize("value", ["x", None, 1, [1], [{"a": 1}, None]])
+def test_a_merge_key_that_merges_nothing_is_refused(place: Place, value: t.Any) -> None:
+    """sops itself writes such a file, and cannot read it again."""
+    done = place.run(content={"a": [{"<<": value}]})
+    assert "content.a: the value of a key << is no mapping, nor a list of mappings" in done["msg"]
+    place.path = place.folder / "file.json"
+    assert place.run(content={"a": [{"<<": value}]})["changed"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
