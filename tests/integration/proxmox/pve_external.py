@@ -70,6 +70,7 @@ class ExternalPve(PveLab):
         self.stand_ins = {name: there for name in self.more_storages if (there := ENVIRONMENT.get(_variable(name)))}
         if set(self.rights) != set(ROLE):
             pytest.skip(f"{_PLAYED}roles are not made on a real one")
+        self.contents = {storage.name: storage.content for storage in self.config.storages}
         self.config = t.cast("t.Any", _NotThere("its state"))
         self.server = t.cast("t.Any", _NotThere("its inside"))
 
@@ -112,7 +113,7 @@ class ExternalPve(PveLab):
         names.template = ENVIRONMENT.get("PVE_TEMPLATE", "")
         names.missing = {name: _variable(name) for name in self.more_storages if name not in self.stand_ins}
         self.passage = Passage(base, names, account, _tls(), self.ledger, self.faults)
-        names.first = self.next_id
+        names.first, names.contents = self.next_id, self.contents
         self.passage.kvm = ENVIRONMENT.get("PVE_KVM", "1") != "0"
         self.passage.containers = ENVIRONMENT.get("PVE_CONTAINERS", "1") != "0"
         await self.passage.start(self._sock, context)
@@ -152,7 +153,8 @@ class ExternalPve(PveLab):
         listed = await self.passage.ask("GET", f"/nodes/{self.passage.names.node}/storage")
         names = self.passage.names
         if "isoonly" not in names.storages:
-            able = sorted(one["storage"] for one in listed if not _DISKS & set(one["content"].split(",")))
+            contents = {one["storage"]: set(one["content"].split(",")) for one in listed}
+            able = sorted(name for name, content in contents.items() if "iso" in content and not _DISKS & content)
             if able:
                 names.storages["isoonly"] = able[0]
             else:

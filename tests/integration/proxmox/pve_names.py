@@ -38,6 +38,8 @@ class Names:
     taken: frozenset[int] = frozenset()
     #: Storages that tests name and for which nothing stands over there -> the variable that would say what does.
     missing: dict[str, str] = dataclasses.field(default_factory=dict)
+    #: What the tests' storages hold, by the tests' names: what else those over there may hold is not shown.
+    contents: t.Mapping[str, t.Collection[str]] = dataclasses.field(default_factory=dict)
     #: A container template over there (volume id): it stands for the one that a test has put there.
     template: str = ""
     template_here: str = ""
@@ -135,8 +137,9 @@ class Names:
             kept = {self.text_here(name): self.data_here(value, name) for name, value in data.items()}
             if kept.get("pool") == POOL.removeprefix(PREFIX):
                 del kept["pool"]
-            if kept.get("storage") == "isoonly" and "content" in data and "volid" not in data:
-                kept["content"] = "iso"  # whatever else it takes, the tests want none of it
+            if kept.get("storage") in self.contents and "content" in data and "volid" not in data:
+                kinds = set(str(data["content"]).split(","))
+                kept["content"] = ",".join(kind for kind in self.contents[kept["storage"]] if kind in kinds)
             if data.get("upid") in self.begun:
                 kept["user"] = TOKEN
                 kept.pop("tokenid", None)

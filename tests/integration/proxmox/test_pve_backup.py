@@ -389,6 +389,7 @@ def test_a_missing_right_is_named_before_anything_is_written(
 
 
 def test_a_limit_takes_a_right_of_another_role(lab: PveLab) -> None:
+    lab.needs_least_rights()
     outcome = dump(lab, 201, bandwidth_limit=1000)
     assert "Sys.Modify on / (bandwidth_limit, to back up VM 201" in outcome.result["msg"]
     assert "AnsibleSystem" in outcome.result["msg"]
@@ -442,6 +443,7 @@ def test_a_failure_is_told_with_its_reason_and_its_log(lab: PveLab) -> None:
     assert not dump(lab, 201).result.get("failed")
 
 
+@pytest.mark.needs_played("a node that writes empty backups")
 def test_a_backup_that_is_empty_is_an_error_though_its_task_ended_well(
     lab: PveLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

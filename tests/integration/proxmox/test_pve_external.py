@@ -167,6 +167,7 @@ def test_the_persons_template_shows_when_a_test_has_put_one_there() -> None:
 
 def test_nothing_else_of_the_persons_server_is_seen() -> None:
     names = Names("red", {"local": "tank", "isoonly": "files"}, bridge="vmbr7")
+    names.contents = {"local": ("images", "iso"), "isoonly": ("iso",)}
     passage = Passage("", names, Account(), ssl.create_default_context(), Ledger(), Faults())
 
     def seen(path: str, *entries: dict[str, t.Any]) -> list[dict[str, t.Any]]:
@@ -175,9 +176,9 @@ def test_nothing_else_of_the_persons_server_is_seen() -> None:
     assert seen("/nodes", {"node": "red"}, {"node": "blue"}) == [{"node": "pve1"}]
     bridges = [{"iface": name, "type": "bridge"} for name in ("vmbr0", "vmbr7")]
     assert seen("/nodes/pve1/network", *bridges) == [{"iface": "vmbr0", "type": "bridge"}]
-    storages = [{"storage": name, "content": "iso,backup"} for name in ("tank", "files", "local")]
+    storages = [{"storage": name, "content": "backup,iso,images"} for name in ("tank", "files", "local")]
     assert seen("/nodes/pve1/storage", *storages) == [
-        {"storage": "local", "content": "iso,backup"},
+        {"storage": "local", "content": "images,iso"},
         {"storage": "isoonly", "content": "iso"},
     ]
 
