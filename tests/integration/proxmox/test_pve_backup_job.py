@@ -14,6 +14,8 @@ from pve_lab import Outcome, PveLab
 
 from ansible_collections.groundwork.homelab.plugins.modules import proxmox_backup_job
 
+pytestmark = pytest.mark.needs_played("backup jobs are those of the whole datacenter")
+
 SYSTEM = {"AnsibleSystem": ("/", "/storage")}
 NIGHT = {"id": "nightly", "schedule": "02:30", "storage": "nas", "all": True}
 
