@@ -36,6 +36,14 @@ class Counted(list[t.Any]):
         self.total = total
 
 
+@dataclasses.dataclass(frozen=True)
+class Download:
+    """An answer that is a file instead of JSON."""
+
+    name: str
+    text: str
+
+
 @dataclasses.dataclass
 class Call:
     """One request on its way to its handler. ``params`` holds path variables and parameters, as text."""

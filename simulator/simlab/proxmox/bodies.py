@@ -121,6 +121,11 @@ def respond(body: t.Any, status: int = 200, reason: str = "OK") -> aiohttp.web.R
     )
 
 
+def download(name: str, text: str) -> aiohttp.web.Response:
+    """A file, as browsers save it."""
+    return aiohttp.web.Response(text=text, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
 def empty(status: int, reason: str, text: str = "") -> aiohttp.web.Response:
     """An answer that is not JSON."""
     return aiohttp.web.Response(status=status, reason=reason.replace("\n", " "), text=text)

@@ -142,6 +142,8 @@ class ProxmoxServer:
                 await asyncio.sleep(3 * self._scale)
             return self._error(error)
         tell("200")
+        if isinstance(data, api.Download):
+            return bodies.download(data.name, data.text), "200"
         total = {"total": data.total} if isinstance(data, api.Counted) else {}
         return bodies.respond({"data": data, **total}), "200"
 

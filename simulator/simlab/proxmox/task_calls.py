@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import typing as t
 
 from . import formats
-from .api import Call, Counted, handles
-from .errors import ParameterError
+from .api import Call, Counted, Download, handles
+from .errors import Failure, ParameterError
 from .tasks import UPID, Task
 
 _TASK = "/nodes/{node}/tasks/{upid}"
@@ -54,14 +55,25 @@ def status(call: Call) -> dict[str, t.Any]:
 
 
 @handles("GET", f"{_TASK}/log")
-def log(call: Call) -> list[dict[str, t.Any]]:
+def log(call: Call) -> list[dict[str, t.Any]] | Download:
     if _known(call) is None:  # its file is opened without a look whether there is one
         return [{"n": 1, "t": "unable to open file - No such file or directory"}]
     task = _readable(call)
+    if call.flag("download"):
+        return _download(call, task)
     first, limit = int(call.params.get("start", 0)), int(call.params.get("limit", 50))
     lines = task.lines or ["no content"]
     chosen = lines[first:] if limit == 0 else lines[first : first + limit]
     return Counted(({"n": first + number, "t": line} for number, line in enumerate(chosen, 1)), len(lines))
+
+
+def _download(call: Call, task: Task) -> Download:
+    if "start" in call.params or "limit" in call.params:
+        raise Failure("'download' cannot be used together with 'start' or 'limit' parameters")
+    moment = datetime.datetime.fromtimestamp(task.start, datetime.timezone.utc)
+    return Download(
+        f"task-{task.node}-{task.type}-{moment:%Y-%m-%dT%H:%M:%SZ}.log", "".join(f"{line}\n" for line in task.lines)
+    )
 
 
 @handles("DELETE", _TASK)

@@ -48,6 +48,13 @@ class Asked:
             answer = connection.getresponse()
             return answer.status, answer.reason, json.loads(answer.read() or b"{}")
 
+    def text(self, path: str) -> str:
+        """An answer that is not JSON."""
+        connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=_UNCHECKED, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", f"/api2/json/nodes/pve1{path}", headers=self._headers)
+            return connection.getresponse().read().decode()
+
     def data(self, method: str, path: str, **params: t.Any) -> t.Any:
         return self.send(method, path, params)[2]["data"]
 

@@ -178,6 +178,14 @@ def test_tasks_are_filtered_counted_and_read(asked_server: asked.Asked) -> None:
     asked_server.walk([("GET", f"/tasks/{none}/status", {}, "upid: no such task"), gone(720)])
 
 
+def test_the_log_of_a_task_is_a_file_too(asked_server: asked.Asked) -> None:
+    asked_server.walk([vm(721), gone(721)])
+    upid = asked_server.data("GET", "/tasks", vmid=721, limit=1)[0]["upid"]
+    both = "'download' cannot be used together with 'start' or 'limit' parameters"
+    asked_server.walk([("GET", f"/tasks/{upid}/log", {"download": 1, "limit": 5}, f"500 {both}")])
+    assert asked_server.text(f"/tasks/{upid}/log?download=1") == "TASK OK\n"
+
+
 def test_nobody_changes_a_vm_that_is_being_shut_down(asked_server: asked.Asked) -> None:
     locked = "can't lock file '/var/lock/qemu-server/lock-730.conf' - got timeout"
     asked_server.walk([vm(730), ("POST", "/qemu/730/status/start", {}, "task OK")])
