@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import re
 import typing as t
+import urllib.parse
 
 from ..errors import InvalidInput
 from . import config_schema, yaml_text
@@ -46,10 +47,16 @@ KEYED: dict[tuple[str, str], tuple[str, ...]] = {
     (MAIN, "cluster.apiServer.admissionControl"): ("name",),
     ("ExtensionServiceConfig", "configFiles"): ("mountPath",),
 }
-#: The same, but the whole item is replaced.
+#: The same, but the whole item is replaced: the last of those with that key.
 KEYED_REPLACED: dict[tuple[str, str], tuple[str, ...]] = {("ImageVerificationConfig", "rules"): ("image",)}
 
+#: A size of so many bytes stays when a patch has a share of the disk.
+_LARGEST = "provisioning.maxSize"
 _PROVISIONED = ("provisioning.diskSelector.match", "provisioning.minSize")
+#: Addresses of servers, of which each part is merged alone: what a patch leaves out stays.
+URLS = frozenset({("SideroLinkConfig", "apiUrl"), (MAIN, "cluster.controlPlane.endpoint")})
+#: Words that are a zero to Talos: a patch that has one changes nothing.
+ZEROES = {("NetworkDefaultActionConfig", "ingress"): "accept"}
 #: Taken over from every patch of such a document, also when the patch leaves them out: they are gone then.
 FORGOTTEN: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("VolumeConfig", "UserVolumeConfig", "RawVolumeConfig", "SwapVolumeConfig"), _PROVISIONED),
@@ -140,6 +147,10 @@ def _merge(left: t.Any, right: t.Any, kind: str, path: str) -> t.Any:
         return _merge_list([], right, kind, path)  # its own items may have the same key
     if left is None:
         return copy.deepcopy(right)
+    if (kind, path) in URLS:
+        return _merged_url(str(left), str(right))
+    if ZEROES.get((kind, path)) == right or (path == _LARGEST and _is_share(right) and not _is_share(left)):
+        return left
     if isinstance(left, dict) and isinstance(right, dict):
         return _merge_mapping(left, right, kind, path)
     if isinstance(left, list) and isinstance(right, list):
@@ -166,14 +177,31 @@ def _merge_list(left: list[t.Any], right: list[t.Any], kind: str, path: str) -> 
         return left + copy.deepcopy(right)
     result = list(left)
     for item in right:
-        index = _same_item(result, item, names)
-        if index is None:
-            result.append(copy.deepcopy(item))
-        elif (kind, path) in KEYED_REPLACED:
-            result[index] = copy.deepcopy(item)
+        if (kind, path) in KEYED_REPLACED:
+            index = _same_item(left[::-1], item, names)
+            if index is not None:
+                result[len(left) - 1 - index] = copy.deepcopy(item)
+                continue
         else:
-            result[index] = _merge(result[index], item, kind, path)
+            index = _same_item(result, item, names)
+            if index is not None:
+                result[index] = _merge(result[index], item, kind, path)
+                continue
+        result.append(copy.deepcopy(item))
     return result
+
+
+def _is_share(size: t.Any) -> bool:
+    return str(size).strip().endswith("%")
+
+
+def _merged_url(left: str, right: str) -> str:
+    """Each part of the right one that is there: scheme, host with its port, path, query, fragment."""
+    try:
+        one, other = urllib.parse.urlsplit(left), urllib.parse.urlsplit(right)
+    except ValueError:  # no URL: whoever checks the config says so
+        return right
+    return urllib.parse.urlunsplit([new or old for old, new in zip(one, other, strict=True)])
 
 
 def _same_item(items: list[t.Any], item: t.Any, names: tuple[str, ...]) -> int | None:

@@ -179,3 +179,35 @@ def _spoil(value: t.Any) -> None:
         value["spoiled"] = True
     else:
         value.append("spoiled")
+
+
+# -- documents of Talos 1.13: what its own machinery makes of two patches, where that is odd
+
+
+def of(kind: str, **fields: t.Any) -> dict[str, t.Any]:
+    return {"apiVersion": "v1alpha1", "kind": kind, **fields}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        (
+            of("SideroLinkConfig", apiUrl="https://a.example.org/?jointoken=x"),
+            of("SideroLinkConfig", apiUrl="grpc://10.0.0.1:8081"),
+            {"apiUrl": "grpc://10.0.0.1:8081/?jointoken=x"},
+        ),
+        (of("NetworkDefaultActionConfig", ingress="block"), of("NetworkDefaultActionConfig", ingress="accept"), {"ingress": "block"}),
+        (of("VolumeConfig", provisioning={"maxSize": "50GiB"}), of("VolumeConfig", provisioning={"maxSize": "25%"}), {"provisioning": {"maxSize": "50GiB"}}),
+        (of("VolumeConfig", provisioning={"maxSize": "25%"}), of("VolumeConfig", provisioning={"maxSize": "9GB"}), {"provisioning": {"maxSize": "9GB"}}),
+        (of("VolumeConfig", provisioning={"maxSize": "25%"}), of("VolumeConfig", provisioning={"maxSize": "50%"}), {"provisioning": {"maxSize": "50%"}}),
+        (of("NetworkDefaultActionConfig", ingress="accept"), of("NetworkDefaultActionConfig", ingress="block"), {"ingress": "block"}),
+        (
+            of("ImageVerificationConfig", rules=[{"image": "a", "skip": True}, {"image": "b"}, {"image": "b", "deny": True}]),
+            of("ImageVerificationConfig", rules=[{"image": "b", "skip": True}, {"image": "c"}, {"image": "c", "skip": True}]),
+            {"rules": [{"image": "a", "skip": True}, {"image": "b"}, {"image": "b", "skip": True}, {"image": "c"}, {"image": "c", "skip": True}]},
+        ),
+    ],
+)  # fmt: skip
+def test_two_patches_of_a_document(first: dict[str, t.Any], second: dict[str, t.Any], found: dict[str, t.Any]) -> None:
+    [merged] = merge.merged([], [first, second])
+    assert merged == {**of(first["kind"]), **found}

@@ -12,6 +12,7 @@
 //	{"op": "bundle",    "secrets": "…"}                      -> {"secrets": "…"} or {"error": "…"}
 //	{"op": "clientconfig", "config": "…"}                    -> {"config": "…"} or {"error": "…"}
 //	{"op": "talosconfig", "secrets": "…", "input": {…}}      -> {"config": "…"}
+//	{"op": "resource",  "type": "…", "config": "…"}          -> {"config": "…", "proto": "…"} or {"error": "…"}
 package main
 
 import (
@@ -52,6 +53,8 @@ type input struct {
 	Scheduling   bool     `json:"scheduling"`
 	CNI          string   `json:"cni"`
 	Endpoints    []string `json:"endpoints"`
+	Pods         []string `json:"pods"`
+	Services     []string `json:"services"`
 }
 
 type question struct {
@@ -67,6 +70,7 @@ type question struct {
 type answer struct {
 	Config   string   `json:"config,omitempty"`
 	Secrets  string   `json:"secrets,omitempty"`
+	Proto    string   `json:"proto,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
 	Error    string   `json:"error,omitempty"`
 }
@@ -126,6 +130,8 @@ func ask(asked question) (answer, error) {
 		return checked(asked)
 	case "clientconfig":
 		return clientConfig(asked)
+	case "resource":
+		return typed(asked)
 	}
 	return answer{}, fmt.Errorf("no operation %q", asked.Op)
 }
@@ -236,7 +242,11 @@ func newInput(asked question) (*generate.Input, error) {
 		with = append(with, generate.WithClusterCNIConfig(&v1alpha1.CNIConfig{CNIName: asked.Input.CNI}))
 	}
 	kubernetes := strings.TrimPrefix(asked.Input.Kubernetes, "v")
-	return generate.NewInput(asked.Input.Cluster, asked.Input.Endpoint, kubernetes, with...)
+	made, err := generate.NewInput(asked.Input.Cluster, asked.Input.Endpoint, kubernetes, with...)
+	if err == nil && len(asked.Input.Pods) > 0 {
+		made.PodNet, made.ServiceNet = asked.Input.Pods, asked.Input.Services
+	}
+	return made, err
 }
 
 func load(text string) (*secrets.Bundle, error) {
