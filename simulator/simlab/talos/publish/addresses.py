@@ -63,18 +63,24 @@ def _links(runtime: Runtime) -> None:
         "lo": (1, "00:00:00:00:00:00", True),
         **described,
     }.items():
+        loopback = name == "lo"
         spec = {
             "index": index,
-            "type": "loopback" if name == "lo" else "ether",
+            "type": "loopback" if loopback else "ether",
             "linkIndex": 0,
             "flags": "UP,RUNNING" if up else "",
             "hardwareAddr": mac,
+            "broadcastAddr": "00:00:00:00:00:00" if loopback else "ff:ff:ff:ff:ff:ff",
             "permanentAddr": mac,
-            "mtu": 65536 if name == "lo" else 1500,
-            "operationalState": "unknown" if name == "lo" else "up" if up else "down",
+            "mtu": 65536 if loopback else 1500,
+            "queueDisc": "noqueue" if loopback else "pfifo_fast",
+            "operationalState": "unknown" if loopback else "up" if up else "down",
             "kind": "",
-            "driver": "" if name == "lo" else "virtio_net",
+            "slaveKind": "",
+            **({} if loopback else {"driver": "virtio_net"}),
             "linkState": up,
+            "port": "Other",
+            "duplex": "Unknown",
         }
         put(
             "network",
@@ -95,7 +101,7 @@ def _node_addresses(runtime: Runtime) -> None:
         "accumulative": current,
     }
     for id_, addresses in lists.items():
-        spec = {"addresses": addresses}
+        spec = {"addresses": addresses, "sortAlgorithm": "v1"}
         put(
             "network",
             "NodeAddresses.net.talos.dev",

@@ -76,6 +76,12 @@ def _kubelet(runtime: Runtime, config: MachineConfig) -> None:
         "image": config.get("machine.kubelet.image", default),
         "args": [f"--{key}={value}" for key, value in sorted(arguments.items())],
         "expectedNodename": name,
+        "config": {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "clusterDomain": config.get("cluster.network.dnsDomain", "cluster.local"),
+            **config.get("machine.kubelet.extraConfig", {}),
+        },
     }
     runtime.resources.put(
         "k8s",

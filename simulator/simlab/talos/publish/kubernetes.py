@@ -103,14 +103,14 @@ def _static_pods(runtime: Runtime, pods: c.Sequence[t.Any]) -> None:
             "k8s",
             "StaticPodStatuses.kubernetes.talos.dev",
             id_,
-            {"podStatus": status},
+            status,
             owner="k8s.KubeletStaticPodController",
         )
         put(
             "k8s",
             "StaticPods.kubernetes.talos.dev",
             pod.name,
-            {"pod": dict(pod.manifest)},
+            dict(pod.manifest),
             owner="k8s.ControlPlaneStaticPodController",
         )
 

@@ -56,7 +56,7 @@ def system(runtime: Runtime) -> None:
         "runtime",
         "Versions.runtime.talos.dev",
         "version",
-        {"version": node.version.tag},
+        {"name": "Talos", "version": node.version.tag},
         owner="runtime.VersionController",
     )
     for definition in TYPES.values():
@@ -92,7 +92,6 @@ def _disks(runtime: Runtime) -> None:
             "cdrom": disk.cdrom,
             "model": "QEMU DVD-ROM" if disk.cdrom else "QEMU HARDDISK",
             "transport": "virtio" if "virtio" in disk.slot or "scsi" in disk.slot else "sata",
-            "rotational": False,
         }
         name = device.rpartition("/")[2]
         runtime.resources.put(
@@ -138,6 +137,7 @@ def _extensions(runtime: Runtime) -> None:
             "description": "Virtual extension which specifies the schematic of the image built with Image Factory."
             if schematic
             else name,
+            "compatibility": {"talos": {"version": ""}},
         }
         spec = {"image": f"{index}.sqsh", "metadata": metadata}
         runtime.resources.put(
