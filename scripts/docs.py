@@ -66,10 +66,13 @@ OTHERS: dict[str, tuple[str, str]] = {
     "sealed_secrets_key": ("nothing: files only", "to write its files"),
     "sops_file": ("nothing: files only", "the identity of one of the file's recipients"),
     "talos_apply_config": (
-        "Talos: `Get` (COSI), `ServiceList`, `List`, `Read`, `EtcdMemberList`, `ApplyConfiguration`",
+        "Talos: `Get` and `List` (COSI), `ServiceList`, `List`, `Read`, `EtcdMemberList`, `ApplyConfiguration`",
         "Talos role `os:admin`, or none in maintenance mode",
     ),
-    "talos_bootstrap": ("Talos: `Get`, `ServiceList`, `List`, `Bootstrap`, `EtcdRecover`", "Talos role `os:admin`"),
+    "talos_bootstrap": (
+        "Talos: `Get` and `List` (COSI), `ServiceList`, `List`, `Bootstrap`, `EtcdRecover`",
+        "Talos role `os:admin`",
+    ),
     "talos_config": ("nothing", "to read the secrets bundle"),
     "talos_etcd_info": (
         "Talos: `EtcdStatus`, `EtcdMemberList`, `EtcdAlarmList`; `ServiceList` when etcd does not answer",
