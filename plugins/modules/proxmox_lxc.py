@@ -59,7 +59,8 @@ options:
           - V(stopped) shuts the container down, and switches it off when it has not gone after O(shutdown_timeout).
           - V(restarted) restarts a running container, once in each run, and starts one that is stopped.
           - V(absent) switches the container off and deletes it with its volumes, backup jobs' entries and HA resources. Only
-            O(containers[].vmid) and, as a safeguard, O(containers[].hostname) count then.
+            O(containers[].vmid) and, as a safeguard, O(containers[].hostname) count then. A template that others are linked to goes
+            with them or after them only.
         type: str
         choices: [started, stopped, present, restarted, absent]
         default: started

@@ -93,9 +93,10 @@ def test_a_number_that_was_taken_in_between_is_left_to_whoever_was_faster(lab: P
 @pytest.mark.parametrize("fault", ["drop-before", "drop-after"])
 def test_a_container_without_number_is_made_once_when_the_answer_is_lost(lab: PveLab, fault: str) -> None:
     """While it is made it has no name to be found by."""
+    hit = lab.fault(fault, verb="POST", path="/nodes/pve1/lxc")
     lab.fault("task-time", verb="POST", path="/nodes/pve1/lxc", times=0, seconds=0.5)
-    lab.fault(fault, verb="POST", path="/nodes/pve1/lxc")
     outcome = made(lab, named("auto"))
+    assert hit.hit
     assert len(vmids(lab)) == 1
     assert outcome.actions == [f"ct/{vmids(lab)[0]} create"]
     lab.faults.clear()

@@ -11,6 +11,7 @@ import typing as t
 
 from ...errors import InvalidInput
 from ...plan import Change, Plan
+from ..guests.guest_clones import check_gone
 from ..guests.guest_plan import Planned, plan_each
 from ..vms.vm_state import Needs, Surroundings, VmState
 from . import ct_difference as differ
@@ -92,8 +93,11 @@ class Migrate:
 
 @dataclasses.dataclass(frozen=True)
 class Destroy:
+    """``last`` when other guests that go as well are linked to it."""
+
     ct: Container
     node: str
+    last: bool = False
 
 
 def needs(wanted: t.Sequence[Container], current: Current) -> Needs:
@@ -137,7 +141,15 @@ def plan(
 ) -> Planned:
     """The changes of all containers, in the order of the input. Raises one :class:`InvalidInput` that names every
     problem. ``who`` asks: a user, or a token as ``user@realm!token``."""
-    planned = plan_each(wanted, lambda ct: _container(ct, current.get(ct.vmid), around, planned_images, sources or {}))
+    going = {ct.vmid for ct in wanted if ct.state == "absent"}
+
+    def one(ct: Container) -> Planned:
+        state = current.get(ct.vmid)
+        if state and ct.vmid in going:
+            check_gone(ct.title, state, going, "CT")
+        return _container(ct, state, around, planned_images, sources or {})
+
+    planned = plan_each(wanted, one)
     check_rights([change.operation for change in planned.plan], current, around, who)
     return planned
 
@@ -230,7 +242,8 @@ def cloned(ct: Container, source: VmState) -> VmState:
 def _gone(ct: Container, state: VmState) -> list[Change]:
     before = {"node": state.node, **forms.shown_config(state.config)}
     changes = [_power(ct, state.node, "stop", kill=True)] if state.running else []
-    return [*changes, Change(f"ct/{ct.vmid}", "delete", before=before, operation=Destroy(ct, state.node))]
+    operation = Destroy(ct, state.node, last=bool(state.clones))
+    return [*changes, Change(f"ct/{ct.vmid}", "delete", before=before, operation=operation)]
 
 
 def _existing(ct: Container, state: VmState, around: Surroundings) -> Planned:

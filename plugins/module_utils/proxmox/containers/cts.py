@@ -65,7 +65,7 @@ class Planner(GuestPlanner[Planned]):
         meant = [self.numbered(ct, ct.hostname) for ct in self.containers]
         whole = any(ct.pool is not None for ct in meant)
         found = self.states({ct.vmid: ct.node for ct in meant if ct.vmid}, whole=whole, only=only)
-        found = self.with_snapshots(found, becoming_templates(meant, found))
+        found = self.with_clones(self.with_snapshots(found, becoming_templates(meant, found)), meant)
         meant = with_new_numbers(self.session, meant)
         self.found = [ct if ct.vmid in found else self._with_source(ct) for ct in meant]
         making = [ct for ct in self.found if ct.state != "absent" and ct.vmid not in found]

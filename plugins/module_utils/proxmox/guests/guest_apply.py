@@ -86,6 +86,26 @@ def apply_by_guest(
         raise first
 
 
+def templates_last(plan: Plan) -> list[Plan]:
+    """Two plans: templates with linked clones can only go when these have gone. One where that makes no difference."""
+    last = [change for change in plan if getattr(change.operation, "last", False)]
+    if not last:
+        return [plan]
+    return [Plan.of(change for change in plan if change not in last), Plan.of(last)]
+
+
+def one_after_the_other(plans: t.Sequence[Plan], apply: t.Callable[[Plan], None]) -> None:
+    """The error of a later plan carries what was made in those before it, too."""
+    made: list[dict[str, t.Any]] = []
+    for plan in plans:
+        try:
+            apply(plan)
+        except HomelabError as error:
+            error.made = made + error.made
+            raise
+        made += plan.as_result()
+
+
 class GuestApplier:
     """``shutdown_timeout`` is how many seconds a guest has to shut down before its plug is pulled. ``restarts`` hears of
     every restart, for plans after a lost answer."""
@@ -102,7 +122,7 @@ class GuestApplier:
         self.restarts = restarts or Restarts()
 
     def apply(self, plan: Plan) -> None:
-        apply_by_guest(plan, self.apply_one)
+        one_after_the_other(templates_last(plan), lambda some: apply_by_guest(some, self.apply_one))
 
     def apply_one(self, operation: t.Any) -> None:
         raise NotImplementedError

@@ -13,7 +13,7 @@ from ..api.lanes import together
 from ..api.session import Session, listing, segment
 from ..api.tasks import Tasks
 from ..vms.vm_state import Entry, Kind, Needs, Surroundings, VmState, look_around, read
-from . import guest_plan, guest_run
+from . import guest_clones, guest_plan, guest_run
 from .guest_lists import GuestLists
 from .guest_names import MAKING, Wish, makers, with_number
 from .restarts import Restarts
@@ -156,6 +156,17 @@ class GuestPlanner(guest_run.Planner[VmState, P]):
         for state, names in zip(asking, together(self._snapshots, asking), strict=True):
             states[state.vmid] = dataclasses.replace(state, snapshots=names)
         return states
+
+    def with_clones(self, states: dict[int, VmState], wishes: t.Iterable[Wish]) -> dict[int, VmState]:
+        """Templates that are to go know who is linked to them."""
+        going = {wish.vmid for wish in wishes if wish.state == "absent"}
+        asking = [states[vmid] for vmid in sorted(going) if vmid in states and states[vmid].template]
+        for state, clones in zip(asking, together(self._clones, asking), strict=True):
+            states[state.vmid] = dataclasses.replace(state, clones=clones)
+        return states
+
+    def _clones(self, state: VmState) -> tuple[int, ...]:
+        return guest_clones.read(self.session, state)
 
     def _snapshots(self, state: VmState) -> tuple[str, ...]:
         path = f"/nodes/{segment(state.node)}/{self.kind}/{state.vmid}/snapshot"

@@ -16,7 +16,7 @@ from ..api import propertystring as ps
 from ..api.session import Session, segment
 from ..api.task_start import Starter
 from ..api.tasks import Tasks
-from ..guests.guest_apply import GuestApplier, apply_by_guest
+from ..guests.guest_apply import GuestApplier, apply_by_guest, one_after_the_other, templates_last
 from ..guests.guest_lists import GuestLists
 from ..guests.restarts import Restarts
 from .vm_difference import difference
@@ -46,7 +46,8 @@ class Applier(GuestApplier):
         for change in plan:
             if isinstance(change.operation, Clone):
                 self._cloning[change.operation.source.vmid]  # made here, where nobody else looks
-        apply_by_guest(plan, self.apply_one, workers=WORKERS)
+        plans = templates_last(plan)
+        one_after_the_other(plans, lambda some: apply_by_guest(some, self.apply_one, workers=WORKERS))
 
     def apply_one(self, operation: t.Any) -> None:
         steps: dict[type, t.Callable[[t.Any], None]] = {

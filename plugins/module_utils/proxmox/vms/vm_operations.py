@@ -80,5 +80,8 @@ class Power:
 
 @dataclasses.dataclass(frozen=True)
 class Destroy:
+    """``last`` when other guests that go as well are linked to it."""
+
     vm: Vm
     node: str
+    last: bool = False

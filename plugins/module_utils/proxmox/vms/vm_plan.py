@@ -10,6 +10,7 @@ import typing as t
 from ...errors import InvalidInput
 from ...plan import Change, Plan
 from ..api import propertystring as ps
+from ..guests.guest_clones import check_gone
 from ..guests.guest_plan import Planned, plan_each
 from . import vm_clone
 from .options import gets_pinned, needs_restart, on_drive
@@ -37,7 +38,15 @@ def plan(
 
     ``sources`` are the VMs that clones are made of.
     """
-    planned = plan_each(wanted, lambda vm: _vm(vm, current.get(vm.vmid), around, planned_images, sources or {}))
+    going = {vm.vmid for vm in wanted if vm.state == "absent"}
+
+    def one(vm: Vm) -> Planned:
+        state = current.get(vm.vmid)
+        if state and vm.vmid in going:
+            check_gone(vm.title, state, going, "VM")
+        return _vm(vm, state, around, planned_images, sources or {})
+
+    planned = plan_each(wanted, one)
     check_rights([change.operation for change in planned.plan], {**(sources or {}), **current}, around)
     return planned
 
@@ -115,7 +124,7 @@ def _started(vm: Vm, node: str) -> list[Change]:
 def _gone(vm: Vm, state: VmState) -> list[Change]:
     before = {"node": state.node, **shown_config(state.config)}
     changes = [_power(vm, state.node, "stop", kill=True)] if state.running else []
-    operation = Destroy(vm, state.node)
+    operation = Destroy(vm, state.node, last=bool(state.clones))
     return [*changes, Change(_name(vm), "delete", before=before, operation=operation)]
 
 

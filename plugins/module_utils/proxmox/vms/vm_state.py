@@ -51,6 +51,8 @@ class VmState:
     ha: str = ""
     #: Its snapshots, when somebody asked for them.
     snapshots: tuple[str, ...] = ()
+    #: Numbers of guests whose volumes are linked clones of its own, as far as they can be seen.
+    clones: tuple[int, ...] = ()
     #: The hash of its cloud-init password, when somebody asked for it and the server told.
     password_hash: str = dataclasses.field(default="", repr=False)
 

@@ -70,6 +70,7 @@ class _Planner(GuestPlanner[Planned]):
         self.found = with_new_numbers(self.session, self.found)
         self._read_sources(current, known=self.sources if only is not None else {})
         current = self.with_snapshots(current, becoming_templates(self.found, current))
+        current = self.with_clones(current, self.found)
         return self._with_password_hashes(current)
 
     def plan(self) -> Planned:
