@@ -39,6 +39,11 @@ FLOWS: dict[str, list[Step]] = {
         Step("POST lxc", {**NEW, "ha-managed": 1}, "task OK"),
         Step("GET /cluster/ha/resources", answer=[{"sid": "ct:300", "state": "stopped", "type": "ct"}]),
     ],
+    "a container that is made cannot fail by its start": [
+        Step("POST lxc", {**NEW, "start": 1, "template": 1}, "task OK"),
+        Step("GET lxc/300/status/current", answer={"status": "stopped", "template": 1}),
+        Step("GET tasks", {"typefilter": "vzstart"}, [{"id": "300", "status": "you can't start a CT if it's a template"}]),
+    ],
     "weights are what a cgroup takes": [
         Step("POST lxc", {**NEW, "cpuunits": 500000}, "task OK"),
         Step("GET lxc/300/config", answer={"cpuunits": 10000}),

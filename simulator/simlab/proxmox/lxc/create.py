@@ -169,8 +169,8 @@ class _Create:
         self.ct.tidy()
         self.made.clear()
         started = self.call.flag("start")
-        if started:
-            await power.start_ct(self.call.cluster, self.ct)
+        if started:  # a task of its own, that may fail
+            power.start_task(self.call)
         if self.call.flag("ha-managed"):
             task.log("Add as HA resource")
             high_availability.manage(self.call.cluster, f"ct:{self.ct.vmid}", "started" if started else "stopped")

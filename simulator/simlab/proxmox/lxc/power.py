@@ -65,12 +65,17 @@ def _by_ha(call: Call, kind: str, word: str, state: str) -> str | None:
 @handles("POST", f"{_STATUS}/start")
 def start(call: Call) -> str:
     skip = _skip_lock(call)
+    guest = call.cluster.guests.get(call.vmid)
+    if isinstance(guest, Container) and guest.running and not call.cluster.ha_steers(f"ct:{call.vmid}"):
+        raise Failure(f"CT {call.vmid} already running")
+    return start_task(call, skip)
+
+
+def start_task(call: Call, skip: bool = False) -> str:
+    """Start the container of the request in a task; its UPID."""
     asked = _by_ha(call, "hastart", "start", "started")
     if asked:
         return asked
-    guest = call.cluster.guests.get(call.vmid)
-    if isinstance(guest, Container) and guest.running:
-        raise Failure(f"CT {call.vmid} already running")
 
     async def work(task: Task) -> None:
         ct = containers.find(call)

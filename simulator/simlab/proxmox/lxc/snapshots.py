@@ -106,12 +106,12 @@ def rollback(call: Call) -> str:
 
     async def work(task: Task) -> None:
         async with call.cluster.locked(ct):
-            await _rollback(call, ct, name)
+            _rollback(call, ct, name)
 
     return call.start("vzrollback", ct.vmid, work)
 
 
-async def _rollback(call: Call, ct: Container, name: str) -> None:
+def _rollback(call: Call, ct: Container, name: str) -> None:
     ct.check_lock()
     snapshot = disks.find(ct, name)
     volumes = _volumes(call, ct, snapshot.options)
@@ -126,7 +126,7 @@ async def _rollback(call: Call, ct: Container, name: str) -> None:
     ct.parent = name
     ct.tidy()
     if call.flag("start"):
-        await power.start_ct(call.cluster, ct)
+        power.start_task(call)
 
 
 @handles("GET", f"{_CT}/feature")
