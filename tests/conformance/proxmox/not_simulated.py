@@ -18,7 +18,7 @@ REASONS: tuple[tuple[str, str], ...] = (
         r"/cluster/sdn.*|/nodes/\{node\}/sdn.*",
         "only the built-in zone localnetwork is played; the collection manages no SDN",
     ),
-    (r"/cluster/(metrics|notifications).*", "metrics and notifications go to other servers"),
+    (r"/cluster/(metrics/export|notifications.*)", "metrics and notifications go to other servers"),
     (r"/cluster/replication.*|/nodes/\{node\}/replication.*", "replication needs ZFS, which stores no data here"),
     (r"/cluster/config.*", "clusters are made by the lab's inventory, not by the API"),
     (r"/cluster/ha/status/.*arm-ha", "no watchdog is played"),
@@ -32,7 +32,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     (r".*/(mtunnel|mtunnelwebsocket|remote_migrate)$", "no second cluster"),
     (r".*/rrd$", "pictures are not drawn; rrddata has the values"),
     (
-        r"/nodes/\{node\}/(apt|services|subscription|disks|hardware|scan|capabilities)(/.*)?",
+        r"/nodes/\{node\}/(apt|subscription|disks|hardware|scan|capabilities)(/.*)?",
         "the machine below is not played",
     ),
     (r"/nodes/\{node\}/(report|netstat|execute|wakeonlan|status|termproxy|hosts)$", "the machine below is not played"),
