@@ -96,8 +96,9 @@ def _etcd(config: MachineConfig, found: Problems) -> None:
     advertised = listed(section.get("advertisedSubnets"))
     both = section.get("subnet") and advertised
     found.when(both, "etcd subnet can't be set when advertised subnets are set")
+    listening = listed(section.get("listenSubnets")) or advertised
     advertised = advertised or listed(section.get("subnet") and [section["subnet"]])
-    for kind, subnets in (("advertised", advertised), ("listen", listed(section.get("listenSubnets")) or advertised)):
+    for kind, subnets in (("advertised", advertised), ("listen", listening)):
         for subnet in map(str, subnets):
             bare = subnet.removeprefix("!")
             found.when(not subnet_or_address(bare), f"etcd {kind} subnet is not valid: {quote(bare)}")

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 import recorded
 from grpclib import Status
-from talos_support import Lab
+from talos_support import Lab, config, text
 
 from simlab.talos import apply
 from simlab.talos.refusals import Refusal
@@ -43,3 +43,12 @@ def test_a_configuration_is_judged_as_by_a_real_node(lab: Lab, case: dict[str, t
 
 def test_there_are_fifty() -> None:
     assert len(CASES) == 50
+
+
+def test_etcd_s_old_subnet_is_advertised_and_not_listened_on(lab: Lab, secrets: dict[str, t.Any]) -> None:
+    """Talos's machinery complains of it once."""
+    document = config(secrets)
+    document["cluster"]["etcd"]["subnet"] = "x"
+    code, message = answer(lab, text(document, "n1"), maintenance=True)
+    assert code == "INVALID_ARGUMENT" and 'etcd advertised subnet is not valid: "x"' in message
+    assert "listen subnet" not in message
