@@ -151,4 +151,5 @@ def _storages_missing(state: VmState, node: str, around: Surroundings) -> set[st
     drives = (str(value) for key, value in state.config.items() if DRIVE.fullmatch(key))
     used = {ps.storage_of(ps.parse_disk(text).get("file", "")) for text in drives} - {""}
     seen_here = around.storages.get(state.node, {})
-    return {name for name in used if name in seen_here} - set(around.storages.get(node, {}))
+    there = around.storages.get(node, {})  # a server lists those of other nodes too, as not enabled
+    return {name for name in used if name in seen_here} - {name for name, found in there.items() if found.active}

@@ -66,7 +66,7 @@ def free_volumes(cluster: Cluster, vm: Vm, unreferenced: bool = False) -> None:
 
 
 def _owned(cluster: Cluster, vm: Vm, volid: str) -> bool:
-    if not names.is_volume_id(volid) or names.split(volid)[0] not in cluster.storages.definitions:
+    if not names.is_volume_id(volid):
         return False
     parsed = cluster.storages.parse(vm.node, volid)
     return parsed.content == "images" and parsed.owner == vm.vmid

@@ -25,7 +25,7 @@ def register_unused(cluster: Cluster, vm: Vm, value: str, name: str) -> None:
 
 def owns(cluster: Cluster, vm: Vm, volid: str) -> bool:
     """Whether a volume is named after this VM."""
-    if volid.startswith("/"):
+    if volid.startswith("/") or volid.partition(":")[0] not in cluster.storages.definitions:
         return False
     parsed = cluster.storages.parse(vm.node, volid)
     return parsed.content == "images" and parsed.owner == vm.vmid

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .. import formats
 from ..api import Call, handles
 from ..errors import Failure, ParameterError
 from ..sizes import parse_size
@@ -35,34 +36,53 @@ def index(call: Call) -> list[dict[str, str]]:
 
 @handles("GET", "/nodes/{node}/storage")
 def storages(call: Call) -> list[dict[str, t.Any]]:
+    """All that are defined: those that are off, or not for this node, without values."""
+    known = call.cluster.storages
+    stores = {name: known.get(call.node.name, name) for name in known.definitions}
+    kinds = set(formats.split_list(call.text("content")))
+    if "content" in call.params:
+        stores = {name: s for name, s in stores.items() if kinds & s.content and _usable(call, s)}
+    if call.params.get("storage") and call.text("storage") not in stores:
+        raise ParameterError({"storage": "No such storage."})
     found = []
-    for store in call.cluster.storages.of_node(call.node.name):
-        wanted = call.params.get("content")
-        if wanted and not set(str(wanted).split(",")) & store.content:
+    for name, store in stores.items():
+        if call.params.get("storage", name) != name or (call.flag("enabled") and not store.enabled):
             continue
-        if call.params.get("storage", store.name) != store.name or (call.flag("enabled") and not store.enabled):
+        if not _reaches(call, store):
             continue
-        if call.allowed.has(f"/storage/{store.name}", ["Datastore.Audit", "Datastore.AllocateSpace"], True):
-            found.append({"storage": store.name, **_values(store), **_fraction(store)})
+        if call.allowed.has(f"/storage/{name}", ["Datastore.Audit", "Datastore.AllocateSpace"], True):
+            found.append({"storage": name, **_values(call, store), **_fraction(call, store)})
     return found
 
 
-def _fraction(store: Store) -> dict[str, float]:
-    return {"used_fraction": store.used() / store.capacity} if store.enabled and store.capacity else {}
+def _usable(call: Call, store: Store) -> bool:
+    return store.enabled and store.on_node(call.node.name)
 
 
-def _values(store: Store) -> dict[str, t.Any]:
-    found: dict[str, t.Any] = {
+def _reaches(call: Call, store: Store) -> bool:
+    """Whether a storage is there on the node ``target`` too."""
+    target = call.text("target", call.node.name)
+    return target in (call.node.name, "localhost") or (store.shared and _usable(call, store) and store.on_node(target))
+
+
+def _fraction(call: Call, store: Store) -> dict[str, float]:
+    return {"used_fraction": store.used() / store.capacity} if _usable(call, store) and store.capacity else {}
+
+
+def _values(call: Call, store: Store) -> dict[str, t.Any]:
+    usable = _usable(call, store)
+    used, total = (store.used(), store.capacity) if usable else (0, 0)
+    return {
         "type": store.type, "content": ",".join(sorted(store.content)), "shared": int(store.shared),
-        "enabled": int(store.enabled), "active": int(store.enabled),
+        "enabled": int(usable), "active": int(usable), "total": total, "used": used, "avail": total - used,
     }  # fmt: skip
-    used, total = (store.used(), store.capacity) if store.enabled else (0, 0)
-    return found | {"total": total, "used": used, "avail": total - used}
 
 
 @handles("GET", f"{_STORAGE}/status")
 def status(call: Call) -> dict[str, t.Any]:
-    return _values(_store(call))
+    if call.text("storage") not in call.cluster.storages.definitions:
+        raise ParameterError({"storage": "No such storage."})
+    return _values(call, _store(call))
 
 
 @handles("GET", f"{_STORAGE}/content")
