@@ -68,7 +68,7 @@ options:
     type: float
     default: 600
 requirements:
-  - urllib3 >= 1.26
+  - urllib3 >= 2.0
 """
 
     # Modules that bring lists of VMs or containers to what is wanted.

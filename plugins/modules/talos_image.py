@@ -102,7 +102,7 @@ options:
     default: 300
 requirements:
   - PyYAML
-  - urllib3 >= 1.26, to ask a factory
+  - urllib3 >= 2.0, to ask a factory
 notes:
   - Nobody is asked anything without O(register) and O(verify).
 seealso:

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
-import subprocess
 import typing as t
 
 from .kubeconfig_files import Chosen, Object, Part, Unfit
@@ -114,27 +114,31 @@ def _cluster(cluster: Part) -> Object:
     return found
 
 
+async def _run(command: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
+    """Exit status, output and errors. Raises TimeoutError when it does not end in time, and ends it."""
+    no, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+    running = await asyncio.create_subprocess_exec(*command, env=environment, stdin=no, stdout=pipe, stderr=pipe)
+    try:
+        output, errors = await asyncio.wait_for(running.communicate(), PROGRAM_WITHIN)
+    except asyncio.TimeoutError as error:
+        running.kill()
+        await running.wait()
+        raise TimeoutError from error
+    return running.returncode or 0, output.decode(errors="replace"), errors.decode(errors="replace")
+
+
 def _said(name: str, command: list[str], environment: dict[str, str], plugin: Part) -> str:
     try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PROGRAM_WITHIN,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        status, output, errors = asyncio.run(_run(command, environment))
+    except TimeoutError:
         raise Unfit(f"its program {name} did not end within {PROGRAM_WITHIN:g} s") from None
     except OSError as error:
         hint = plugin.text("installHint").strip()
         raise Unfit(f"its program {name} cannot be run: {error.strerror}" + (f" ({hint})" if hint else "")) from None
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:]
-        raise Unfit(f"its program {name} ended with {done.returncode}: {(last or ['it said nothing'])[0][:200]}")
-    return done.stdout
+    if status:
+        last = errors.strip().splitlines()[-1:]
+        raise Unfit(f"its program {name} ended with {status}: {(last or ['it said nothing'])[0][:200]}")
+    return output
 
 
 def _given(name: str, version: str, answer: str) -> Credentials:

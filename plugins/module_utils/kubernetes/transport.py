@@ -164,7 +164,7 @@ class Transport:
             for name, value in self.access.acting_as:
                 sent.add(name, value)
         try:
-            return (streams or self._pool).urlopen(
+            return (streams or self._pool).request(
                 method,
                 self._prefix + url,
                 body=data,

@@ -75,11 +75,16 @@ def _content(task: Task, form: str) -> list[Tree]:
     for recipient in params["recipients"] or []:
         age.parse_recipient(recipient)
     for number, names in enumerate(params["remove"]):
-        keys = names[1:] if isinstance(names, list) and names and type(names[0]) is int else names
+        keys = names[1:] if isinstance(names, list) and names and _is_number(names[0]) else names
         if not isinstance(keys, list) or not keys or not all(isinstance(name, str) for name in keys):
             raise InvalidInput(f"remove[{number}] is not a list of keys, such as [database, password]")
     as_text = {"dotenv": sops_stores.as_text, "ini": sops_ini.as_text}.get(form)
     return [as_text(one, "content") for one in found] if as_text else found
+
+
+def _is_number(name: t.Any) -> bool:
+    """Of a document, as the first of the keys of what is in it."""
+    return isinstance(name, int) and not isinstance(name, bool)
 
 
 def _checked(params: dict[str, t.Any], form: str) -> list[Tree]:
@@ -208,7 +213,7 @@ def without(trees: list[Tree], paths: t.Sequence[t.Sequence[t.Any]]) -> Content:
     clear in which document that is."""
     trees = copy.deepcopy(trees)
     for number, names in enumerate(paths):
-        which, keys = (names[0], names[1:]) if type(names[0]) is int else (None, names)
+        which, keys = (names[0], names[1:]) if _is_number(names[0]) else (None, names)
         if which is None and len(trees) == 1:
             _remove(trees[0], keys)
         elif which is not None and len(trees) > which >= 0 and len(trees) > 1:

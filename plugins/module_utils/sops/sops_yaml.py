@@ -159,7 +159,7 @@ def name_of(key: t.Any) -> str | None:
     """The text of a key, None for one that is something else."""
     node = key.target if key.id == "alias" else key
     name = node.value if node.id == "scalar" and node.style else resolve(node.value) if node.id == "scalar" else None
-    return name if type(name) is str else None
+    return name if is_text(name) else None
 
 
 def with_merges(tree: t.Any) -> t.Any:
@@ -194,6 +194,11 @@ def resolve(text: str) -> t.Any:
         if -(2**63) <= number < 2**64:
             return number
     return float(digits) if _FLOAT.match(digits) else text
+
+
+def is_text(value: t.Any) -> bool:
+    """Points in time are none."""
+    return isinstance(value, str) and not isinstance(value, Timestamp)
 
 
 def _integer(text: str) -> int:

@@ -150,13 +150,14 @@ class _Planner(GuestPlanner[Planned]):
         """One entry a VM, the same in check mode and in a run: how it is when the plan is done, the last one if there were
         several. ``done`` is all that was changed."""
         touched = {change.resource for change in done}
-        return [self._told(vm, planned, f"vm/{vm.vmid}" in touched) for vm in self.found]
+        moved = {change.operation.vm.vmid for change in planned.plan if change.after.get("node")}
+        return [self._told(vm, planned, f"vm/{vm.vmid}" in touched, vm.vmid in moved) for vm in self.found]
 
-    def _told(self, vm: Vm, planned: Planned, changed: bool) -> dict[str, t.Any]:
+    def _told(self, vm: Vm, planned: Planned, changed: bool, moved: bool) -> dict[str, t.Any]:
         state = self.current.get(vm.vmid) or (self.seen.get(vm.vmid) if vm.state == "absent" else None)
         return {
             "vmid": vm.vmid or None,
-            "node": vm.node if state is None or (vm.migrate and vm.state != "absent") else state.node,
+            "node": state.node if state and not moved else vm.node,
             "name": vm.name or (state.name if state else ""),
             "status": _status(vm, state, planned.plan),
             "template": bool(vm.template or (state and state.template)) and vm.state != "absent",
