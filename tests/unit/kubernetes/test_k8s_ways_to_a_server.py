@@ -106,7 +106,7 @@ def test_a_proxy_that_refuses_a_tunnel_is_said(start: t.Callable[..., Server], m
         Client(access, 5.0).read("/version", "see the version")
     assert "proxy" in caught.value.message
     assert "hunter2" not in caught.value.message
-    assert proxy.lines[0] == "CONNECT api.lab.example:6443"
+    assert proxy.lines[0].split()[:2] == ["CONNECT", "api.lab.example:6443"]  # Python 3.11 names the version here, too
     assert ("proxy-authorization", "Basic YW5uOmh1bnRlcjI=") in proxy.headers[0]
 
 
