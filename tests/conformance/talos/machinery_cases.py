@@ -26,6 +26,7 @@ TALOS = {
 }
 MANIFEST = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: one\n"
 TYPES = ("controlplane", "worker")
+CONTRACTS = ("v1.12", "v1.13")
 
 
 def cluster_of(chance: random.Random) -> Json:
