@@ -111,7 +111,7 @@ class PveLab:
         self.web = f"http://127.0.0.1:{self._web.getsockname()[1]}"
         self.config = ProxmoxConfig(
             root=root / "pve",
-            nodes=(NodeConfig(cores=8),),
+            nodes=(NodeConfig(cores=8, directories=("/srv", "/srv/films")),),
             storages=(
                 StorageConfig("local", content=("images", "iso", "vztmpl", "import", "rootdir"), path="/var/lib/vz"),
                 StorageConfig("isoonly", content=("iso",)),

@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ...waiting import Pending, wait_for
 from ...web import AnswerLost
-from .session import Session, listing, segment
+from .session import Session, listing, record, segment
 from .tasks import Tasks, Upid
 
 Start = t.Callable[[], object]
 
 #: Seconds in which a task that was begun stands in the node's list.
 _LISTED_WITHIN = 30.0
+_STARTS = {"qemu": "qmstart", "lxc": "vzstart"}
 
 
 class Starter:
@@ -64,6 +66,33 @@ class Starter:
             hint="The request was taken. Look at the node's tasks, then run again.",
         )
         self.tasks.wait(begun, asked=asked)
+
+    @contextlib.contextmanager
+    def start_follows(self, node: str, kind: str, vmid: int) -> t.Iterator[None]:
+        """Around a request that has the guest started in the end, which is a task of its own, begun when that of the request
+        ends: until the guest runs. Raises TaskFailed when it cannot be started. ``kind`` is ``qemu`` or ``lxc``."""
+        task = _STARTS[kind]
+        known = self._known(node, task, vmid)
+        yield
+        path = f"/nodes/{segment(node)}/{kind}/{vmid}/status/current"
+
+        def look() -> str | Pending:
+            found = self._known(node, task, vmid) - known
+            if found:
+                return max(found)
+            status = record(self.session, path, asked=f"see whether guest {vmid} runs").get("status")
+            return "" if status == "running" else Pending(f"no task {task} of {vmid} is listed")
+
+        begun = wait_for(
+            f"the start of guest {vmid}",
+            look,
+            deadline=self.session.deadline(_LISTED_WITHIN),
+            of=f"node {node}, {self.session.of}",
+            progress=self.session.progress,
+            hint="All else is done. Start it, or look at the node's tasks.",
+        )
+        if begun:
+            self.tasks.wait(begun, asked=f"start guest {vmid}")
 
     def _known(self, node: str, kind: str, vmid: int) -> set[str]:
         query = {"vmid": vmid, "typefilter": kind, "source": "all", "limit": 50}

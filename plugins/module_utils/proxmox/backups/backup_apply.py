@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import typing as t
@@ -167,8 +168,10 @@ class Applier:
             upid = self._begin(operation.node, task, wish.vmid, lambda: self.session.post(path, form, asked=asked))
             self.tasks.wait(upid.text, asked=asked)
 
+        follows = self.starter.start_follows(operation.node, kind, wish.vmid)
         try:
-            while_locked(once, deadline=self.session.deadline(), progress=self.session.progress)
+            with follows if form.get("start") else contextlib.nullcontext():
+                while_locked(once, deadline=self.session.deadline(), progress=self.session.progress)
         except TaskFailed as error:
             hint = _hint(error.answer)
             raise TaskFailed(error.asked, of=error.of, answer=error.answer, hint=hint, **error.details) from error

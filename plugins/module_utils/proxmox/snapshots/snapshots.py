@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
@@ -153,7 +154,9 @@ class _Planner(guest_run.Planner[Guest, Planned]):
             self.session.put(f"{one}/config", operation.form, asked=asked)
             return
         kind = _KINDS[operation.verb, guest.kind]
-        self.starter.do(guest.node, kind, guest.vmid, calls[operation.verb], asked=asked)
+        follows = self.starter.start_follows(guest.node, guest.kind, guest.vmid)
+        with follows if operation.form.get("start") else contextlib.nullcontext():
+            self.starter.do(guest.node, kind, guest.vmid, calls[operation.verb], asked=asked)
 
 
 def _explained(error: TaskFailed) -> HomelabError:
