@@ -326,3 +326,20 @@ def test_the_examples_run(lab: PveLab, in_process: bool) -> None:
     results = play(lab, tasks_of(lab, proxmox_snapshot.EXAMPLES), in_process=in_process)
     assert [result.get("msg") for result in results if result.get("failed")] == []
     assert [result["changed"] for result in results] == [True, True, True, True]
+
+
+def test_a_guest_that_cannot_be_started_after_going_back_is_told_with_the_reason(lab: PveLab) -> None:
+    """The server begins the start when it has gone back; its answer tells of that alone."""
+    lab.put_file("iso", "lost.iso", b"0" * 100)
+    with lab.session() as session:
+        session.put("/nodes/pve1/qemu/201/config", {"ide2": "local:iso/lost.iso,media=cdrom"}, asked="prepare")
+    made(lab, "/nodes/pve1/qemu/201/status/start")
+    run(lab, {"vmid": 201, "name": "one"})
+    with lab.session() as session:
+        session.delete("/nodes/pve1/storage/local/content/local:iso%2Flost.iso", asked="prepare")
+    settled(lab)
+    outcome = run(lab, {"vmid": 201, "name": "one", "state": "rolled_back"})
+    assert outcome.result.get("failed"), outcome.result
+    assert "start guest 201" in outcome.result["msg"] and "lost.iso" in outcome.result["msg"]
+    with lab.session() as session:
+        assert session.get("/nodes/pve1/qemu/201/status/current")["status"] == "stopped"
