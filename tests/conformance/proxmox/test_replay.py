@@ -155,6 +155,7 @@ def test_every_allowed_difference_still_is_one() -> None:
         pytest.skip("needs a run of all sections")
     _write_judgement()
     blocks = HERE.joinpath("allow.txt").read_text("utf-8").split("\n\n")
-    lines = [line for block in blocks if "runs alone" not in block for line in block.splitlines()]
+    sometimes = ("runs alone", "now and then")
+    lines = [line for block in blocks if not any(word in block for word in sometimes) for line in block.splitlines()]
     stale = [line for line in lines if line.strip() and not line.startswith("#") and line.strip() not in _used]
     assert not stale, stale
