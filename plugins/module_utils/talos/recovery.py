@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..errors import InvalidInput, Refused, WaitTimeout
+from ..errors import HomelabError, InvalidInput, Refused, WaitTimeout
 from ..waiting import Deadline, Pending, no_progress, wait_for
 from .client import Client
 from .inputs import Node
@@ -53,7 +53,7 @@ def require_service(
     def check() -> bool | Pending:
         etcd = next((service for service in client.services() if service.id == "etcd"), None)
         if etcd is not None and etcd.state == "Running" and etcd.healthy:
-            return True
+            return _has_quorum(client)
         return Pending(f"etcd is {etcd.state}: {etcd.health_message or etcd.last_event}" if etcd else "no etcd")
 
     limit = Deadline(min(PATIENCE, deadline.left()), deadline.clock)
@@ -67,3 +67,12 @@ def require_service(
             hint="Wipe that first, on each control plane node that has some: talos_reset with partitions [EPHEMERAL], "
             "graceful false and force true.",
         ) from error
+
+
+def _has_quorum(client: Client) -> bool | Pending:
+    """The service's health is some seconds old, so a quorum just lost does not show in it; the members' list needs one."""
+    try:
+        client.etcd_members()
+    except HomelabError as error:
+        return Pending(f"etcd is Running, and does not tell its members: {error.answer or error.message}")
+    return True

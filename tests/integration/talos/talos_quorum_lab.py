@@ -25,6 +25,8 @@ class Membership:
         self.running: set[str] = set()
         #: Members that run and do not answer.
         self.ill: set[str] = set()
+        #: Whether Talos sees it when a member is not well: it looks only every few seconds.
+        self.noticed = True
         self.recovered: list[bytes] = []
         self.leader = ""
 
@@ -61,7 +63,7 @@ class MemberOfEtcd(FakeEtcd):
         self.pid = 1
 
     async def healthy(self) -> bool:
-        return self.shared.quorum and self._name not in self.shared.ill
+        return not self.shared.noticed or (self.shared.quorum and self._name not in self.shared.ill)
 
     async def leave(self) -> None:
         self.shared.members.pop(self._name, None)
