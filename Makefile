@@ -66,8 +66,8 @@ simulated-proxmox: setup ## Serve the simulated Proxmox VE alone: LISTEN=127.0.0
 	@$(BIN)/rehearse proxmox --listen "$(LISTEN)" --password "$(PASSWORD)" $(if $(CLOCK),--clock "$(CLOCK)")
 
 define tests
-$(if $(TESTS),$(1)/python -m pytest -q $(if $(WORKERS),-n $(WORKERS) --dist worksteal) $(TESTS),\
-$(1)/python -m pytest -q -n $(or $(WORKERS),3) --dist worksteal $(addprefix --ignore=,$(ALONE) $(SKIP) tests/controllers) tests && \
+$(if $(TESTS),$(1)/python $(if $(WORKERS),scripts/run_tests.py -n $(WORKERS) --dist worksteal,-m pytest) -q $(TESTS),\
+$(1)/python scripts/run_tests.py -q -n $(or $(WORKERS),3) --dist worksteal $(addprefix --ignore=,$(ALONE) $(SKIP) tests/controllers) tests && \
 $(1)/python -m pytest -q $(filter-out $(SKIP),$(ALONE)))
 endef
 

@@ -28,7 +28,8 @@ SHARED = ROOT.parent / "shared"
 def _pytest(title: str, paths: t.Sequence[str], environment: t.Mapping[str, str]) -> bool:
     print(f"== {title}", flush=True)
     started = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", *paths]
+    run = [str(ROOT / "scripts" / "run_tests.py")] if "-n" in paths else ["-m", "pytest"]
+    command = [sys.executable, *run, "-q", *paths]
     done = subprocess.run(command, cwd=ROOT, env=dict(environment), check=False).returncode
     print(f"== {title}: {'ok' if done == 0 else 'FAILED'} in {time.monotonic() - started:.0f} s", flush=True)
     return done == 0

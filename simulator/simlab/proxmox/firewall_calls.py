@@ -252,19 +252,32 @@ def sets(call: Call) -> list[dict[str, t.Any]]:
 @_everywhere("POST", "/ipset", _NAMED)
 def set_add(call: Call) -> None:
     """Names are in lower case as soon as the file is read again."""
-    known, name, old = _file(call).sets, call.text("name"), call.text("rename")
-    if old:
-        check_digest(call, _sets(call))
-        if old not in known:
-            raise ParameterError({"name": f"IPSet '{old}' does not exist"})
-        if name in known and name != old:
-            raise ParameterError({"name": f"IPSet '{name}' does already exist"})
-        known[name.lower()] = known.pop(old)
-        known[name.lower()].comment = call.text("comment", known[name.lower()].comment)
+    known = _file(call).sets
+    if not call.text("rename"):
+        _add_named(call, "name", "IPSet", known, IpSet(call.text("comment")))
         return
+    check_digest(call, _sets(call))
+    _rename(call, "name", "IPSet", known)
+
+
+_Named = t.TypeVar("_Named", IpSet, Group)
+
+
+def _add_named(call: Call, parameter: str, noun: str, known: dict[str, _Named], new: _Named) -> None:
+    name = call.text(parameter)
     if name in known:
-        raise ParameterError({"name": f"IPSet '{name}' already exists"})
-    known.setdefault(name.lower(), IpSet(call.text("comment")))
+        raise ParameterError({parameter: f"{noun} '{name}' already exists"})
+    known.setdefault(name.lower(), new)
+
+
+def _rename(call: Call, parameter: str, noun: str, known: dict[str, _Named]) -> None:
+    name, old = call.text(parameter), call.text("rename")
+    if old not in known:
+        raise ParameterError({parameter: f"{noun} '{old}' does not exist"})
+    if name in known and name != old:
+        raise ParameterError({parameter: f"{noun} '{name}' does already exist"})
+    known[name.lower()] = known.pop(old)
+    known[name.lower()].comment = call.text("comment", known[name.lower()].comment)
 
 
 def _set(call: Call) -> IpSet:
@@ -381,20 +394,13 @@ def groups(call: Call) -> list[dict[str, t.Any]]:
 @handles("POST", f"{_CLUSTER}/groups")
 def group_add(call: Call) -> None:
     """Names are in lower case as soon as the file is read again; rules keep the word that they were given."""
-    known, name, old = of(call).file("cluster").groups, call.text("group"), call.text("rename")
-    if old:
-        check_digest(call, _groups(call))
-        if old not in known:
-            raise ParameterError({"group": f"Security group '{old}' does not exist"})
-        if name in known and name != old:
-            raise ParameterError({"group": f"Security group '{name}' does already exist"})
-        known[name.lower()] = known.pop(old)
-        known[name.lower()].comment = call.text("comment", known[name.lower()].comment)
-        of(call).rename_group(old, name)
+    known = of(call).file("cluster").groups
+    if not call.text("rename"):
+        _add_named(call, "group", "Security group", known, Group(call.text("comment")))
         return
-    if name in known:
-        raise ParameterError({"group": f"Security group '{name}' already exists"})
-    known.setdefault(name.lower(), Group(call.text("comment")))
+    check_digest(call, _groups(call))
+    _rename(call, "group", "Security group", known)
+    of(call).rename_group(call.text("rename"), call.text("group"))
 
 
 @handles("DELETE", _GROUP)

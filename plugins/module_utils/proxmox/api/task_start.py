@@ -52,18 +52,11 @@ class Starter:
         """For a request whose answer is empty, though the node begins a task: the new one of ours is waited for."""
         known = self._known(node, kind, vmid)
         start()
-
-        def look() -> str | Pending:
-            found = self._known(node, kind, vmid) - known
-            return max(found) if found else Pending(f"no task {kind} of {vmid} is listed")
-
-        begun = wait_for(
+        begun = self._begun(
             f"the task to {asked}",
-            look,
-            deadline=self.session.deadline(_LISTED_WITHIN),
-            of=f"node {node}, {self.session.of}",
-            progress=self.session.progress,
-            hint="The request was taken. Look at the node's tasks, then run again.",
+            lambda: self._new(known, node, kind, vmid),
+            node,
+            "The request was taken. Look at the node's tasks, then run again.",
         )
         self.tasks.wait(begun, asked=asked)
 
@@ -77,22 +70,31 @@ class Starter:
         path = f"/nodes/{segment(node)}/{kind}/{vmid}/status/current"
 
         def look() -> str | Pending:
-            found = self._known(node, task, vmid) - known
-            if found:
-                return max(found)
-            status = record(self.session, path, asked=f"see whether guest {vmid} runs").get("status")
-            return "" if status == "running" else Pending(f"no task {task} of {vmid} is listed")
+            found = self._new(known, node, task, vmid)
+            if isinstance(found, Pending):
+                status = record(self.session, path, asked=f"see whether guest {vmid} runs").get("status")
+                return "" if status == "running" else found
+            return found
 
-        begun = wait_for(
-            f"the start of guest {vmid}",
+        hint = "All else is done. Start it, or look at the node's tasks."
+        begun = self._begun(f"the start of guest {vmid}", look, node, hint)
+        if begun:
+            self.tasks.wait(begun, asked=f"start guest {vmid}")
+
+    def _begun(self, what: str, look: t.Callable[[], str | Pending], node: str, hint: str) -> str:
+        return wait_for(
+            what,
             look,
             deadline=self.session.deadline(_LISTED_WITHIN),
             of=f"node {node}, {self.session.of}",
             progress=self.session.progress,
-            hint="All else is done. Start it, or look at the node's tasks.",
+            hint=hint,
         )
-        if begun:
-            self.tasks.wait(begun, asked=f"start guest {vmid}")
+
+    def _new(self, known: set[str], node: str, kind: str, vmid: int) -> str | Pending:
+        """The task that is listed now and was not then."""
+        found = self._known(node, kind, vmid) - known
+        return max(found) if found else Pending(f"no task {kind} of {vmid} is listed")
 
     def _known(self, node: str, kind: str, vmid: int) -> set[str]:
         query = {"vmid": vmid, "typefilter": kind, "source": "all", "limit": 50}

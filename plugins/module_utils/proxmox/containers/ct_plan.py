@@ -11,7 +11,6 @@ import typing as t
 
 from ...errors import InvalidInput
 from ...plan import Change, Plan
-from ..guests.guest_clones import check_gone
 from ..guests.guest_plan import Planned, plan_each
 from ..vms.vm_state import Needs, Surroundings, VmState
 from . import ct_difference as differ
@@ -141,15 +140,9 @@ def plan(
 ) -> Planned:
     """The changes of all containers, in the order of the input. Raises one :class:`InvalidInput` that names every
     problem. ``who`` asks: a user, or a token as ``user@realm!token``."""
-    going = {ct.vmid for ct in wanted if ct.state == "absent"}
-
-    def one(ct: Container) -> Planned:
-        state = current.get(ct.vmid)
-        if state and ct.vmid in going:
-            check_gone(ct.title, state, going, "CT")
-        return _container(ct, state, around, planned_images, sources or {})
-
-    planned = plan_each(wanted, one)
+    planned = plan_each(
+        wanted, current, "CT", lambda ct, state: _container(ct, state, around, planned_images, sources or {})
+    )
     check_rights([change.operation for change in planned.plan], current, around, who)
     return planned
 

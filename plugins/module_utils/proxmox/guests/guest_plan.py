@@ -10,8 +10,24 @@ import typing as t
 
 from ...errors import InvalidInput
 from ...plan import Change, Plan
+from ..vms.vm_state import VmState
+from .guest_clones import check_gone
 
-G = t.TypeVar("G")
+
+class Guest(t.Protocol):
+    """A VM or a container, as it is wanted."""
+
+    @property
+    def vmid(self) -> int: ...
+
+    @property
+    def state(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+
+G = t.TypeVar("G", bound=Guest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +47,24 @@ def runs_then(plan: Plan, resource: str, runs: bool) -> bool:
     return runs
 
 
-def plan_each(guests: t.Iterable[G], plan_one: t.Callable[[G], Planned]) -> Planned:
-    """In the order of the input. Raises one :class:`InvalidInput` that names every problem."""
+def plan_each(
+    guests: t.Sequence[G],
+    current: t.Mapping[int, VmState],
+    word: str,
+    plan_one: t.Callable[[G, VmState | None], Planned],
+) -> Planned:
+    """In the order of the input. Raises one :class:`InvalidInput` that names every problem. ``word``: ``VM`` or ``CT``."""
+    going = {guest.vmid for guest in guests if guest.state == "absent"}
     changes: list[Change] = []
     warnings: list[str] = []
     problems: list[str] = []
     pending: dict[int, tuple[str, ...]] = {}
     for guest in guests:
+        state = current.get(guest.vmid)
         try:
-            planned = plan_one(guest)
+            if state and guest.vmid in going:
+                check_gone(guest.title, state, going, word)
+            planned = plan_one(guest, state)
         except InvalidInput as error:
             problems.append(error.message)
             continue

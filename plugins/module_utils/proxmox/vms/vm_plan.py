@@ -10,7 +10,6 @@ import typing as t
 from ...errors import InvalidInput
 from ...plan import Change, Plan
 from ..api import propertystring as ps
-from ..guests.guest_clones import check_gone
 from ..guests.guest_plan import Planned, plan_each
 from . import vm_clone
 from .options import gets_pinned, needs_restart, on_drive
@@ -38,15 +37,7 @@ def plan(
 
     ``sources`` are the VMs that clones are made of.
     """
-    going = {vm.vmid for vm in wanted if vm.state == "absent"}
-
-    def one(vm: Vm) -> Planned:
-        state = current.get(vm.vmid)
-        if state and vm.vmid in going:
-            check_gone(vm.title, state, going, "VM")
-        return _vm(vm, state, around, planned_images, sources or {})
-
-    planned = plan_each(wanted, one)
+    planned = plan_each(wanted, current, "VM", lambda vm, state: _vm(vm, state, around, planned_images, sources or {}))
     check_rights([change.operation for change in planned.plan], {**(sources or {}), **current}, around)
     return planned
 

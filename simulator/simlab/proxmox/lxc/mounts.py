@@ -59,7 +59,7 @@ def check_storages(call: Call, params: t.Mapping[str, str]) -> None:
 
 def check_storage(call: Call, storage: str) -> None:
     """Raises ApiError for a storage on which no container can be made."""
-    store = call.cluster.storages.get_enabled(call.node.name, storage)
+    store = call.cluster.storages.get_active(call.node.name, storage)
     if "rootdir" not in store.content:
         raise ParameterError({"storage": f"storage '{storage}' does not support container directories"})
     call.allowed.require(f"/storage/{storage}", "Datastore.AllocateSpace")
@@ -71,7 +71,7 @@ def allocate(cluster: Cluster, ct: Container, name: str, value: str, made: list[
     match = NEW_DISK.fullmatch(mount["volume"])
     storages = cluster.storages
     if match:
-        store = storages.get_enabled(ct.node, match[1] or "local")
+        store = storages.get_active(ct.node, match[1] or "local")
         kind = "subvol" if store.type == "zfspool" else "vm"
         volume = store.next_name(ct.vmid, "raw", prefix=kind)
         made_size = int(float(match[2]) * 1024) << 20  # whole MiB, rounded down

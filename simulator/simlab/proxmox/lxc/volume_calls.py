@@ -85,7 +85,7 @@ def _move(call: Call) -> str:
         raise Failure(CHANGED)
 
     async def work(task: Task) -> None:
-        call.cluster.storages.get_enabled(ct.node, storage)
+        call.cluster.storages.get_active(ct.node, storage)
         async with call.cluster.locked(ct):
             made = call.cluster.storages.copy(ct.node, mount["volume"], storage, ct.vmid, "raw")
             made.content = "rootdir"
@@ -112,7 +112,7 @@ def clone(call: Call) -> str:
         raise Forbidden(f"pool '{pool}' does not exist")
     call.allowed.vm(new, "VM.Allocate", pool=pool)
     if call.params.get("storage"):
-        call.cluster.storages.get_enabled(ct.node, call.text("storage"))
+        call.cluster.storages.get_active(ct.node, call.text("storage"))
     ct.check_lock()
     if new in call.cluster.guests:
         other = call.cluster.guests[new]

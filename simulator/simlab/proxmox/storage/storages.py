@@ -71,15 +71,6 @@ class Storages:
             raise Failure(f"storage '{name}' does not exist")
         return self._stores[node, name]
 
-    def get_enabled(self, node: str, name: str) -> Store:
-        """A storage that the node may use now; raises Failure."""
-        store = self.get(node, name)
-        if not store.enabled:
-            raise Failure(f"storage '{name}' is disabled")
-        if not store.on_node(node):
-            raise Failure(f"storage '{name}' is not available on node '{node}'")
-        return store
-
     def get_active(self, node: str, name: str) -> Store:
         """A storage that may be used; raises Failure."""
         store = self.get(node, name)
