@@ -15,6 +15,8 @@ from .kubeconfig_files import Chosen, Object, Part, Unfit
 
 #: Seconds that a program may take to give credentials: it may ask a server of its own.
 PROGRAM_WITHIN = 60.0
+#: Fields of a user whose credentials live for minutes or hours, and are then to be had anew from the same place.
+GIVEN_ANEW = ("tokenFile", "exec", "auth-provider")
 
 
 class Credentials(t.NamedTuple):

@@ -11,6 +11,7 @@ most tasks.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import ipaddress
 import os
@@ -56,6 +57,10 @@ class Access:
     proxy: str | None = None
     source: str = ""
     acting_as: tuple[tuple[str, str], ...] = ()
+    #: That of the client, in PEM.
+    certificate: bytes = dataclasses.field(default=b"", repr=False)
+    #: Reads the kubeconfig again, where its credentials are of a kind that is given anew from time to time.
+    again: t.Callable[[], Access] | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def secrets(self) -> list[str]:
         """What must never be shown: tokens and passwords, also those for a proxy."""
@@ -84,9 +89,12 @@ def load(path: str | None, context: str | None) -> Access:
         if given is None:
             with LOADING:
                 given = Credentials(_of_provider(source, context))
-        return _access(chosen, given, source)
+        access = _access(chosen, given, source)
     except Unfit as error:
         raise _broken(source, str(error)) from None
+    if any(chosen.user.content.get(field) for field in credentials.GIVEN_ANEW):
+        access = dataclasses.replace(access, again=functools.partial(load, path, context))
+    return access
 
 
 def _existing(source: str) -> list[str]:
@@ -145,6 +153,7 @@ def _access(chosen: Chosen, given: Credentials, source: str) -> Access:
         proxy=_proxy(cluster.text("proxy-url") or proxy_for(server)),
         source=source,
         acting_as=credentials.acting_as(chosen.user),
+        certificate=given.certificate,
     )
 
 

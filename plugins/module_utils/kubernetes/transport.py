@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import typing as t
 import urllib.parse
 
-from ..errors import MissingDependency, ServerFault, Unreachable
+from ..errors import HomelabError, MissingDependency, ServerFault, Unreachable
 from .kubeconfig import Access
 
 JSON_TYPE = "application/json"
@@ -35,6 +36,16 @@ class Answer(t.NamedTuple):
     status: int
     body: dict[str, t.Any]
     retry_after: float
+
+
+class _Request(t.NamedTuple):
+    method: str
+    url: str
+    asked: str
+    headers: dict[str, str]
+    data: bytes | None
+    timeout: float
+    streamed: bool = False
 
 
 class Stream:
@@ -92,6 +103,7 @@ class Transport:
         self.timeout = timeout
         self._pool = _pool(access, POOL)
         self._streams: t.Any = None
+        self._renewing = threading.Lock()
         #: What comes before the path in a request: all of the address where a proxy passes on requests in the clear.
         whole = access.proxy and access.tls is None
         self._prefix = self.server if whole else urllib.parse.urlsplit(self.server).path
@@ -114,28 +126,26 @@ class Transport:
     ) -> Answer:
         """One request, one answer of any status. Raises :class:`Unreachable`, or ServerFault for a broken answer."""
         url = path + (f"?{urllib.parse.urlencode(query)}" if query else "")
-        headers = {"accept": accept, "user-agent": AGENT, **self.access.headers}
+        headers = {"accept": accept}
         data = None
         if body is not None:
             headers["content-type"] = content_type
             data = json.dumps(body).encode()
-        response = self._send(method, url, asked, headers, data, timeout or self.timeout)
+        response = self._send(_Request(method, url, asked, headers, data, timeout or self.timeout))
         body_found = self._parsed(response.data, response.status, asked)
         return Answer(response.status, body_found, _seconds(response.headers.get("retry-after")))
 
     def text(self, path: str, asked: str, *, query: t.Mapping[str, str], timeout: float) -> str | None:
         """A plain text answer, such as a log; nothing when the server says no."""
         url = f"{path}?{urllib.parse.urlencode(query)}"
-        response = self._send("GET", url, asked, dict(self.access.headers), None, timeout)
+        response = self._send(_Request("GET", url, asked, {}, None, timeout))
         return str(response.data.decode("utf-8", "replace")) if response.status == 200 else None
 
     def stream(self, path: str, asked: str, *, query: t.Mapping[str, str], timeout: float) -> Stream:
         """A GET whose answer is read as it comes; ``timeout`` is the longest silence, in seconds."""
-        if self._streams is None:
-            self._streams = _pool(self.access, STREAMS)
         url = f"{path}?{urllib.parse.urlencode(query)}"
-        headers = {"accept": "application/json", "user-agent": AGENT, **self.access.headers}
-        return Stream(self._send("GET", url, asked, headers, None, timeout, self._streams), asked, self.of)
+        request = _Request("GET", url, asked, {"accept": JSON_TYPE}, None, timeout, streamed=True)
+        return Stream(self._send(request), asked, self.of)
 
     def ended(self, stream: Stream, asked: str) -> Answer:
         """A stream that is an error, as an answer."""
@@ -145,35 +155,56 @@ class Transport:
             stream.close()
         return Answer(stream.status, self._parsed(raw, stream.status, asked), stream.retry_after)
 
-    def _send(
-        self,
-        method: str,
-        url: str,
-        asked: str,
-        headers: dict[str, str],
-        data: bytes | None,
-        timeout: float,
-        streams: t.Any = None,
-    ) -> t.Any:
+    def _send(self, request: _Request) -> t.Any:
+        """With credentials that are had anew when the server no longer takes them."""
+        access = self.access
+        response = self._once(access, request)
+        if response.status == 401 and self._renewed(access):
+            response.close()
+            response.release_conn()
+            response = self._once(self.access, request)
+        return response
+
+    def _renewed(self, old: Access) -> bool:
+        """Whether there are other credentials by now. The first who asks gets them for all."""
+        with self._renewing:
+            if self.access is not old or old.again is None:
+                return self.access is not old
+            try:
+                new = old.again()
+            except HomelabError:  # What the server said is what is told.
+                return False
+            if new.headers == old.headers and new.certificate == old.certificate:
+                return False
+            self.access, self._pool, self._streams = new, _pool(new, POOL), None
+            return True
+
+    def _connections(self, streamed: bool) -> t.Any:
+        with self._renewing:
+            if streamed and self._streams is None:
+                self._streams = _pool(self.access, STREAMS)
+            return self._streams if streamed else self._pool
+
+    def _once(self, access: Access, request: _Request) -> t.Any:
         import urllib3
 
-        wait = urllib3.Timeout(connect=min(timeout, 10.0), read=timeout)
-        sent: t.Any = headers
-        if self.access.acting_as:
-            sent = urllib3.HTTPHeaderDict(headers)
-            for name, value in self.access.acting_as:
+        sent: t.Any = {"user-agent": AGENT, **request.headers, **access.headers}
+        if access.acting_as:
+            sent = urllib3.HTTPHeaderDict(sent)
+            for name, value in access.acting_as:
                 sent.add(name, value)
+        asked = request.asked
         try:
-            return (streams or self._pool).request(
-                method,
-                self._prefix + url,
-                body=data,
+            return self._connections(request.streamed).request(
+                request.method,
+                self._prefix + request.url,
+                body=request.data,
                 headers=sent,
-                timeout=wait,
+                timeout=urllib3.Timeout(connect=min(request.timeout, 10.0), read=request.timeout),
                 retries=False,
                 redirect=False,
                 assert_same_host=False,
-                preload_content=streams is None,
+                preload_content=not request.streamed,
             )
         except urllib3.exceptions.SSLError as error:
             raise self._untrusted(asked, str(error)) from None
