@@ -14,6 +14,8 @@ import sys
 
 import pytest
 
+#: Set for the second run: what a whole run has written down, a part of it must not overwrite.
+AGAIN = "TESTS_AGAIN"
 #: So many failures may be accidents.
 FEW = 5
 
@@ -36,7 +38,8 @@ def main(arguments: list[str]) -> int:
     if status != pytest.ExitCode.TESTS_FAILED or not 0 < len(failures.ids) <= FEW:  # none: what could not be collected
         return status
     print(f"\n== {len(failures.ids)} failed beside others; once more, alone", flush=True)
-    status = subprocess.run([sys.executable, "-m", "pytest", "-q", *failures.ids], check=False).returncode
+    command = [sys.executable, "-m", "pytest", "-q", *failures.ids]
+    status = subprocess.run(command, env={**os.environ, AGAIN: "1"}, check=False).returncode
     if status == 0:
         print("== passed only alone, which may be a race and is to be looked into:", *failures.ids, sep="\n   ")
     return status
