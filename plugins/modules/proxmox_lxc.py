@@ -60,7 +60,7 @@ options:
           - V(restarted) restarts a running container, once in each run, and starts one that is stopped.
           - V(absent) switches the container off and deletes it with its volumes, backup jobs' entries and HA resources. Only
             O(containers[].vmid) and, as a safeguard, O(containers[].hostname) count then. A template that others are linked to goes
-            with them or after them only.
+            with them or after them only, except on LVM-thin, where they do not need it.
         type: str
         choices: [started, stopped, present, restarted, absent]
         default: started

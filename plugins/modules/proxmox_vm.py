@@ -62,7 +62,8 @@ options:
           - V(restarted) shuts a running VM down in the same way and starts it, every time the task runs. V(reset) resets it without a
             shutdown. Both start a VM that does not run.
           - V(absent) switches the VM off and deletes it with its disks, backup jobs' entries and HA resources. Only O(vms[].vmid) and,
-            as a safeguard, O(vms[].name) count then. A template that others are linked to goes with them or after them only.
+            as a safeguard, O(vms[].name) count then. A template that others are linked to goes with them or after them only,
+            except on LVM-thin, where they do not need it.
           - Of a VM under high availability, the HA manager is asked, and the task waits until it has done it.
         type: str
         choices: [started, stopped, present, absent, restarted, reset]
@@ -84,7 +85,7 @@ options:
             type: str
           full:
             description:
-              - Whether the copy has disks of its own. A linked one keeps needing its template.
+              - Whether the copy has disks of its own. A linked one keeps needing its template, except on LVM-thin.
               - By default templates are linked, unless O(vms[].clone.storage) or O(vms[].clone.format) is given.
             type: bool
           storage:

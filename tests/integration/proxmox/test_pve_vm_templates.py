@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
 from pve_lab import PveLab
 from test_pve_vm import made, truthful, vms
 from test_pve_vm_parts import TEMPLATE, clone, small
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.tasks import Tasks
+from simlab.proxmox.config import StorageConfig
 
 
 def test_a_template_goes_after_its_linked_copies(pve: PveLab) -> None:
@@ -22,6 +25,23 @@ def test_a_template_goes_after_its_linked_copies(pve: PveLab) -> None:
     outcome = truthful(pve, *gone, {"vmid": 311, "state": "absent"})
     assert outcome.writes[-1] == "DELETE /nodes/pve1/qemu/9000"
     assert pve.vmids() == []
+
+
+def test_a_template_on_lvm_thin_may_go_before_its_linked_copies(tmp_path: pathlib.Path) -> None:
+    """They share blocks with it and do not need it, and so the server deletes it (LvmThinPlugin.pm says so at its top)."""
+    thin = StorageConfig("thin", "lvmthin", ("images",), options={"vgname": "pve", "thinpool": "data"})
+    with PveLab(tmp_path, storages=[thin]) as lab:
+        lab.needs_storage("thin")
+        made(lab, {**TEMPLATE, "disks": [{"storage": "thin", "import_from": "local:import/there.qcow2"}]})
+        made(lab, clone(310, state="stopped"), clone(311, state="stopped"))
+        disk = str(lab.config_of(310)["scsi0"]).partition(",")[0]
+        assert "/" not in disk, "its name tells no base"
+        outcome = truthful(lab, {"vmid": 9000, "state": "absent"})
+        assert (outcome.actions, outcome.writes) == (["vm/9000 delete"], ["DELETE /nodes/pve1/qemu/9000"])
+        assert lab.vmids() == [310, 311]
+        assert str(lab.config_of(310)["scsi0"]).partition(",")[0] == disk
+        truthful(lab, {"vmid": 310, "state": "absent"}, {"vmid": 311, "state": "absent"})
+        assert lab.vmids() == []
 
 
 def test_a_vm_with_snapshots_becomes_no_template(pve: PveLab) -> None:

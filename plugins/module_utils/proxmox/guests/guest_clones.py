@@ -4,7 +4,7 @@
 """Templates that are to go: who has linked clones of their volumes, and that these go first.
 
 The name of such a volume begins with that of the one it stands on (``local:900/base-900-disk-0.qcow2/221/vm-221-disk-0.qcow2``),
-but on LVM-thin, where a template may go before its clones.
+but on LVM-thin. There a clone does not need its template, and the server deletes that whenever it is asked to.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ def _linked(call: Call, ct: Container, target: Container, volid: str) -> Volume:
     base = store.volumes[volid]
     name = store.next_name(target.vmid, "raw", prefix="subvol" if store.type == "zfspool" else "vm")
     linked = name if store.type == "lvmthin" else f"{volume}/{name}"
-    made = call.cluster.storages.allocate(ct.node, store.name, linked, base.size, base=volume)
+    made = call.cluster.storages.allocate(ct.node, store.name, linked, base.size)
     copy_data(store.directory(volid), store.directory(made.volid))
     return made
 

@@ -187,7 +187,7 @@ class _Clone:
         base = store.volumes[volid]
         name = store.next_name(self.target.vmid, base.format if store.flat else "qcow2")  # raw files know no base
         linked = name if store.type == "lvmthin" else f"{volume}/{name}"
-        made = self.storages.allocate(self.target.node, store.name, linked, base.size, image=base.image, base=volume)
+        made = self.storages.allocate(self.target.node, store.name, linked, base.size, image=base.image)
         copy_data(store.directory(volid), store.directory(made.volid))
         self.made.append(made.volid)
         return made.volid

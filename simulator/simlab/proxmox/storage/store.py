@@ -132,14 +132,18 @@ class Store:
     def _taken(taken: set[str], owner: int, number: int) -> bool:
         return any(f"{prefix}-{owner}-disk-{number}" in taken for prefix in ("vm", "base", "subvol", "basevol"))
 
-    def allocate(self, volume: str, size: int, image: BootImage | None = None, base: str | None = None) -> Volume:
-        """A new disk; raises Failure when it is there or nothing fits any more."""
+    def allocate(self, volume: str, size: int, image: BootImage | None = None) -> Volume:
+        """A new disk; raises Failure when it is there or nothing fits any more.
+
+        What it is a linked clone of is what its name says. On LVM-thin it says nothing: such a clone does not need its
+        base, which may go before it.
+        """
         parsed = self.parse(volume)
         volid = f"{self.name}:{volume}"
         if volid in self.volumes:
             raise Failure(f"disk image '{self.node_path(volume)}' already exists")
         rounded = -(-size // _EXTENT) * _EXTENT if self.flat and size else size
-        made = Volume(volid, rounded, parsed.format, parsed.owner or 0, image=image, base=base)
+        made = Volume(volid, rounded, parsed.format, parsed.owner or 0, image=image, base=parsed.base)
         self.volumes[volid] = made
         (self.directory(volid) / "data").mkdir(parents=True, exist_ok=True)
         self.save(made)
