@@ -133,7 +133,8 @@ class Inventory:
 
     def change(self, after: t.Collection[Entry]) -> Change | None:
         """What makes the record just these."""
-        going, coming = self.entries - set(after), set(after) - self.entries
+        there = self.entries if self.version or not after else frozenset()
+        going, coming = there - set(after), set(after) - there
         if not going and not coming and (self.version or not after):
             return None
         before, after_it = (

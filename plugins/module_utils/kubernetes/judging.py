@@ -40,6 +40,7 @@ class Judge:
         self.redefined: set[tuple[str, str]] = set()
         self.untried = Untried(self.client, self.items, self.warn)
         self.spaces = {item.name: item for item in self.items if item.wanted["kind"] == "Namespace"}
+        self.definitions = {kind: item for item in self.items for kind in defines(item.wanted)}
 
     def unread(self, item: Item, error: AccessDenied) -> None:
         """We may not look at it: an error, unless the right to comes with an earlier object of the same set."""
@@ -56,9 +57,9 @@ class Judge:
         return change
 
     def _judge(self, item: Item) -> Change | None:
-        if item.live is None or item.terminating:
+        if item.live is None or self.is_going(item):
             self._try_create(item)
-            note = REPLACED if item.terminating else ""
+            note = "" if item.live is None else REPLACED
             return Change(item.label, "create", after=shown.whole(item.wanted), note=note, operation=item)
         if item.predicted:
             before, after = shown.differing(item.live, overlay(item.live, item.wanted))
@@ -167,7 +168,7 @@ class Judge:
         """Let the server check what does not exist yet, unless what it needs does not exist yet either."""
         if item.resource is None:
             return
-        if item.predicted or item.terminating or self.makes_space(item.namespace):
+        if item.predicted or self.is_going(item) or self.makes_space(item.namespace):
             self.untried.leave(item.resource, item.namespace, item)
             return
         try:
@@ -191,6 +192,13 @@ class Judge:
         makes = [one for one in self.items if one.live is None and one.place < item.place]
         said = answer.replace('"', "")
         return any(one.wanted["kind"] in said and f" {one.name} " in f"{said} " for one in makes)
+
+    def is_going(self, item: Item) -> bool:
+        """Whether it is being deleted, or its namespace or its kind is, which this very plan makes anew: it goes with them,
+        and nothing new can be made in them until then."""
+        space = self.spaces.get(item.namespace)
+        definition = self.definitions.get((item.wanted["apiVersion"], item.wanted["kind"]))
+        return any(one is not None and one.terminating for one in (item, space, definition))
 
     def makes_space(self, namespace: str) -> bool:
         """Whether this very plan makes the namespace."""

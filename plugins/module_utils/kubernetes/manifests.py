@@ -108,6 +108,9 @@ class Manifests:
         # It goes with its namespace, whatever else is kept.
         goes = any(inventory.is_home(item, self.options.inventory) for item in self.going)
         self.rest = set() if goes else entries | others
+        if self.rest and self.judge.makes_space(record.namespace):
+            # The record goes with the old one.
+            record.version = ""
         change = record.change(self.rest)
         if change is None:
             return []
