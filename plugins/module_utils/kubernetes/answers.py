@@ -58,6 +58,13 @@ BY_STATUS: dict[int, tuple[type[HomelabError], str]] = {
 }
 
 
+#: How the server says that a field has its value for good.
+FIXED = ("field is immutable", "Forbidden: updates to ")
+#: What the server quotes of an object, if it is longer: thousands of characters, of which the field's name says enough.
+QUOTED = 200
+#: Where such a quotation, in JSON or as Go prints it, may begin or end; a text in it may have braces of its own.
+BRACES = re.compile(r'"(?:[^"\\]|\\.)*"|[{}]')
+
 #: As whom ``kubectl apply`` sets fields.
 KUBECTL = "kubectl-client-side-apply"
 #: How the server says that a path, and so a kind, means nothing to it.
@@ -98,7 +105,23 @@ def error_of(answer: Answer, asked: str, of: str) -> HomelabError:
     if answer.status == 404 and message.strip() in NO_PATH:
         return UnknownKind(asked, of=of, answer=message, hint="", **details)
     kind, hint = BY_STATUS.get(answer.status, (ServerFault if answer.status >= 500 else Refused, ""))
-    return kind(asked, of=of, answer=message, hint=hint, **details, **_fields(causes))
+    if answer.status == 422 and any(words in message for words in FIXED):
+        hint = "What cannot be changed has to be deleted first, and made anew; or the new one gets another name."
+    return kind(asked, of=of, answer=_shortened(message), hint=hint, **details, **_fields(causes))
+
+
+def _shortened(message: str) -> str:
+    """Without the objects that the server quotes, such as the whole template of a Job with all that is in its environment."""
+    found, depth, begin, at = [], 0, 0, 0
+    for brace in BRACES.finditer(message):
+        if brace[0] == "{":
+            depth, begin = depth + 1, begin if depth else brace.start()
+        elif brace[0] == "}" and depth:
+            depth -= 1
+            if not depth and brace.end() - begin > QUOTED:
+                found += [message[at:begin], "{…}"]
+                at = brace.end()
+    return "".join(found) + message[at:]
 
 
 def _causes(body: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:

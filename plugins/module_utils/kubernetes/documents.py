@@ -29,10 +29,11 @@ SERVERS_OWN = (
     "deletionTimestamp",
 )
 
-#: RFC 1123 subdomain, as most names; and the path segment names of RBAC, which only forbid a slash and a percent sign.
+#: RFC 1123 subdomain, as most names; and the path segment names of RBAC, which only forbid a slash and a percent sign. Addresses
+#: and bundles of certificates have colons, in ways that the server knows.
 SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
-FREE_NAMES = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
+FREE_NAMES = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "IPAddress", "ClusterTrustBundle")
 
 
 class Source(t.NamedTuple):
@@ -238,7 +239,8 @@ def _secret(where: str, wanted: Object) -> None:
             raise InvalidInput(f"{where} ({identity(wanted)}): {name} must map names to text", hint="Quote the values.")
     for key, value in data.items():
         try:
-            base64.b64decode("".join(value.split()), validate=True)
+            # Go passes over line ends, and over nothing else.
+            base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True)
         except (binascii.Error, ValueError):
             raise InvalidInput(
                 f"{where} ({identity(wanted)}): data.{key} is not base64", hint="Plain text belongs in stringData."
@@ -269,6 +271,8 @@ def _values_of_secrets(given: t.Any) -> set[str]:
         return {value for member in given for value in _values_of_secrets(member)}
     if not isinstance(given, dict):
         return set()
+    if given.get("kind") == "SecretList" and isinstance(given.get("items"), list):
+        return {value for one in given["items"] for value in _values_of_secrets(_named_by_list(given, one))}
     if given.get("kind") != "Secret":
         return _values_of_secrets(given.get("items"))
     maps = [given.get(field) for field in ("data", "stringData")]

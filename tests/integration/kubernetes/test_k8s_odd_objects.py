@@ -79,3 +79,32 @@ def test_a_large_object_is_known_again(lab: t.Any) -> None:
     given = config("large", a="y" * 900_000)
     assert "msg" not in lab.run([given])
     nothing(lab, [given])
+
+
+def job(image: str) -> Object:
+    containers = [{"name": "a", "image": image, "env": [{"name": "PIN", "value": "hunter2"}]}]
+    spec = {"template": {"spec": {"restartPolicy": "Never", "containers": containers}}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": spec}
+
+
+def test_a_job_that_cannot_be_changed_is_said_without_its_whole_template(lab: t.Any) -> None:
+    assert "msg" not in lab.run([job("a:1")])
+    failed = lab.run([job("a:2")])
+    assert "spec.template" in failed["msg"]
+    assert "field is immutable" in failed["msg"]
+    assert "deleted first" in failed["msg"]
+    assert "hunter2" not in failed["msg"]
+    assert len(failed["msg"]) < 600
+
+
+def test_names_that_only_some_kinds_may_have(lab: t.Any) -> None:
+    parent = {"resource": "services", "namespace": "default", "name": "kubernetes"}
+    given = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IPAddress",
+        "metadata": {"name": "2001:db8::7"},
+        "spec": {"parentRef": parent},
+    }
+    assert "msg" not in (done := lab.run([given])), done["msg"]
+    nothing(lab, [given])
+    assert "msg" not in (done := lab.run([given], state="absent")), done["msg"]

@@ -64,6 +64,10 @@ BAD: dict[str, tuple[t.Any, str]] = {
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "data": {"pw": "plain text!"}},
         "data.pw is not base64. Plain text belongs in stringData.",
     ),
+    "a Secret in base64 with a blank, which the server does not read": (
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "data": {"pw": "aHVu dGVy"}},
+        "data.pw is not base64. Plain text belongs in stringData.",
+    ),
 }
 
 
@@ -188,9 +192,16 @@ def test_what_wrong_definitions_hold_is_known_too() -> None:
     secret = {"kind": "Secret", "stringData": {"a": "hunter2", "b": 12345}}
     given = [
         {"kind": "List", "items": [secret]},
+        {"kind": "SecretList", "items": [{"stringData": {"a": "hunter5"}}, 7]},
         "kind: Secret\ndata: {c: aHVudGVyMw==}\n",
         "kind: [Secret hunter4",
         5,
         None,
     ]
-    assert documents.given_secrets(given) == {"hunter2", "12345", "aHVudGVyMw==", "hunter3", "kind: [Secret hunter4"}
+    known = {"hunter2", "12345", "hunter5", "aHVudGVyMw==", "hunter3", "kind: [Secret hunter4"}
+    assert documents.given_secrets(given) == known
+
+
+def test_base64_may_be_in_several_lines() -> None:
+    given = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "data": {"pw": "aHVu\ndGVy\r\n"}}
+    assert collecting.collect([given], [])[0]["data"] == given["data"]

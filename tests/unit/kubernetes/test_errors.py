@@ -171,3 +171,38 @@ def test_an_unreachable_server_is_said_within_seconds(tmp_path: pathlib.Path) ->
         with pytest.raises(errors.Unreachable, match="Connection refused"):
             client.read("/version", "see the version")
     assert told, "it was tried again, and said so"
+
+
+TEMPLATE = (
+    '{"labels":{"a":"b"},"Spec":{"Env":[{"Name":"PASSWORD","Value":"hunter2 }\\" {"}],'
+    + '"Volumes":null,' * 99
+    + '"x":1}}'
+)
+QUOTATIONS = {
+    "JSON": (f'Job.batch "j" is invalid: spec.template: Invalid value: {TEMPLATE}: field is immutable', "{…}"),
+    "Go": (
+        f'Job.batch "j" is invalid: spec.template: Invalid value: core.PodTemplateSpec{TEMPLATE}: field is immutable',
+        "core.PodTemplateSpec{…}",
+    ),
+    "two": (
+        f'Job.batch "j" is invalid: [spec.a: Invalid value: {{"x":1}}: too {{}}, spec.template: Invalid value: {TEMPLATE}: '
+        "field is immutable]",
+        '{"x":1}: too {}, spec.template: Invalid value: {…}',
+    ),
+}
+
+
+@pytest.mark.parametrize("case", QUOTATIONS)
+def test_an_object_that_the_server_quotes_is_not_shown_whole(case: str) -> None:
+    message, shown = QUOTATIONS[case]
+    error = answers.error_of(answer(422, message, {"field": "spec.template", "message": message}), "apply Job j", OF)
+    assert "hunter2" not in error.message
+    assert f"Invalid value: {shown}" in error.message
+    assert "field is immutable" in error.message
+    assert "deleted first" in error.message
+    assert error.details["fields"] == ["spec.template"]
+
+
+@pytest.mark.parametrize("message", ["a } b { c", '{"short": 1} is wrong', 'an "odd quote {' + "x" * 300])
+def test_what_is_no_long_quotation_is_said_as_it_is(message: str) -> None:
+    assert message in answers.error_of(answer(422, message), "apply Job j", OF).message
