@@ -14,7 +14,8 @@ description:
   - Takes a snapshot from the first control plane node that can give one, into a file with the mode V(0600). It holds every Secret of the
     cluster.
   - What arrives is written to a file beside, and checked. Its size, its kind, and the SHA-256 that etcd puts at its end must be right. Only
-    then it gets its name. When the node stops in the middle, the next one is asked, and what was there before stays as it was.
+    then it gets its name. When the node stops in the middle, the next one is asked, and what was there before stays as it was. So it is when
+    a node is away, is in maintenance mode or has another cluster's config.
   - A client certificate with the role V(os:etcd:backup) is enough.
 extends_documentation_fragment:
   - groundwork.homelab.attributes

@@ -19,7 +19,7 @@ import stat
 import typing as t
 
 from .. import private_files
-from ..errors import HomelabError, InvalidInput, ServerFault
+from ..errors import HomelabError, InvalidInput, ServerFault, Unauthenticated
 from ..plan import COMPUTED, Change, Plan, carry_out
 from ..task import Task
 from ..waiting import Deadline, no_progress
@@ -308,20 +308,23 @@ class Snapshots:
         carry_out(changes, apply)
 
     def _first(self, ask: t.Callable[[Node], T], nodes: t.Sequence[Node] | None = None) -> T:
-        """The first node's answer. What may pass, or is one node's own trouble, sends us to the next."""
+        """The first node's answer. What may pass, or is one node's own trouble, sends us to the next: one that was made
+        again, or has another cluster's config, is as good as away.
+        """
         failures: list[HomelabError] = []
         for node in nodes or self.nodes:
             try:
                 return ask(node)
             except HomelabError as error:
                 failures.append(error)
-                if not error.retryable:
-                    break
+                if not error.retryable and not isinstance(error, Unauthenticated):
+                    raise
                 self.progress(error.message)
-        if len({error.message for error in failures}) == 1 or not failures[-1].retryable:
+        if len({error.message for error in failures}) == 1:
             raise failures[-1]
+        kind = ServerFault if any(error.retryable for error in failures) else Unauthenticated
         answer = " ".join(dict.fromkeys(error.message for error in failures))
-        raise ServerFault("take a snapshot of etcd", of="the control plane nodes", answer=answer)
+        raise kind("take a snapshot of etcd", of="the control plane nodes", answer=answer)
 
     def _promise(self, node: Node) -> Node:
         with self.connector.open(node) as client:

@@ -316,6 +316,26 @@ def test_the_next_node_is_asked(two: PlayedLab, cluster: Cluster) -> None:
     assert cluster.taken_from[-1] == "cp2"
 
 
+def test_a_node_that_was_made_again_is_passed_over(two: PlayedLab) -> None:
+    """In maintenance mode, or another cluster's, it is no reason to have no snapshot of the others."""
+    two.power_off("cp1")
+    two.nodes["cp1"].storage.wipe("STATE")
+    two.power_on("cp1")
+    for _ in range(200):
+        if two.nodes["cp1"].runtime.stage == "maintenance":
+            break
+        time.sleep(0.05)
+    dest = two.path / "etcd.db"
+    made = two.run("etcd_snapshot", nodes=two.described("cp1", "cp2"), dest=str(dest))
+    assert not made.get("failed") and made["node"] == "cp2" and dest.exists(), made
+    assert any("cp1" in said for said in two.said)
+    alone = two.run("etcd_snapshot", nodes=two.described("cp1"), dest=str(dest))
+    assert alone["failed"] and alone["error"]["kind"] == "UntrustedNode", alone
+    two.power_off("cp2")
+    both = two.run("etcd_snapshot", nodes=two.described("cp1", "cp2"), dest=str(dest))
+    assert both["failed"] and "trust the node" in both["msg"] and "cp2" in both["msg"], both
+
+
 def test_etcd_that_fails_while_it_reads_is_told(one: PlayedLab, cluster: Cluster) -> None:
     cluster.broken["status"] = EtcdError(14, "etcdserver: no leader")
     failed = take(one)
