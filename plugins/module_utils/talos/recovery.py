@@ -10,12 +10,14 @@ import typing as t
 
 from ..errors import HomelabError, InvalidInput, Refused, WaitTimeout
 from ..waiting import Deadline, Pending, no_progress, wait_for
-from .client import Client
+from .client import Client, Service
 from .inputs import Node
 from .snapshot_file import Snapshot
 
-#: Seconds that etcd with data gets to show that it serves: its health is checked every few seconds.
+#: Seconds that etcd with data gets to show that it serves, once it has begun: its health is checked every few seconds.
 PATIENCE = 15.0
+#: States of a service that the machine's boot has not come to, or that is about to run.
+_BEGINNING = frozenset({"Initialized", "Starting", "Waiting", "Preparing"})
 #: Seconds that the upload may take.
 UPLOAD = 600.0
 
@@ -50,23 +52,44 @@ def require_service(
 ) -> None:
     """Data of etcd that serves needs no recovery. Data that does not is in its way: raise, and say how it goes."""
 
+    since: list[float] = []
+
     def check() -> bool | Pending:
         etcd = next((service for service in client.services() if service.id == "etcd"), None)
-        if etcd is not None and etcd.state == "Running" and etcd.healthy:
-            return _has_quorum(client)
-        return Pending(f"etcd is {etcd.state}: {etcd.health_message or etcd.last_event}" if etcd else "no etcd")
+        if etcd is None or _begins(etcd):  # the machine boots: nobody knows yet
+            since.clear()
+            return Pending(_state_of(etcd) if etcd else "etcd is not loaded yet")
+        since.append(deadline.elapsed())
+        well = etcd.state == "Running" and etcd.healthy
+        found = _has_quorum(client) if well else Pending(_state_of(etcd))
+        if isinstance(found, Pending) and since[-1] - since[0] >= PATIENCE:
+            raise _in_the_way(client, found.reason)
+        return found
 
-    limit = Deadline(min(PATIENCE, deadline.left()), deadline.clock)
     try:
-        wait_for(f"etcd on {node.name} serve", check, deadline=limit, progress=progress)
+        wait_for(f"etcd on {node.name} serve", check, deadline=deadline, progress=progress)
     except WaitTimeout as error:
-        raise Refused(
-            "recover etcd from the snapshot",
-            of=client.of,
-            answer=f"the node still has data of an etcd that does not serve ({error.answer})",
-            hint="Wipe that first, on each control plane node that has some: talos_reset with partitions [EPHEMERAL], "
-            "graceful false and force true.",
-        ) from error
+        raise _in_the_way(client, error.answer) from error
+
+
+def _begins(etcd: Service) -> bool:
+    """One that crashes waits too, each time before it is started again."""
+    return etcd.state in _BEGINNING and "restart" not in etcd.last_event
+
+
+def _state_of(etcd: Service) -> str:
+    return f"etcd is {etcd.state}: {etcd.health_message or etcd.last_event}"
+
+
+def _in_the_way(client: Client, why: str) -> HomelabError:
+    return Refused(
+        "recover etcd from the snapshot",
+        of=client.of,
+        answer=f"the node still has data of an etcd that does not serve ({why})",
+        hint="Wait if another member of that etcd may still come back, as it then serves again. Otherwise wipe its data "
+        "first, on each control plane node that has some: talos_reset with partitions [EPHEMERAL], graceful false and "
+        "force true.",
+    )
 
 
 def _has_quorum(client: Client) -> bool | Pending:
