@@ -118,14 +118,16 @@ class GuestConfig:
         for name in [name for name, value in self.options.items() if name.startswith("unused") and value in used]:
             del self.options[name]
 
-    def add_unused(self, volid: str) -> None:
-        """Remember a detached volume under the first free ``unusedN``."""
-        if any(name.startswith("unused") and value == volid for name, value in self.options.items()):
-            return
+    def add_unused(self, volid: str) -> str:
+        """Remember a detached volume under the first free ``unusedN``, which is answered."""
+        known = (name for name, value in self.options.items() if name.startswith("unused") and value == volid)
+        if (name := next(known, None)) is not None:
+            return name
         free = next((f"unused{n}" for n in range(256) if f"unused{n}" not in self.options), None)
         if free is None:
             raise Failure("Too many unused volumes - please delete them first.")
         self.options[free] = volid
+        return free
 
     def uses(self, volid: str) -> bool:
         """Whether a snapshot or the pending part names the volume."""

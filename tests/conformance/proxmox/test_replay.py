@@ -22,8 +22,10 @@ import pytest
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[2] / "simulator"))
 sys.path.append(str(HERE.parent))
+sys.path.append(str(HERE))
 
 import judgement
+import task_logs
 
 from simlab.proxmox import standalone
 
@@ -104,7 +106,10 @@ def _replay(address: str, section: str) -> str:
         same = replay.compare(recorded, runner.records, arguments)
     if not same:
         _failed.append(f"section {section}: {text.getvalue().splitlines()[0]}")
-    return "" if same else text.getvalue()
+    logs = task_logs.differences([one for one in recorded if one["section"] == section], runner.records)
+    if logs:
+        _failed.append(f"section {section}: logs of tasks differ")
+    return logs if same else text.getvalue() + logs
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -52,18 +52,18 @@ def create(call: Call) -> str:
 
     async def work(task: Task) -> None:
         async with call.cluster.locked(ct):
-            _create(call, ct, name, task)
+            _create(call, ct, name)
 
     return call.start("vzsnapshot", ct.vmid, work)
 
 
-def _create(call: Call, ct: Container, name: str, task: Task) -> None:
+def _create(call: Call, ct: Container, name: str) -> None:
     ct.check_lock()
     if name in ct.snapshots:
         raise Failure(f"snapshot name '{name}' already used")
     if not has_feature(call, ct):
         raise Failure("snapshot feature is not available")
-    disks.freeze(_volumes(call, ct), name, task)
+    disks.freeze(_volumes(call, ct), name)
     kept = {key: value for key, value in ct.options.items() if key not in _OUTSIDE and not key.startswith("unused")}
     ct.snapshots[name] = Snapshot(kept, int(time.time()), call.text("description").rstrip("\n"), ct.parent)
     ct.parent = name

@@ -13,11 +13,12 @@ from ... import images
 from ..errors import Failure
 from ..sizes import format_size
 from ..storage import names
-from ..storage.storages import NEW_DISK, Storages
+from ..storage.storages import NEW_DISK
 from ..storage.store import Store, Volume
-from . import drives
+from . import drives, image_logs
 
 if t.TYPE_CHECKING:
+    from ..cluster import Cluster
     from .vm import Vm
 
 _EFI_SIZE = {"4m": 540672, "2m": 131072}
@@ -29,8 +30,9 @@ Log = t.Callable[[str], None]
 class Allocator:
     """Makes the disks of one request. ``made`` are those that were new, to be removed when it fails."""
 
-    def __init__(self, storages: Storages, vm: Vm, default: str | None, log: Log = lambda line: None) -> None:
-        self._storages = storages
+    def __init__(self, cluster: Cluster, vm: Vm, default: str | None, log: Log = lambda line: None) -> None:
+        self._storages = cluster.storages
+        self._guests = cluster.guests
         self._vm = vm
         self._default = default
         self.log = log
@@ -81,7 +83,7 @@ class Allocator:
         store = self._store(storage)
         format_ = "raw" if store.flat else drive.get("format") or "raw"
         if "import-from" in drive:
-            made = self._import(drive.pop("import-from"), store, drive.get("format"))
+            made = self._import(name, drive.pop("import-from"), store, drive.get("format"))
         else:
             size = math.ceil(gigabytes * (1 << 20)) << 10  # whole KiB, rounded up
             if name == "efidisk0":
@@ -89,6 +91,8 @@ class Allocator:
             elif name == "tpmstate0":
                 size, format_ = _TPM_SIZE, "raw"
             made = self._allocate(store, store.next_name(self._vm.vmid, format_), size)
+            if name == "efidisk0":
+                image_logs.efi_variables(self.log, size, drive.get("pre-enrolled-keys") == "1")
         drive.pop("format", None)
         drive["file"], drive["size"] = self._of_template(store, made).volid, format_size(made.size)
         self._created(name, drive)
@@ -103,7 +107,7 @@ class Allocator:
         self.made.append(renamed.volid)
         return renamed
 
-    def _import(self, source: str, store: Store, format_: str | None) -> Volume:
+    def _import(self, name: str, source: str, store: Store, format_: str | None) -> Volume:
         node = self._vm.node
         if not names.is_volume_id(source):
             return self._import_path(source, store, format_)
@@ -119,11 +123,18 @@ class Allocator:
             raise Failure(f"cannot import from '{source}' - cannot import from cloudinit disk")
         wanted = format_ or origin.parse(volume).format
         wanted = "raw" if store.flat or wanted not in ("raw", "qcow2", "vmdk") else wanted
-        self.log(f"create full clone of drive ({source})")
+        slot = self._slot_of(parsed.owner, source)
+        self.log(f"create full clone of drive {slot and slot + ' '}({source})")
         made = self._storages.copy(node, source, store.name, self._vm.vmid, wanted)
         self.made.append(made.volid)
-        self._log_formatting(store, made)
+        image_logs.copied(self.log, name, store, made)
         return made
+
+    def _slot_of(self, owner: int | None, volid: str) -> str:
+        """Where the VM that owns a volume has it, empty when it has not."""
+        guest = self._guests.get(owner or 0)
+        found = guest.volume_ids() if guest is not None and guest.kind == "qemu" else ()
+        return next((slot for slot, file in found if file == volid), "")
 
     def _import_packed(self, inside: pathlib.Path, store: Store, format_: str) -> Volume:
         """A disk in an archive: it is unpacked first."""
@@ -142,7 +153,9 @@ class Allocator:
         if file is None:
             raise Failure(f"can't find file '{path}'")
         volume = store.next_name(self._vm.vmid, "raw" if store.flat else format_ or "raw")
-        return self._allocate(store, volume, images.virtual_size_of(file), image=images.identity_of(file))
+        made = self._allocate(store, volume, images.virtual_size_of(file), image=images.identity_of(file))
+        image_logs.converted(self.log, made.size)
+        return made
 
     def _existing(self, name: str, drive: drives.Drive) -> None:
         file, node = drive["file"], self._vm.node
@@ -173,13 +186,8 @@ class Allocator:
     def _allocate(self, store: Store, volume: str, size: int, **details: t.Any) -> Volume:
         made = self._storages.allocate(self._vm.node, store.name, volume, size, **details)
         self.made.append(made.volid)
-        self._log_formatting(store, made)
+        image_logs.formatted(self.log, store, made)
         return made
-
-    def _log_formatting(self, store: Store, made: Volume) -> None:
-        if not store.flat:
-            path = store.node_path(made.volid.partition(":")[2])
-            self.log(f"Formatting '{path}', fmt={made.format} size={made.size} preallocation=off")
 
     def _created(self, name: str, drive: drives.Drive) -> None:
         self.log(f"{name}: successfully created disk '{drives.render(name, drive)}'")

@@ -13,7 +13,7 @@ from ..sizes import format_size
 from ..storage.storages import require_images
 from ..storage.store import copy_data
 from ..tasks import Task
-from . import checks, drives, options, snapshots
+from . import checks, drives, image_logs, options, snapshots
 from .vm import Vm
 
 _LEFT_OUT = ("template", "lock", "parent", "snaptime", "vmstate", "hookscript_run")
@@ -163,26 +163,27 @@ class _Clone:
         cloud_init = drives.is_cloudinit(drive)
         linked = not _is_full(self.full, slot, drive)
         task.log(f"create {'linked' if linked else 'full'} clone of drive {slot} ({drive['file']})")
-        made = self._linked(drive["file"]) if linked else self._copied(drive["file"], cloud_init)
+        made = self._linked(drive["file"], task) if linked else self._copied(slot, drive["file"], cloud_init, task)
         drive["file"] = made
         size = self.storages.size_of(self.target.node, made)
         drive["size"] = format_size(size or 0)
         return drives.render(slot, drive)
 
-    def _copied(self, volid: str, cloud_init: bool) -> str:
+    def _copied(self, slot: str, volid: str, cloud_init: bool, task: Task) -> str:
         source, volume = self.storages.find(self.source.node, volid)
         storage = self.call.text("storage") or source.name
         target = self.storages.get(self.target.node, storage)
         format_ = "raw" if target.flat else self.call.text("format") or source.parse(volume).format
         if not cloud_init:
-            made = self.storages.copy(self.source.node, volid, storage, self.target.vmid, format_).volid
+            made = self.storages.copy(self.source.node, volid, storage, self.target.vmid, format_)
         else:
             name = target.next_name(self.target.vmid, format_, kind="cloudinit")
-            made = self.storages.allocate(self.target.node, storage, name, 4 << 20).volid
-        self.made.append(made)
-        return made
+            made = self.storages.allocate(self.target.node, storage, name, 4 << 20)
+        self.made.append(made.volid)
+        image_logs.copied(task.log, slot, target, made, cloud_init)
+        return made.volid
 
-    def _linked(self, volid: str) -> str:
+    def _linked(self, volid: str, task: Task) -> str:
         store, volume = self.storages.find(self.source.node, volid)
         base = store.volumes[volid]
         name = store.next_name(self.target.vmid, base.format if store.flat else "qcow2")  # raw files know no base
@@ -190,6 +191,7 @@ class _Clone:
         made = self.storages.allocate(self.target.node, store.name, linked, base.size, image=base.image)
         copy_data(store.directory(volid), store.directory(made.volid))
         self.made.append(made.volid)
+        image_logs.linked(task.log, store, volume, self.target.vmid, made)
         return made.volid
 
 

@@ -41,7 +41,7 @@ def create(call: Call) -> str:
         raise Failure(f"unable to create VM {call.vmid} - {error}") from None
     if pool:
         call.cluster.pools[pool].guests.add(call.vmid)
-    allocator = allocate.Allocator(call.cluster.storages, vm, call.params.get("storage"))
+    allocator = allocate.Allocator(call.cluster, vm, call.params.get("storage"))
 
     def undo() -> None:
         allocator.undo()
@@ -92,6 +92,8 @@ async def _work(call: Call, vm: Vm, settings: dict[str, str], allocator: allocat
 
 def _build(vm: Vm, settings: dict[str, str], allocator: allocate.Allocator) -> dict[str, str]:
     made = dict(settings)
+    if made.get("template") == "1":
+        vm.options["template"] = "1"  # its disks are bases at once
     for name in sorted(settings):
         if drives.is_drive(name):
             vm.options[name] = made[name] = allocator.drive(name, settings[name])

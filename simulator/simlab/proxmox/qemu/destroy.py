@@ -9,6 +9,7 @@ from ..api import Call, handles
 from ..errors import Failure
 from ..storage import names
 from ..tasks import Task
+from . import pending
 from .vm import Vm
 
 if t.TYPE_CHECKING:
@@ -27,7 +28,7 @@ def destroy(call: Call) -> str:
             if not call.flag("skiplock") and vm.options.get("lock") != "suspended":
                 vm.check_lock()
             _check(call, vm)
-            free_volumes(call.cluster, vm, call.flag("destroy-unreferenced-disks"))
+            free_volumes(call.cluster, vm, task.log, call.flag("destroy-unreferenced-disks"))
             call.cluster.remove(vm.vmid)
             if call.flag("purge"):
                 task.log(f"purging VM {vm.vmid} from related configurations..")
@@ -46,7 +47,7 @@ def _check(call: Call, vm: Vm) -> None:
         raise Failure(f"VM {vm.vmid} is running - destroy failed")
 
 
-def free_volumes(cluster: Cluster, vm: Vm, unreferenced: bool = False) -> None:
+def free_volumes(cluster: Cluster, vm: Vm, log: pending.Log, unreferenced: bool = False) -> None:
     """The volumes that the VM owns: of its drives, snapshots, pending changes and ``unusedN``."""
     storages = cluster.storages
     sections = [vm.options, vm.pending, *(snapshot.options for snapshot in vm.snapshots.values())]
@@ -58,6 +59,9 @@ def free_volumes(cluster: Cluster, vm: Vm, unreferenced: bool = False) -> None:
         if any(other.base == volume for other in store.volumes.values()):
             raise Failure(f"base volume '{volid}' is still in use by linked cloned")
     for volid in owned:
+        store, volume = storages.find(vm.node, volid)
+        if volid not in store.volumes and not store.flat:
+            log(f"disk image '{store.node_path(volume)}' does not exist")
         storages.free(vm.node, volid)
     if unreferenced:
         for store in storages.of_node(vm.node):

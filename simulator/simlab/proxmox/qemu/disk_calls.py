@@ -13,7 +13,7 @@ from ..storage import names
 from ..storage.storages import Storages, require_images
 from ..storage.store import Volume
 from ..tasks import Task
-from . import boot, drives, power, update
+from . import boot, drives, image_logs, power, update
 from .vm import Vm
 
 _VM = "/nodes/{node}/qemu/{vmid}"
@@ -60,6 +60,7 @@ def _resize(call: Call, vm: Vm, task: Task) -> None:
         return
     path = store.node_path(drive["file"].partition(":")[2])
     if not store.flat and "/base-" in path:  # made immutable when the VM became a template
+        task.log(f"qemu-img: Could not open '{path}': Could not open '{path}': Operation not permitted")
         tool = f"/usr/bin/qemu-img resize '--preallocation={_PREALLOCATION[volume.format]}' -f {volume.format}"
         raise Failure(f"command '{tool} {path} {size}' failed: exit code 1")
     call.cluster.storages.check_space(store, path)
@@ -68,7 +69,8 @@ def _resize(call: Call, vm: Vm, task: Task) -> None:
     call.cluster.storages.resize(vm.node, drive["file"], size)
     drive["size"] = format_size(size)
     vm.options[slot] = drives.render(slot, drive)
-    task.log("Image resized.")
+    if not vm.running and not store.flat:  # else it is the running QEMU, or the volume manager, that does it
+        task.log("Image resized.")
 
 
 def _new_size(text: str, old: int) -> int:
@@ -127,28 +129,40 @@ def _copy_over(call: Call, vm: Vm, slot: str, storage: str, format_: str, task: 
     drive = drives.parse(slot, vm.options[slot])
     old = drive["file"]
     storages = call.cluster.storages
+    source = names.split(old)[0]
+    task.log(f"copying volume '{old}' from current storage '{source}' to target storage '{storage}'")
     if slot == "tpmstate0" and vm.running:
         raise Failure("storage migration failed: cannot move TPM state while VM is running")
     task.log(f"create full clone of drive {slot} ({old})")
-    if drives.is_cloudinit(drive):
+    cloud_init = drives.is_cloudinit(drive)
+    if cloud_init:
         made = _new_cloudinit(storages, vm, storage, format_)
     else:
         made = storages.copy(vm.node, old, storage, vm.vmid, format_)
+    image_logs.copied(task.log, slot, storages.get(vm.node, storage), made, cloud_init)
     if slot.startswith("unused"):
         vm.options[slot] = made.volid
     else:
         drive["file"], drive["size"] = made.volid, format_size(made.size)
         vm.options[slot] = drives.render(slot, drive)
-    if call.flag("delete"):
-        _free_if_possible(storages, vm, old, task)
-    elif drives.is_cloudinit({"file": old}):
-        task.log(f"found unused cloudinit disk '{old}', removing it")
-        storages.free(vm.node, old)
-    else:
-        vm.add_unused(old)
+    if not call.flag("delete"):
+        _keep_source(storages, vm, old, task)
     if vm.template and not slot.startswith("unused"):
         power.to_template(call.cluster, vm, slot)
+    if call.flag("delete"):
+        task.log(f"removing source volume '{old}' after successful copy")
+        _free_if_possible(storages, vm, old, task)
     vm.tidy()
+
+
+def _keep_source(storages: Storages, vm: Vm, old: str, task: Task) -> None:
+    """As an unused disk. A cloud-init drive is nothing to keep, which the log does not know."""
+    if drives.is_cloudinit({"file": old}):
+        task.log(f"found unused cloudinit disk '{old}', removing it")
+        storages.free(vm.node, old)
+        task.log(f"adding source volume '{old}' as '' to config")
+    else:
+        task.log(f"adding source volume '{old}' as '{vm.add_unused(old)}' to config")
 
 
 def _new_cloudinit(storages: Storages, vm: Vm, storage: str, format_: str) -> Volume:

@@ -14,6 +14,19 @@ if t.TYPE_CHECKING:
     from ..cluster import Cluster
 
 
+Log = t.Callable[[str], None]
+
+
+def unheard(line: str) -> None:
+    """The log of what is no task."""
+
+
+def log_cloud_init(vm: Vm, drives_: t.Mapping[str, str], log: Log) -> None:
+    """A cloud-init drive among these options is written."""
+    if any(drives.is_cloudinit(drive) for _, drive in vm.volumes(dict(drives_))):
+        log("generating cloud-init ISO")
+
+
 def register_unused(cluster: Cluster, vm: Vm, value: str, name: str) -> None:
     """What happens to the volume of a drive that is taken away: kept as ``unusedN`` (a cloud-init drive is removed)."""
     drive = drives.parse(name, value)
@@ -53,7 +66,7 @@ def deallocate(cluster: Cluster, vm: Vm, name: str, drive: drives.Drive) -> None
     cluster.storages.free(vm.node, volid)
 
 
-def apply(cluster: Cluster, vm: Vm) -> None:
+def apply(cluster: Cluster, vm: Vm, log: Log = unheard) -> None:
     """All pending changes of a VM that does not run. Raises ParameterError naming those that failed."""
     errors: dict[str, str] = {}
     for name, force in sorted(vm.deleting.items()):
@@ -65,12 +78,14 @@ def apply(cluster: Cluster, vm: Vm) -> None:
             continue
         vm.options.pop(name, None)
         vm.deleting.pop(name)
+    written = dict(vm.pending)
     for name, value in sorted(vm.pending.items()):
         if name in vm.options and drives.is_drive(name):
             register_unused(cluster, vm, vm.options[name], name)
         vm.options[name] = value
         del vm.pending[name]
     vm.tidy()
+    log_cloud_init(vm, written, log)
     if errors:
         raise ParameterError(errors)
 

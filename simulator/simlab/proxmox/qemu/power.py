@@ -27,7 +27,7 @@ _STATUS = "/nodes/{node}/qemu/{vmid}/status"
 # -- what the parts of the simulator use ----------------------------------------------------------------
 
 
-async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False) -> None:
+async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False, log: pending.Log = pending.unheard) -> None:
     """Raises Failure with the text of the task."""
     if vm.template:
         raise Failure("you can't start a vm if it's a template")
@@ -38,6 +38,7 @@ async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False) -> None:
     suspended = "vmstate" in vm.options
     if not suspended:
         pending.apply(cluster, vm)
+    pending.log_cloud_init(vm, vm.options, log)
     machine.check_volumes(cluster, vm)
     _check_node(cluster, vm)
     for name, value in vm.options.items():
@@ -196,7 +197,7 @@ def start_task(call: Call, skip: bool = False) -> str:
     async def work(task: Task) -> None:
         vm = call.cluster.vm(call.node.name, call.vmid)
         async with call.cluster.locked(vm):
-            await start_vm(call.cluster, vm, skip)
+            await start_vm(call.cluster, vm, skip, task.log)
 
     return call.start("qmstart", call.vmid, work)
 
@@ -278,7 +279,7 @@ def reboot(call: Call) -> str:
         async with call.cluster.locked(vm):
             vm.check_lock()
             await shut_down_vm(call.cluster, vm, _patience(call, vm), False, task)
-            await start_vm(call.cluster, vm)
+            await start_vm(call.cluster, vm, log=task.log)
 
     return call.start("qmreboot", call.vmid, work)
 

@@ -85,20 +85,22 @@ def _create(call: Call, vm: Vm, name: str, task: Task) -> None:
         raise Failure(f"snapshot name '{name}' already used")
     if not has_feature(call.cluster, vm):
         raise Failure("snapshot feature is not available")
-    freeze(disks(call.cluster, vm), name, task)
+    for slot, drive in vm.volumes():
+        if not drives.is_cdrom(drive):
+            task.log(f"snapshotting 'drive-{slot}' ({drive['file']})")
+    freeze(disks(call.cluster, vm), name)
     kept = {key: value for key, value in vm.options.items() if key not in _OUTSIDE and not key.startswith("unused")}
     memory = call.flag("vmstate") and vm.running is not None
     vm.snapshots[name] = Snapshot(kept, int(time.time()), call.text("description").rstrip("\n"), vm.parent, memory)
     vm.parent = name
 
 
-def freeze(volumes: list[tuple[Store, Volume]], name: str, task: Task) -> None:
+def freeze(volumes: list[tuple[Store, Volume]], name: str) -> None:
     for store, volume in volumes:
         directory = store.directory(volume.volid)
         shutil.copytree(directory / "data", directory / "snapshots" / name)
         volume.snapshots.append(name)
         store.save(volume)
-        task.log(f"snapshotting ({volume.volid})")
 
 
 def thaw(volumes: list[tuple[Store, Volume]], name: str) -> None:

@@ -173,7 +173,7 @@ class Update:
         if vm.running:
             await pending.plug(self.cluster, vm, changed | {"boot"})
         else:
-            pending.apply(self.cluster, vm)
+            pending.apply(self.cluster, vm, log)
 
     def _delete(self, name: str) -> bool:
         vm = self.vm
@@ -287,7 +287,7 @@ class Update:
             self._check_tpm(vm.options[name], value)
         if name in vm.pending:
             pending.register_unused(self.cluster, vm, vm.pending[name], name)
-        allocator = allocate.Allocator(self.cluster.storages, vm, None, log)
+        allocator = allocate.Allocator(self.cluster, vm, None, log)
         try:
             vm.pending[name] = allocator.drive(name, value)
         except Failure:

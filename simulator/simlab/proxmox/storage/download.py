@@ -97,9 +97,9 @@ class Download:
         part = self.target.with_name(f"{self.target.name}.tmp_dwnl.{next(_PIDS)}")
         try:
             await self._fetch(part, task)
-            self._check(part)
-            self._decompress(part)
-            self._verify(part)
+            self._check(part, task)
+            self._decompress(part, task)
+            self._verify(part, task)
             part.rename(self.target)
         finally:
             part.unlink(missing_ok=True)
@@ -110,6 +110,7 @@ class Download:
             raise Failure(f"refusing to override existing file '{self.shown}'")
         got = _digest(self.target, self.algorithm)
         if got != self.checksum:
+            task.log("calculating checksum of existing file...")
             raise Failure(f"checksum mismatch: got '{got}' != expect '{self.call.text('checksum')}', aborting")
         task.log("calculating checksum of existing file...OK, got correct file already, no need to download")
 
@@ -142,17 +143,20 @@ class Download:
             return f"ERROR: The certificate of '{host.partition(':')[0]}' doesn't have a known issuer."
         return f"Connecting to {host}... failed: {error.text}."
 
-    def _check(self, part: pathlib.Path) -> None:
+    def _check(self, part: pathlib.Path, task: Task) -> None:
         if self.checksum:
             got = _digest(part, self.algorithm)
             if got != self.checksum:
+                task.log("calculating checksum...")
                 raise Failure(f"checksum mismatch: got '{got}' != expect '{self.call.text('checksum')}'")
+            task.log("calculating checksum...OK, checksum verified")
 
-    def _decompress(self, part: pathlib.Path) -> None:
+    def _decompress(self, part: pathlib.Path, task: Task) -> None:
         if self.compression is None:
             return
         tools = {"gz": "zcat", "zst": "zstd -q -d -c", "lzo": "lzop -d -c", "bz2": "bzcat"}
         shown = f"{self.shown}{part.name[len(self.target.name) :]}"
+        task.log(f"decompressing {shown} to {shown.replace('.tmp_dwnl.', '.tmp_dcom.')}")
         if self.compression != "gz":
             raise Failure(f"command '{tools[self.compression]} {shown}' failed: exit code 1")
         try:
@@ -160,20 +164,22 @@ class Download:
         except (OSError, EOFError):
             raise Failure(f"command 'zcat {shown}' failed: exit code 1") from None
 
-    def _verify(self, part: pathlib.Path) -> None:
+    def _verify(self, part: pathlib.Path, task: Task) -> None:
         if self.volume.startswith("import/"):
-            verify_import(part, f"{self.shown}{part.name[len(self.target.name) :]}", self.target.suffix, True)
+            shown = f"{self.shown}{part.name[len(self.target.name) :]}"
+            verify_import(part, shown, self.target.suffix, task.log, True)
 
 
-def verify_import(path: pathlib.Path, shown: str, suffix: str, prefixed: bool) -> None:
+def verify_import(path: pathlib.Path, shown: str, suffix: str, log: t.Callable[[str], None], prefixed: bool) -> None:
     """Raises Failure when an import file is not what its name says."""
     prefix = "failed to verify file: " if prefixed else ""
     with path.open("rb") as file:
         magic = file.read(4)
-    if suffix == ".qcow2" and magic != b"QFI\xfb":
-        raise Failure(f"{prefix}qemu-img: Could not open '{shown}': Image is not in qcow2 format")
-    if suffix == ".vmdk" and magic not in (b"KDMV", b"COWD", b"# Di"):
-        raise Failure(f"{prefix}qemu-img: Could not open '{shown}': Image is not in vmdk format")
+    known = {".qcow2": (b"QFI\xfb",), ".vmdk": (b"KDMV", b"COWD", b"# Di")}.get(suffix)
+    if known is not None and magic not in known:
+        format_ = suffix[1:]
+        log(f"command '/usr/bin/qemu-img info '--output=json' {shown} -f {format_}' failed: exit code 1")
+        raise Failure(f"{prefix}qemu-img: Could not open '{shown}': Image is not in {format_} format")
     if suffix == ".ova" and not _has_ovf(path):
         raise Failure(f"{prefix}ova archive has no .ovf file inside")
 

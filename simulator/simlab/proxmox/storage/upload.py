@@ -37,7 +37,7 @@ def upload(call: Call) -> str:
                 raise Failure(f"checksum mismatch: got '{got}' != expect '{call.text('checksum')}'")
             task.log("calculating checksum...OK, checksum verified")
         if content == "import":
-            _verify(data, source, pathlib.PurePath(name).suffix)
+            _verify(data, source, pathlib.PurePath(name).suffix, task)
         task.log(f"target node: {call.node.name}")
         task.log(f"target file: {store.node_path(volume)}")
         task.log(f"file size is: {len(data)}")
@@ -50,8 +50,8 @@ def upload(call: Call) -> str:
     return call.start("imgcopy", "", work)
 
 
-def _verify(data: bytes, shown: str, suffix: str) -> None:
+def _verify(data: bytes, shown: str, suffix: str, task: Task) -> None:
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
-        verify_import(pathlib.Path(file.name), shown, suffix, False)
+        verify_import(pathlib.Path(file.name), shown, suffix, task.log, False)
