@@ -16,6 +16,8 @@ description:
     configuration, workloads, custom resources and webhooks).
   - What is already as wanted is not written. What is not is first judged by the API server in a dry run, all of it, so that one
     wrong object leaves the whole set unwritten.
+  - What the server warns of, such as a deprecated apiVersion or a pod that the namespace's security level would not admit, is said as a
+    warning, as C(kubectl) does.
   - Fields that an earlier run set, and the definition no longer has, are removed. Fields of others are left alone.
   - With O(inventory) and O(prune), whole objects that are no longer defined are deleted, too.
 extends_documentation_fragment:

@@ -124,9 +124,19 @@ class Client:
             error.details["retry_after"] = answer.retry_after
         raise error
 
-    def apply(self, resource: Resource, wanted: Object, manager: str, *, force: bool, dry_run: bool) -> Object:
+    def apply(
+        self,
+        resource: Resource,
+        wanted: Object,
+        manager: str,
+        *,
+        force: bool,
+        dry_run: bool,
+        warn: t.Callable[[str], None] = no_progress,
+    ) -> Object:
         """Server-side apply. The object as it is (or, in a dry run, would be) after it. Safe to repeat; with a
-        ``resourceVersion`` a :class:`Conflict` comes at once, also if a first try took effect without an answer."""
+        ``resourceVersion`` a :class:`Conflict` comes at once, also if a first try took effect without an answer. ``warn`` hears
+        what the server warns of."""
         meta = wanted["metadata"]
         namespace, name = meta.get("namespace", ""), meta["name"]
         query = {"fieldManager": manager, "fieldValidation": "Strict"}
@@ -140,6 +150,7 @@ class Client:
             content_type="application/apply-patch+yaml",
             patient=not dry_run,
             conflicts="resourceVersion" not in meta,
+            warn=warn,
         )
 
     def merge(self, resource: Resource, namespace: str, name: str, patch: Object, *, dry_run: bool = False) -> Object:
@@ -222,7 +233,15 @@ class Client:
         return lines[-1] if lines else ""
 
     def _ask(
-        self, method: str, path: str, asked: str, *, patient: bool = True, conflicts: bool = True, **more: t.Any
+        self,
+        method: str,
+        path: str,
+        asked: str,
+        *,
+        patient: bool = True,
+        conflicts: bool = True,
+        warn: t.Callable[[str], None] = no_progress,
+        **more: t.Any,
     ) -> Object:
         """One request, repeated while its failure may pass, not before the server wants it; ``patient`` also waits for
         what is being installed, and ``conflicts`` asks again where somebody else was first."""
@@ -236,6 +255,8 @@ class Client:
             time.sleep(max(0.0, not_before - time.monotonic()))
             answer = self.transport.send(method, path, asked, **more)
             if answer.status < 300:
+                for text in answer.warnings:
+                    warn(text)
                 return answer.body
             not_before = time.monotonic() + answer.retry_after
             raise error_of(answer, asked, self.of)

@@ -38,6 +38,8 @@ class Judge:
 
     def __post_init__(self) -> None:
         self.redefined: set[tuple[str, str]] = set()
+        #: What the server has warned of, by object.
+        self.heard: set[tuple[str, str]] = set()
         self.untried = Untried(self.client, self.items, self.warn)
         self.spaces = {item.name: item for item in self.items if item.wanted["kind"] == "Namespace"}
         self.definitions = {kind: item for item in self.items for kind in defines(item.wanted)}
@@ -130,7 +132,7 @@ class Judge:
         except FieldConflict as error:
             if not set(error.details["managers"]) <= self.options.take_over:
                 raise
-            result = self.client.apply(item.served, item.wanted, self.options.manager, force=True, dry_run=True)
+            result = self.apply(item, dry_run=True, force=True)
         going = takeover.leftovers(live, result, self.options.manager, self.options.take_over)
         if not going:
             return result
@@ -141,9 +143,17 @@ class Judge:
         except AccessDenied:
             return rest
 
-    def apply(self, item: Item, *, dry_run: bool) -> Object:
+    def apply(self, item: Item, *, dry_run: bool, force: bool = False) -> Object:
         options = self.options
-        return self.client.apply(item.served, item.wanted, options.manager, force=options.force, dry_run=dry_run)
+        force = force or options.force
+
+        def warn(text: str) -> None:
+            """What it warns of in a dry run is not said once more when it is done."""
+            if (item.label, text) not in self.heard:
+                self.heard.add((item.label, text))
+                self.warn(f"The server warns of {item.label}: {text}")
+
+        return self.client.apply(item.served, item.wanted, options.manager, force=force, dry_run=dry_run, warn=warn)
 
     def take(self, item: Item) -> None:
         """Make the other managers' records ours."""

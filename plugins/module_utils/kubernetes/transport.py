@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import typing as t
@@ -26,6 +27,10 @@ POOL = 16
 STREAMS = 32
 
 
+#: A warning in a header of RFC 7234, of the one code that the server uses.
+WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
+
+
 class Untrusted(Unreachable):
     """The server's certificate does not verify, or it does not accept ours: asking again changes nothing."""
 
@@ -33,9 +38,12 @@ class Untrusted(Unreachable):
 
 
 class Answer(t.NamedTuple):
+    """``warnings``: what the server has to say although it did what was asked, as kubectl shows it."""
+
     status: int
     body: dict[str, t.Any]
     retry_after: float
+    warnings: tuple[str, ...] = ()
 
 
 class _Request(t.NamedTuple):
@@ -133,7 +141,8 @@ class Transport:
             data = json.dumps(body).encode()
         response = self._send(_Request(method, url, asked, headers, data, timeout or self.timeout))
         body_found = self._parsed(response.data, response.status, asked)
-        return Answer(response.status, body_found, _seconds(response.headers.get("retry-after")))
+        headers = response.headers
+        return Answer(response.status, body_found, _seconds(headers.get("retry-after")), _warnings(headers))
 
     def text(self, path: str, asked: str, *, query: t.Mapping[str, str], timeout: float) -> str | None:
         """A plain text answer, such as a log; nothing when the server says no."""
@@ -286,3 +295,8 @@ def _seconds(value: str | None) -> float:
         return min(float(value or 0), 30.0)
     except ValueError:
         return 0.0
+
+
+def _warnings(headers: t.Any) -> tuple[str, ...]:
+    found = [text for line in headers.getlist("warning") for text in WARNING.findall(line)]
+    return tuple(re.sub(r"\\(.)", r"\1", text) for text in found)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from k8s_applied import Object, config, nothing
+from k8s_applied import Object, config, nothing, web
 
 CONTAINERS = [{"name": "app", "image": "app:1"}]
 
@@ -108,3 +108,17 @@ def test_names_that_only_some_kinds_may_have(lab: t.Any) -> None:
     assert "msg" not in (done := lab.run([given])), done["msg"]
     nothing(lab, [given])
     assert "msg" not in (done := lab.run([given], state="absent")), done["msg"]
+
+
+def test_what_the_server_warns_of_is_said_once(lab: t.Any) -> None:
+    path = f"/api/v1/namespaces/{lab.namespace}"
+    lab.act("PATCH", path, {"metadata": {"labels": {"pod-security.kubernetes.io/warn": "restricted"}}})
+    for check in (True, False):
+        lab.warnings.clear()
+        assert "msg" not in lab.run([web()], check=check)
+        (said,) = lab.warnings
+        assert f"warns of Deployment/{lab.namespace}/web: would violate PodSecurity" in said
+        assert '(container "web" must set' in said
+    lab.warnings.clear()
+    nothing(lab, [web()])
+    assert lab.warnings == []
