@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..errors import Conflict, HomelabError, Refused, TaskFailed, Unreachable
+from ..errors import Conflict, HomelabError, NotFound, Refused, TaskFailed, Unreachable
 from ..plan import Change, Plan
 from ..waiting import Deadline, Pending, no_progress, wait_for
 from . import info, status
@@ -118,8 +118,8 @@ class Bootstrap:
         services = {service.id: service for service in client.services()}
         if "etcd" in services:
             return services["etcd"]
-        if "trustd" in services:  # a control plane node whose etcd is not loaded yet
-            return Service("etcd", "Initialized", None, "not loaded yet")
+        if "trustd" in services or _may_be_control_plane(client):
+            return Service("etcd", "Initialized", None, "not loaded yet")  # its boot has not come to it
         raise Refused(
             f"bootstrap etcd on {self.node.name}",
             of=client.of,
@@ -179,6 +179,14 @@ class Bootstrap:
         if etcd.state == "Running" and etcd.healthy is not False:
             return True
         return Pending(f"etcd is {etcd.state}: {etcd.health_message or etcd.last_event}")
+
+
+def _may_be_control_plane(client: Client) -> bool:
+    """By its config; a machine that does not tell its type yet may be one."""
+    try:
+        return info.machine_type(client) in ("controlplane", "init")
+    except NotFound:
+        return True
 
 
 def _holds_etcd(client: Client) -> bool:

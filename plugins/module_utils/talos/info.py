@@ -74,7 +74,12 @@ def _hostname(client: Client) -> Json:
 
 
 def _type(client: Client) -> Json:
-    return {"type": str(client.resource("config", "MachineTypes.config.talos.dev", "machine-type"))}
+    return {"type": machine_type(client)}
+
+
+def machine_type(client: Client) -> str:
+    """What the machine is by its config, which it knows before its services are there."""
+    return str(client.resource("config", "MachineTypes.config.talos.dev", "machine-type"))
 
 
 def _services(client: Client) -> Json:

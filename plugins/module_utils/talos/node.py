@@ -219,11 +219,18 @@ T = t.TypeVar("T")
 
 
 def steadily(work: t.Callable[[], T], *, deadline: Deadline, progress: t.Callable[[str], None] = no_progress) -> T:
-    """Do what may be repeated again while it fails in a passing way, for a short while: a lost answer should not end a
-    task, and a node that keeps failing should not keep it waiting.
+    """Do what may be repeated again while it fails in a passing way, for a short while from its first failure on: a lost
+    answer should not end a task, also after a long wait, and a node that keeps failing should not keep it waiting.
     """
+    try:
+        return work()
+    except HomelabError as error:
+        if not error.retryable or deadline.over():
+            raise
+        progress(f"{error.message} Trying again")
     limit = Deadline(min(STEADY, deadline.left()), deadline.clock)
-    return retry(work, deadline=limit, progress=progress, backoff=Backoff(first=0.2, most=2.0))
+    deadline.clock.sleep(min(0.2, limit.seconds))
+    return retry(work, deadline=limit, progress=progress, backoff=Backoff(first=0.3, most=2.0))
 
 
 class Patience:
