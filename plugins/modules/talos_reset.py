@@ -76,6 +76,8 @@ options:
   wait_timeout:
     description:
       - Seconds that the node has to be wiped and to come back.
+      - It has to come back at O(node), where nothing but the machine config gives it that address it does not. Then the task fails at the end of
+        that time, although the machine is wiped. DHCP, or the cloud-init drive of a VM, keeps the address.
     type: int
     default: 600
 seealso:

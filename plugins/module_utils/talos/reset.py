@@ -17,8 +17,11 @@ from .inputs import Node
 from .node import Connector, State, steadily
 from .reboot import resource_of
 
-#: Seconds in which a machine without an API is done with its wiping.
+#: Seconds that a machine has to be silent to be off, or done with its wiping: one lost answer is neither.
 AWAY = 5.0
+_ELSEWHERE = (
+    " A machine whose address stood in its config has another one now, which its console shows too; it is wiped then."
+)
 _HINT = "Nothing was wiped. Bring etcd's other members back first, or set force if that is meant."
 
 
@@ -206,19 +209,21 @@ class Reset:
 
     def _wait_until_wiped(self) -> str:
         """In maintenance mode; or away, when the machine goes off or has nothing left to boot. Its API goes before it is
-        wiped: one that still refuses connections is given a while to be done.
+        wiped, and an answer may be lost while it still drains, so it is given a while to be done.
         """
         comes_back = self.wanted.reboot and not self.wanted.system_disk
-        refused: list[float] = []
+        silent: list[float] = []
 
         def check() -> str | Pending:
             sight = self.connector.look(self.node)
             sight.close()
             if sight.state is State.MAINTENANCE:
                 return sight.stage
-            if sight.state is State.SILENT and not comes_back:
-                refused.append(self.deadline.elapsed())
-                if not sight.host_is_up or refused[-1] - refused[0] >= AWAY:
+            if sight.state is not State.SILENT:
+                silent.clear()
+            elif not comes_back:
+                silent.append(self.deadline.elapsed())
+                if silent[-1] - silent[0] >= AWAY:
                     return "off"
             return Pending(f"the stage is {sight.stage}" if sight.stage else sight.why)
 
@@ -228,7 +233,7 @@ class Reset:
             deadline=self.deadline,
             of=f"Talos node {self.node.name} at {self.node.address}",
             progress=self.progress,
-            hint="Its console shows how far the reset is.",
+            hint=f"Its console shows how far the reset is.{_ELSEWHERE if comes_back else ''}",
         )
 
     def report(self) -> dict[str, t.Any]:
