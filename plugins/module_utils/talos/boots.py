@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import AccessDenied, HomelabError, NotFound, Refused, ServerFault
+from ..errors import AccessDenied, HomelabError, NotFound, Refused, ServerFault, TaskFailed
 from ..waiting import Backoff, Deadline, Pending, no_progress, wait_for
 from .client import Client
 from .inputs import Node
@@ -15,6 +15,8 @@ from .node import PASSING_STAGES, Connector, Sight, State, lacks_only_readiness,
 from .right_machine import require_name
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
+#: Seconds that a machine may be in maintenance mode after a reboot: with its config it never is.
+UNCONFIGURED = 15.0
 
 
 def read_id(client: Client) -> str:
@@ -79,9 +81,14 @@ def wait_for_next(
     a bootstrap, or a network plugin. ``name``: what the machine called itself; another's boot is not its.
     """
     gone: list[bool] = []
+    unconfigured: list[float] = []
 
     def check() -> str | Pending:
         sight = connector.look(node)
+        if sight.state is State.MAINTENANCE:
+            unconfigured.append(deadline.elapsed())
+        else:
+            unconfigured.clear()
         try:
             if sight.state is not State.OURS or not sight.client:
                 gone.append(True)
@@ -99,13 +106,29 @@ def wait_for_next(
         finally:
             sight.close()
 
+    def watch() -> str | Pending:
+        found = check()
+        if unconfigured and unconfigured[-1] - unconfigured[0] >= UNCONFIGURED:
+            raise _without_config(node)
+        return found
+
     return wait_for(
         f"{node.name} come back from its reboot",
-        check,
+        watch,
         deadline=deadline,
         of=f"Talos node {node.name} at {node.address}",
         progress=progress,
         backoff=Backoff(first=0.1, most=1.0),
+    )
+
+
+def _without_config(node: Node) -> HomelabError:
+    return TaskFailed(
+        f"see {node.name} come back from its reboot",
+        of=f"Talos node {node.name} at {node.address}",
+        answer="the machine is in maintenance mode: it has booted without its config",
+        hint="Has it booted from another medium (the boot order, an ISO that is still in)? Let it boot from its disk. One "
+        "that has lost its config gets it again with talos_apply_config.",
     )
 
 

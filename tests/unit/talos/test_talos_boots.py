@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.errors import AccessDenied, Unreachable
+from ansible_collections.groundwork.homelab.plugins.module_utils.errors import AccessDenied, TaskFailed, Unreachable
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos import apply, boots, client, compare
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos.inputs import Node
 from ansible_collections.groundwork.homelab.plugins.module_utils.talos.node import Sight, State
@@ -52,8 +52,8 @@ class Answers:
 GONE = None
 
 
-def stage_after(*looks: Answers | None, boot: str = "", settled: bool = True) -> str:
-    """What is returned after these looks at a node, the last of which goes on."""
+def stage_after(*looks: Answers | None, boot: str = "", settled: bool = True, state: State | None = None) -> str:
+    """What is returned after these looks at a node, the last of which goes on. ``state``: of one in maintenance mode."""
     left = list(looks)
     now = [0.0]
 
@@ -63,7 +63,8 @@ def stage_after(*looks: Answers | None, boot: str = "", settled: bool = True) ->
             if seen is GONE:
                 return Sight(State.SILENT, reason=Unreachable("connect", answer="connection refused", refused=True))
             status = {"stage": seen.stage, "status": seen.status}
-            return Sight(State.OURS, t.cast(t.Any, seen), seen.stage, status=status)
+            found = state if state and seen.stage == "maintenance" else State.OURS
+            return Sight(found, t.cast(t.Any, seen), seen.stage, status=status)
 
     def sleep(seconds: float) -> None:
         now[0] += seconds
@@ -117,3 +118,16 @@ def test_the_next_control_plane_waits_until_etcd_serves_again() -> None:
     rollout = apply.Rollout(t.cast(t.Any, Connector()), "auto", compare.Discretion(frozenset()), deadline)
     rollout._wait_for_etcd(CP)
     assert asked == ["cp1"] * 4 and told == []
+
+
+def test_a_machine_that_comes_back_without_its_config_is_an_error() -> None:
+    """It has booted from another medium, or has lost its disk: nobody has to wait for the end of the time."""
+    told = Answers("maintenance")
+    with pytest.raises(TaskFailed, match="maintenance mode: it has booted without its config") as caught:
+        stage_after(Answers("running", "one"), GONE, told, boot="one", state=State.MAINTENANCE)
+    assert "boot order" in caught.value.hint
+
+
+def test_a_moment_of_maintenance_mode_is_none() -> None:
+    looks = (GONE, Answers("maintenance"), GONE, Answers("running", "two"))
+    assert stage_after(*looks, boot="one", state=State.MAINTENANCE) == "running"
