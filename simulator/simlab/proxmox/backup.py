@@ -7,13 +7,14 @@ import dataclasses
 import datetime
 import io
 import json
+import math
 import pathlib
 import re
 import tarfile
 import typing as t
 
 from ..contracts import BootImage
-from . import formats
+from . import backup_logs, formats
 from .api import Call, handles
 from .errors import ApiError, Failure, ParameterError
 from .guest import GuestConfig
@@ -104,7 +105,7 @@ def _selected(call: Call) -> list[int]:
 
 def _run(call: Call, wanted: list[int], storage: str, task: Task) -> None:
     store = _store(call, storage)
-    task.log(f"INFO: starting new backup job: vzdump {' '.join(map(str, wanted))} --node {call.node.name}")
+    task.log(f"INFO: starting new backup job: {backup_logs.command(call, wanted)}")
     failed = False
     for vmid in wanted:
         try:
@@ -112,6 +113,7 @@ def _run(call: Call, wanted: list[int], storage: str, task: Task) -> None:
         except ApiError as error:
             failed = True
             task.log(f"ERROR: Backup of VM {vmid} failed - {error}")
+            backup_logs.stamp(task.log, "Failed at")
     if failed:
         task.log("INFO: Backup job finished with errors")
         raise Failure("job errors")
@@ -146,23 +148,43 @@ def _dump(call: Call, store: Store, vmid: int, task: Task) -> None:
     kind = guest.kind
     task.log(f"INFO: Starting Backup of VM {vmid} ({kind})")
     _check_limit(call, store, guest)
+    backup_logs.stamp(task.log, "Backup started at")
+    task.log(f"INFO: status = {'running' if guest.running else 'stopped'}")
     guest.check_lock()
+    mode = backup_logs.begin(task.log, call, guest)
     suffix = ("vma" if kind == "qemu" else "tar") + _EXTENSION[call.text("compress", "0")]
     volume = _free_name(store, f"{kind}-{vmid}", suffix)
+    backup_logs.left_out(task.log, guest)
     task.log(f"INFO: creating vzdump archive '{store.node_path(volume)}'")
     path = store.file(volume)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_archive(path, call, guest)
-    entry: dict[str, t.Any] = {"subtype": kind, "vmid": vmid}
-    if call.params.get("notes-template"):
-        entry["notes"] = _notes(call.text("notes-template"), guest, call)
-    if call.flag("protected"):
-        entry["protected"] = 1
+    found = [call.cluster.storages.volume(guest.node, volid) for _, volid in guest.archived()]
+    backup_logs.archived(task.log, guest, mode, [volume.size for volume in found if volume is not None])
+    task.log(f"INFO: archive file size: {math.ceil(path.stat().st_size / (1 << 20))}MB")
+    entry = _entry(call, guest, task)
     call.cluster.extra("backups", dict)[f"{store.name}:{volume}"] = entry
     rule = retention(call, store)
     if call.flag("remove", True) and not rule.get("keep-all"):
-        _prune(call, store, prune_marks(call, store, rule, vmid, kind), task, "INFO: ")
-    task.log(f"INFO: Finished Backup of VM {vmid}")
+        shown = ", ".join(f"{name}={number}" for name, number in sorted(rule.items()))
+        task.log(f"INFO: prune older backups with retention: {shown}")
+        marks = prune_marks(call, store, rule, vmid, kind)
+        _prune(call, store, marks, task, "INFO: ")
+        gone = len([one for one in marks if one["mark"] == "remove"])
+        task.log(f"INFO: pruned {gone} backup(s){' not covered by keep-retention policy' if gone else ''}")
+    backup_logs.finished(task.log, vmid)
+
+
+def _entry(call: Call, guest: GuestConfig, task: Task) -> dict[str, t.Any]:
+    """What is known of an archive beside its file."""
+    entry: dict[str, t.Any] = {"subtype": guest.kind, "vmid": guest.vmid}
+    if call.params.get("notes-template"):
+        task.log("INFO: adding notes to backup")
+        entry["notes"] = _notes(call.text("notes-template"), guest, call)
+    if call.flag("protected"):
+        task.log("INFO: marking backup as protected")
+        entry["protected"] = 1
+    return entry
 
 
 def _check_limit(call: Call, store: Store, guest: GuestConfig) -> None:

@@ -13,12 +13,12 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _CLUSTERS = ("cluster_size=65536 extended_l2=off", "cluster_size=131072 extended_l2=on")
 
 
-def rendered(size: int) -> str:
+def rendered(size: int, places: int = 1) -> str:
     """``1.0 GiB``."""
     value, unit = float(size), 0
     while value >= 1024 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
-    return f"{value:.1f} {_UNITS[unit]}"
+    return f"{value:.{places}f} {_UNITS[unit]}"
 
 
 def formatted(log: Log, store: Store, made: Volume) -> None:
