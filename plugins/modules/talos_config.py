@@ -32,6 +32,7 @@ options:
     description:
       - File for a talosconfig with an administrator's certificate and the control plane nodes as endpoints.
         It is made anew when its certificate has less than 30 days left.
+      - A file there with several contexts is a person's own and is refused, unless it is as it should be.
     type: path
 seealso:
   - module: groundwork.homelab.talos_apply_config

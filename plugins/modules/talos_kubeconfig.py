@@ -32,7 +32,7 @@ options:
     type: str
   dest:
     description:
-      - Path of the kubeconfig.
+      - Path of the kubeconfig. A file there with several contexts is a person's own and is refused, unless it is as it should be.
     type: path
     required: true
   planned:

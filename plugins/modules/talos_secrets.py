@@ -56,6 +56,7 @@ options:
   talosconfig_dest:
     description:
       - File for a talosconfig with an administrator's certificate.
+      - A file there with several contexts is a person's own and is refused, unless it is as it should be.
     type: path
   cluster_name:
     description: Name of the context in O(talosconfig_dest).

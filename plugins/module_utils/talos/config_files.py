@@ -14,7 +14,7 @@ from .. import private_files
 from ..errors import InvalidInput
 from ..plan import HIDDEN, Change, Plan, carry_out
 from ..task import Task
-from . import compare, credentials, documents, pki, secrets_bundle, talosconfig
+from . import compare, contexts, credentials, documents, pki, secrets_bundle, talosconfig
 from .desired import Wanted
 
 
@@ -78,6 +78,8 @@ def _difference(
 ) -> tuple[dict[str, t.Any], dict[str, t.Any], str]:
     if file.context is not None:
         reason = _stale_context(text, file)
+        if reason:
+            contexts.refuse_several(file.path, text, "talosconfig", "talosconfig_dest")
         return ({"content": HIDDEN}, {"content": HIDDEN}, reason) if reason else ({}, {}, "")
     try:
         current = documents.parse(text)

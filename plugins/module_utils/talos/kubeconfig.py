@@ -14,7 +14,7 @@ from .. import private_files
 from ..errors import HomelabError, InvalidInput, Refused, ServerFault
 from ..plan import HIDDEN, Change, Plan
 from ..waiting import Deadline, Pending, no_progress, wait_for
-from . import pki, status
+from . import contexts, pki, status
 from .apply import tidy
 from .client import Client
 from .inputs import Node
@@ -58,17 +58,18 @@ class Kubeconfig:
             return self._plan("create", before={}, reason=""), text
         if check_mode and planned:
             reason = self._staleness_offline(current)
-            return self._renewal(reason), ""
+            return self._renewal(current, reason), ""
         wanted = self._fetch_or_nothing() if check_mode else self.fetch()
         reason = staleness(current, wanted) if wanted else self._staleness_offline(current)
-        return self._renewal(reason), wanted
+        return self._renewal(current, reason), wanted
 
-    def _renewal(self, reason: str) -> Plan:
+    def _renewal(self, current: str, reason: str) -> Plan:
         before: dict[str, t.Any] = {}
         mode = private_files.mode_of(self.dest)
         if mode != "0600":
             before["mode"] = mode
         if reason:
+            contexts.refuse_several(self.dest, current, "kubeconfig", "dest")
             before["kubeconfig"] = HIDDEN
         return self._plan("update", before, reason) if before else Plan()
 
