@@ -13,6 +13,7 @@ from ..plan import Change
 from . import definitions, fields, grants, kinds, shown, takeover
 from .answers import FieldConflict, NotInstalled, UnknownKind
 from .client import Client
+from .discovery import KNOWN
 from .items import Item, Options, defines, overlay
 from .untried import Untried
 
@@ -261,12 +262,11 @@ class Judge:
             answer = f"{api_version} has {kind}, but not as objects that are kept"
             return NotFound(f"apply {item.label}", of=self.client.of, answer=answer)
         answer = f"{api_version} has {', '.join(others)}" if others else f"the server does not serve {api_version}"
-        return NotFound(
-            f"find the kind {kind} of {item.label}",
-            of=self.client.of,
-            answer=answer,
-            hint="Correct apiVersion and kind, or apply the CustomResourceDefinition that brings it first.",
-        )
+        hint = "Correct apiVersion and kind, or apply the CustomResourceDefinition that brings it first."
+        own = [version for version, name in KNOWN if name == kind]
+        if own and kinds.is_built_in(api_version):
+            hint = f"{kind} is in {' and '.join(own)}: correct apiVersion."
+        return NotFound(f"find the kind {kind} of {item.label}", of=self.client.of, answer=answer, hint=hint)
 
 
 def _record(live: Object, manager: str) -> t.Any:

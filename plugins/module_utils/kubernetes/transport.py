@@ -9,6 +9,7 @@ import json
 import re
 import socket
 import threading
+import time
 import typing as t
 import urllib.parse
 
@@ -27,6 +28,9 @@ POOL = 16
 STREAMS = 32
 
 
+#: Seconds for which credentials that were asked for anew in vain are not asked for once more: a program may take its time, and
+#: many requests are refused at the same time.
+IN_VAIN = 10.0
 #: A warning in a header of RFC 7234, of the one code that the server uses.
 WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 
@@ -112,6 +116,7 @@ class Transport:
         self._pool = _pool(access, POOL)
         self._streams: t.Any = None
         self._renewing = threading.Lock()
+        self._not_before = 0.0
         #: What comes before the path in a request: all of the address where a proxy passes on requests in the clear.
         whole = access.proxy and access.tls is None
         self._prefix = self.server if whole else urllib.parse.urlsplit(self.server).path
@@ -177,13 +182,11 @@ class Transport:
     def _renewed(self, old: Access) -> bool:
         """Whether there are other credentials by now. The first who asks gets them for all."""
         with self._renewing:
-            if self.access is not old or old.again is None:
+            if self.access is not old or old.again is None or time.monotonic() < self._not_before:
                 return self.access is not old
-            try:
-                new = old.again()
-            except HomelabError:  # What the server said is what is told.
-                return False
-            if new.headers == old.headers and new.certificate == old.certificate:
+            new = _other(old, old.again)
+            if new is None:
+                self._not_before = time.monotonic() + IN_VAIN
                 return False
             self.access, self._pool, self._streams = new, _pool(new, POOL), None
             return True
@@ -251,6 +254,15 @@ class Transport:
         if self.access.proxy:
             hint += " The way to it is a proxy, of the kubeconfig or of the environment."
         return Unreachable(asked, of=self.of, answer=text, hint=hint)
+
+
+def _other(old: Access, again: t.Callable[[], Access]) -> Access | None:
+    """Credentials that are had anew, if they are others than the old ones."""
+    try:
+        new = again()
+    except HomelabError:  # What the server said is what is told.
+        return None
+    return None if new.headers == old.headers and new.certificate == old.certificate else new
 
 
 def _pool(access: Access, size: int) -> t.Any:

@@ -122,3 +122,10 @@ def test_what_the_server_warns_of_is_said_once(lab: t.Any) -> None:
     lab.warnings.clear()
     nothing(lab, [web()])
     assert lab.warnings == []
+
+
+@pytest.mark.parametrize("version", ["v1", "apps/v1beta1", "extensions/v1beta1"])
+def test_where_a_kind_of_kubernetes_itself_is_today(version: str, lab: t.Any) -> None:
+    failed = lab.run([{**web(), "apiVersion": version}])
+    assert "Could not find the kind Deployment of Deployment/web" in failed["msg"]
+    assert failed["error"]["hint"] == "Deployment is in apps/v1: correct apiVersion."

@@ -129,6 +129,22 @@ def test_of_many_requests_one_asks_the_program(server: Server, tmp_path: pathlib
     assert (tmp_path / "runs").read_text().splitlines() == ["x"] * 2
 
 
+def test_of_many_requests_one_asks_the_program_in_vain(server: Server, tmp_path: pathlib.Path) -> None:
+    user, token = by_program(tmp_path)
+    token.write_text("first")
+    client = connect(server, tmp_path, user)
+    server.valid = "second"
+
+    def refused(_number: int) -> bool:
+        with pytest.raises(errors.Unauthenticated):
+            client.read("/version", "see the version")
+        return True
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(refused, range(8)))
+    assert (tmp_path / "runs").read_text().splitlines() == ["x"] * 2
+
+
 @WAYS
 def test_a_token_that_is_still_the_old_one_is_refused_once(server: Server, tmp_path: pathlib.Path, way: t.Any) -> None:
     user, token = way(tmp_path)
