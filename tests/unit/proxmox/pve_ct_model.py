@@ -25,6 +25,9 @@ UPID = "UPID:pve1:00000001:00000001:60000000:test:1:root@pam:"
 class Model:
     """Answers what :class:`session.Session` would. ``writes`` records every write."""
 
+    #: Writes of one thread; nobody here is overtaken in the middle of a change.
+    taken = 0
+
     def __init__(self, who: str = "root@pam") -> None:
         self.guests: dict[int, Guest] = {}
         self.writes: list[tuple[str, str, dict[str, t.Any]]] = []

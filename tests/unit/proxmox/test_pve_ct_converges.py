@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pve_ct_model import Model
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import attempts
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.tasks import Tasks
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.containers import cts
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.containers.ct_apply import Applier
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.containers.ct_spec import wanted
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.guests import guest_run
 
 #: In the order of what the server makes of them: whole MiB.
 SIZES = {"1G": 1.0, "1025M": 1.001, "2G": 2.0, "2048M": 2.0, "2.3G": 2.3, "3G": 3.0, "3379M": 3.2998, "3.3G": 3.3}
@@ -128,7 +128,7 @@ class Run:
         self.applier = Applier(session, tasks, shutdown_timeout=5)
 
     def apply(self) -> None:
-        guest_run.carry_out(self.planner, self.applier.apply, self.planned)
+        attempts.carry_out(self.planner, self.applier.apply, self.planned)
 
     @property
     def changes(self) -> list[dict[str, t.Any]]:

@@ -9,7 +9,8 @@ import pytest
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import Conflict, Refused
 from ansible_collections.groundwork.homelab.plugins.module_utils.plan import Change, Plan, carry_out
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.guests import guest_apply, guest_run
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import attempts
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.guests import guest_apply
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.guests.guest_plan import Planned
 from ansible_collections.groundwork.homelab.plugins.module_utils.web import AnswerLost
 
@@ -25,6 +26,7 @@ CREATE, START = change("create", memory=512, hostname="a"), change("start")
 OTHER = change("update", "ct/311", before={"memory": 256}, memory=512)
 MOVE, MEMORY = change("update", before={"node": "a"}, node="b"), change("update", before={"memory": 1}, memory=2)
 TWO = change("update", before={"memory": 1, "cores": 1}, memory=2, cores=2)
+NEW = change("update", before={"memory": 1}, memory=512)
 
 
 class Planner:
@@ -55,7 +57,7 @@ def run(plans: t.Sequence[t.Sequence[Change]], fails: t.Sequence[tuple[Change, E
         carry_out(plan, one)
 
     planner: t.Any = Planner(plans)
-    return list(guest_run.carry_out(planner, apply, planner.look_and_plan()).done)
+    return list(attempts.carry_out(planner, apply, planner.look_and_plan()).done)
 
 
 CASES: dict[str, tuple[list[list[Change]], list[tuple[Change, Exception]], list[Change]]] = {
@@ -78,6 +80,7 @@ CASES: dict[str, tuple[list[list[Change]], list[tuple[Change, Exception]], list[
         [(CREATE, LOST), (OTHER, LOST)],
         [CREATE, START, START, OTHER],
     ),
+    "the rest of what is replaced": ([[NEW], [CREATE]], [(NEW, LOST)], [NEW]),
     "lost again and again": ([[CREATE], [CREATE], [CREATE], []], [(CREATE, LOST)] * 3, [CREATE]),
 }  # fmt: skip
 

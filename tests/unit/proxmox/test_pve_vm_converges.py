@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pve_model import GIB, LIVE, PASSWORD, Guest, Model
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import InvalidInput
+from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api import attempts
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.tasks import Tasks
-from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.guests import guest_run
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms import vms
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms.vm_apply import Applier
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.vms.vm_spec import wanted
@@ -152,7 +152,7 @@ class Run:
         self.applier = Applier(session, tasks, shutdown_timeout=5)
 
     def apply(self) -> None:
-        guest_run.carry_out(self.planner, self.applier.apply, self.planned)
+        attempts.carry_out(self.planner, self.applier.apply, self.planned)
 
     @property
     def changes(self) -> list[dict[str, t.Any]]:

@@ -22,10 +22,9 @@ from ... import private_files
 from ...errors import AccessDenied, Conflict, HomelabError, InvalidInput, NotFound, ServerFault, Unauthenticated
 from ...plan import Change, carry_out
 from ...task import Result, Task
-from ..api import rights
+from ..api import attempts, rights
 from ..api.connection import Connection
 from ..api.session import Session, listing, segment
-from ..guests import guest_run
 from ..records import records
 from .access_plan import (
     AclOperation,
@@ -55,7 +54,7 @@ def converge(task: Task) -> Result:
             task.warn(warning)
         done = made.plan
         if not task.check_mode:
-            done = guest_run.carry_out(planner, lambda some: carry_out(some, planner.apply), made).done
+            done = attempts.carry_out(planner, lambda some: carry_out(some, planner.apply), made).done
             _forget_notes(wishes)
         touched = {change.resource for change in done}
         return task.result(done, tokens=[_report(token, token.resource in touched) for token in wishes.tokens])
@@ -78,19 +77,22 @@ class _Planner:
         return made
 
     def apply(self, change: Change) -> None:
-        operation = change.operation
-        if isinstance(operation, records.Operation):
-            return self.writer.apply(change)
+        with attempts.one_change(self.session):
+            if isinstance(change.operation, records.Operation):
+                self.writer.apply(change)
+            else:
+                self._apply(change.operation)
+
+    def _apply(self, operation: t.Any) -> None:
         self.session.progress(str(operation))
         try:
-            self._apply(operation)
+            self._send(operation)
         except HomelabError as error:
             if re.search(r"already exists|does not exist|no such (user|token|group)", error.answer):
                 raise Conflict(error.asked, of=error.of, answer=error.answer, hint="Run the task again.") from error
             raise
-        return None
 
-    def _apply(self, operation: t.Any) -> None:
+    def _send(self, operation: t.Any) -> None:
         if isinstance(operation, AclOperation):
             self._acl(operation)
         elif isinstance(operation, PasswordOperation):

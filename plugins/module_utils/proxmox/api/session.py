@@ -48,6 +48,7 @@ class Session:
         self.clock = clock or Clock()
         self._transport = Transport(connection)
         self._login = threading.Lock()
+        self._of_thread = threading.local()
 
     def __enter__(self) -> t.Self:
         return self
@@ -68,14 +69,21 @@ class Session:
     def delete(self, path: str, query: Values | None = None, *, asked: str) -> t.Any:
         return self._write("DELETE", path, query or {}, asked)
 
+    @property
+    def taken(self) -> int:
+        """How many writes of this thread the server has taken."""
+        return int(getattr(self._of_thread, "taken", 0))
+
     def deadline(self, seconds: float | None = None) -> Deadline:
         return Deadline(self.connection.task_timeout if seconds is None else seconds, self.clock)
 
     def _write(self, method: str, path: str, values: Values, asked: str) -> t.Any:
         """Wait while somebody else holds the lock: the server says so before it does anything."""
-        return while_locked(
+        answer = while_locked(
             lambda: self._attempts(method, path, values, asked), deadline=self.deadline(), progress=self.progress
         )
+        self._of_thread.taken = self.taken + 1
+        return answer
 
     def _attempts(self, method: str, path: str, values: Values, asked: str) -> t.Any:
         for pause in _ATTEMPTS:

@@ -18,6 +18,9 @@ from ...web import AnswerLost
 from .answers import Locked
 from .session import Session, listing, segment
 
+#: How often a deletion is sent whose answer is lost.
+_DELETIONS = 4
+
 #: Lines of a task's log that an error shows.
 LOG_LINES = 8
 
@@ -150,12 +153,18 @@ class Tasks:
 def delete_volume(session: Session, tasks: Tasks, node: str, volid: str, *, asked: str) -> None:
     """A file on a storage. Deleting what is gone succeeds, so it is sent again when its answer was lost."""
     path = f"/nodes/{segment(node)}/storage/{segment(volid.partition(':')[0])}/content/{segment(volid)}"
-    try:
-        upid = session.delete(path, asked=asked)
-    except AnswerLost:
-        upid = session.delete(path, asked=asked)
+    upid = _deleted(session, path, asked)
     if upid:
         tasks.wait(upid, asked=asked)
+
+
+def _deleted(session: Session, path: str, asked: str) -> object:
+    for _attempt in range(1, _DELETIONS):
+        try:
+            return session.delete(path, asked=asked)
+        except AnswerLost as error:
+            session.progress(f"{error.message} Sending it again.")
+    return session.delete(path, asked=asked)
 
 
 def _path(task: Upid) -> str:

@@ -20,7 +20,7 @@ from ..api.task_start import Starter
 from ..api.tasks import Tasks, Upid, delete_volume
 from ..api.transport import POOL
 from .backup_plan import Delete, MakeDump, MakeRestore
-from .backup_reading import Backup, backups_at, to_prune
+from .backup_reading import Backup, Guest, backups_at, to_prune
 
 ATTEMPTS = 3
 
@@ -44,7 +44,7 @@ class Applier:
         self.spared: list[Change] = []
         self._done: list[Change] = []
         self._failed: list[tuple[Change, HomelabError]] = []
-        self._stop = threading.Event()
+        self._halt = threading.Event()
 
     def apply(self, plan: Plan) -> None:
         nodes: dict[str, list[Change]] = {}
@@ -63,7 +63,7 @@ class Applier:
         broken: set[int] = set()
         for change in changes:
             operation = change.operation
-            if self._stop.is_set():
+            if self._halt.is_set():
                 return
             if isinstance(operation, Delete) and operation.backup.vmid in broken:
                 continue  # without a new backup the old ones stay
@@ -74,7 +74,7 @@ class Applier:
                 if isinstance(operation, MakeDump):
                     broken.add(operation.guest.vmid)
                 if isinstance(error, (Unauthenticated, NeverSent)):
-                    self._stop.set()
+                    self._halt.set()
 
     def _one(self, change: Change) -> None:
         operation = change.operation
@@ -159,9 +159,7 @@ class Applier:
         wish, kind, asked = operation.wish, operation.backup.kind, str(operation)
         path = f"/nodes/{segment(operation.node)}/{kind}"
         if operation.over and operation.over.running:
-            stop = f"{path}/{wish.vmid}/status/stop"
-            stopping = f"stop {operation.over.title}, to {asked}"
-            self.tasks.do(lambda: self.session.post(stop, asked=stopping), asked=stopping)
+            self._stop_guest(operation, operation.over)
         form, task = _form(operation), "qmrestore" if kind == "qemu" else "vzrestore"
 
         def once() -> None:
@@ -175,6 +173,18 @@ class Applier:
         except TaskFailed as error:
             hint = _hint(error.answer)
             raise TaskFailed(error.asked, of=error.of, answer=error.answer, hint=hint, **error.details) from error
+
+
+    def _stop_guest(self, operation: MakeRestore, guest: Guest) -> None:
+        path = f"/nodes/{segment(operation.node)}/{guest.kind}/{guest.vmid}/status/stop"
+        asked = f"stop {guest.title}, to {operation}"
+        task = "qmstop" if guest.kind == "qemu" else "vzstop"
+
+        def once() -> None:
+            upid = self._begin(operation.node, task, guest.vmid, lambda: self.session.post(path, asked=asked))
+            self.tasks.wait(upid.text, asked=asked)
+
+        while_locked(once, deadline=self.session.deadline(), progress=self.session.progress)
 
 
 def _form(operation: MakeRestore) -> dict[str, t.Any]:

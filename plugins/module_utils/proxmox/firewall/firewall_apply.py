@@ -9,6 +9,7 @@ import typing as t
 
 from ...errors import Conflict, Refused
 from ...plan import Change, Plan
+from ..api.attempts import one_change
 from ..api.lanes import side_by_side
 from ..api.session import Session, listing, segment
 from .firewall_plan import GONE, OFF, Operation
@@ -35,8 +36,11 @@ class Applier:
                 raise
 
     def _one(self, change: Change) -> None:
-        operation: Operation = change.operation
         self.session.progress(f"{change.action} {change.resource}")
+        with one_change(self.session):
+            self._apply(change.operation)
+
+    def _apply(self, operation: Operation) -> None:
         makers: dict[str, t.Callable[[Operation], None]] = {
             "options": self._options,
             "rules": self._rules,
@@ -72,9 +76,7 @@ class Applier:
             listed = sorted(found, key=lambda entry: int(entry["pos"]))
             if [of_api(entry) for entry in listed] != rules:
                 answer = "somebody else has changed them meanwhile"
-                overtaken = Conflict(f"change {about}", of=self.session.of, answer=answer)
-                overtaken.perhaps_done = rules != list(was)
-                raise overtaken
+                raise Conflict(f"change {about}", of=self.session.of, answer=answer)
             digest = {"digest": listed[0]["digest"]} if listed else {}
             self._step(path, step, digest, f"change {about}")
             rules = after(step, rules)

@@ -12,11 +12,10 @@ import typing as t
 from ...errors import InvalidInput
 from ...plan import Change, Plan
 from ...task import Result, Task
-from ..api import rights
+from ..api import attempts, rights
 from ..api.lanes import together
 from ..api.session import Session, listing
 from ..facts.reading import opened
-from ..guests import guest_run
 from .firewall_apply import Applier
 from .firewall_plan import Operation, locked_out, need, ordered, plan
 from .firewall_rules import Rule
@@ -37,7 +36,7 @@ def converge(task: Task) -> Result:
         planned = planner.look_and_plan()
         done = planned.plan
         if not task.check_mode:
-            done = guest_run.carry_out(planner, Applier(session).apply, planned).done
+            done = attempts.carry_out(planner, Applier(session).apply, planned).done
         touched = {change.operation.firewall.name for change in done}
         report = [{"name": one.name, "scope": one.scope, "changed": one.name in touched} for one in firewalls]
         return task.result(done, firewalls=report)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ...errors import HomelabError, NotFound, TaskFailed
 from ...plan import Change, Plan
 from ...waiting import Pending, wait_for
+from ..api.attempts import one_change
 from ..api.session import Session, segment
 from ..api.tasks import Tasks, Upid
 from .restarts import Restarts
@@ -122,7 +123,12 @@ class GuestApplier:
         self.restarts = restarts or Restarts()
 
     def apply(self, plan: Plan) -> None:
-        one_after_the_other(templates_last(plan), lambda some: apply_by_guest(some, self.apply_one))
+        one_after_the_other(templates_last(plan), lambda some: apply_by_guest(some, self._whole))
+
+    def _whole(self, operation: t.Any) -> None:
+        """One change, of which perhaps only the first steps are made."""
+        with one_change(self.session):
+            self.apply_one(operation)
 
     def apply_one(self, operation: t.Any) -> None:
         raise NotImplementedError

@@ -1,23 +1,17 @@
 # Copyright (c) 2026, the groundwork.homelab authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run has in common for VMs and containers: look, plan, apply, and look again when an answer was lost."""
+"""What looking and planning have in common for VMs and containers: who is worked on now is waited for."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ...errors import Conflict, HomelabError, Refused
-from ...plan import Plan
-from ...web import AnswerLost
-from ..api.answers import Locked
+from ...errors import Conflict, Refused
+from ..api.attempts import ATTEMPTS, Planned
 from ..api.lanes import together
 from ..api.session import Session
 from ..api.tasks import Tasks
-from .done import Done
-
-#: How often an interrupted or overtaken run looks and plans again.
-ATTEMPTS = 4
 
 #: Locks under which a configuration is not what it will be.
 _UNFINISHED = ("create", "clone", "rollback")
@@ -34,14 +28,8 @@ class State(t.Protocol):
     def lock(self) -> str: ...
 
 
-class Planned(t.Protocol):
-    @property
-    def plan(self) -> Plan: ...
-
-
 S = t.TypeVar("S", bound=State)
 P = t.TypeVar("P", bound=Planned)
-P_co = t.TypeVar("P_co", bound=Planned, covariant=True)
 
 
 class Planner(t.Generic[S, P]):
@@ -132,42 +120,3 @@ class Planner(t.Generic[S, P]):
 
 def _half_made(current: t.Mapping[int, S]) -> list[S]:
     return [state for state in current.values() if state.lock in _UNFINISHED]
-
-
-class Replans(t.Protocol[P_co]):
-    """Whoever can look again and plan what is left."""
-
-    @property
-    def session(self) -> Session: ...
-    def look_and_plan(self) -> P_co: ...
-
-
-class Carried(t.NamedTuple, t.Generic[P]):
-    """``last`` is the plan that was carried out to its end, ``done`` what the run has done in all its attempts."""
-
-    last: P
-    done: Plan
-
-
-def carry_out(
-    planner: Replans[P], apply: t.Callable[[Plan], None], planned: P, *, attempts: int = ATTEMPTS
-) -> Carried[P]:
-    """A lost answer may have been a success, and somebody else may have been faster: look, and plan what is left."""
-    done = Done()
-    for attempt in range(1, attempts + 1):
-        try:
-            apply(planned.plan)
-            break
-        except HomelabError as error:
-            done.failed(planned.plan, error)
-            error.made = done.plan.as_result()
-            if isinstance(error, Locked) or not isinstance(error, (AnswerLost, Conflict)) or attempt == attempts:
-                raise
-            planner.session.progress(f"{error.message} Looking again.")
-        try:
-            planned = planner.look_and_plan()
-        except HomelabError as error:
-            error.made = done.plan.as_result()
-            raise
-    done.succeeded(planned.plan)
-    return Carried(planned, done.plan)

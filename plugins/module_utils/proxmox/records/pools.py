@@ -12,11 +12,10 @@ import typing as t
 from ...errors import Conflict, HomelabError, NotFound
 from ...plan import Change, Plan, carry_out
 from ...task import Result, Task
-from ..api import rights
+from ..api import attempts, rights
 from ..api.connection import Connection
 from ..api.lanes import together
 from ..api.session import Session, listing
-from ..guests import guest_run
 from .pool_plan import Current, Members, Operation, Pool, State, additions, needs, plan, wanted
 
 
@@ -34,7 +33,7 @@ def converge(task: Task) -> Result:
         made = planner.look_and_plan()
         done = made.plan
         if not task.check_mode:
-            done = guest_run.carry_out(planner, lambda some: carry_out(some, planner.apply), made).done
+            done = attempts.carry_out(planner, lambda some: carry_out(some, planner.apply), made).done
         return task.result(done, pools=_report(pools, done))
 
 
@@ -58,7 +57,10 @@ class _Planner:
         return _Planned(made)
 
     def apply(self, change: Change) -> None:
-        operation: Operation = change.operation
+        with attempts.one_change(self.session):
+            self._apply(change.operation)
+
+    def _apply(self, operation: Operation) -> None:
         self.session.progress(str(operation))
         try:
             self._send(operation)

@@ -27,7 +27,7 @@ the list is read and planned again::
 A value that a wish does not name stays as it is. An empty one (``""``, ``[]``, ``{}``) takes the option away, so that it
 has its default again. Values are given and shown in the form of their field: text, bool, int, list, dict.
 A module with more to plan than records uses the parts: :func:`read`, :func:`changes`, :class:`Writer`, and
-:func:`guest_run.carry_out`.
+:func:`attempts.carry_out`.
 """
 
 from __future__ import annotations
@@ -38,11 +38,10 @@ import typing as t
 
 from ...errors import Conflict, HomelabError, InvalidInput, NotFound, Refused
 from ...plan import HIDDEN, Change, Plan, carry_out
+from ..api import attempts, rights
 from ..api import propertystring as ps
-from ..api import rights
 from ..api.lanes import together
 from ..api.session import Session, listing, segment
-from ..guests import guest_run
 
 Value = t.Any
 #: Option -> value as the server lists it.
@@ -446,7 +445,7 @@ class Records:
     def carry_out(self) -> Plan:
         """What was done, which is not what was planned if the plan had to be made again."""
         writer = Writer(self.session)
-        return guest_run.carry_out(self, lambda plan: carry_out(plan, writer.apply), self.planned).done
+        return attempts.carry_out(self, lambda plan: carry_out(plan, writer.apply), self.planned).done
 
 
 def refuse_twice(wishes: t.Iterable[Wish]) -> None:

@@ -12,7 +12,7 @@ import typing as t
 from ...errors import HomelabError, TaskFailed
 from ...plan import Plan
 from ...task import Result, Task
-from ..api import rights
+from ..api import attempts, rights
 from ..api.lanes import together
 from ..api.session import Session, listing, record, segment
 from ..api.task_start import Starter
@@ -54,7 +54,7 @@ def converge(task: Task) -> Result:
         planned = planner.look_and_plan()
         done = planned.plan
         if not task.check_mode:
-            planned, done = guest_run.carry_out(planner, planner.apply, planned)
+            planned, done = attempts.carry_out(planner, planner.apply, planned)
         return task.result(done, snapshots=_report(wishes, planned, done))
 
 

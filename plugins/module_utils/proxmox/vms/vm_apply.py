@@ -47,7 +47,7 @@ class Applier(GuestApplier):
             if isinstance(change.operation, Clone):
                 self._cloning[change.operation.source.vmid]  # made here, where nobody else looks
         plans = templates_last(plan)
-        one_after_the_other(plans, lambda some: apply_by_guest(some, self.apply_one, workers=WORKERS))
+        one_after_the_other(plans, lambda some: apply_by_guest(some, self._whole, workers=WORKERS))
 
     def apply_one(self, operation: t.Any) -> None:
         steps: dict[type, t.Callable[[t.Any], None]] = {

@@ -12,11 +12,11 @@ import typing as t
 from ...errors import AccessDenied, Refused
 from ...plan import Plan
 from ...task import Result, Task
+from ..api import attempts
 from ..api.connection import Connection
 from ..api.lanes import together
 from ..api.session import Session, segment
 from ..api.tasks import Tasks
-from ..guests import guest_run
 from ..guests.guest_names import with_new_numbers
 from ..guests.guest_plan import runs_then
 from ..guests.guest_planner import GuestPlanner, becoming_templates
@@ -29,7 +29,7 @@ from .vm_spec import CloneOf, Vm, wanted
 from .vm_state import VmState, read
 
 #: How often an interrupted or overtaken run looks and plans again.
-ATTEMPTS = guest_run.ATTEMPTS
+ATTEMPTS = attempts.ATTEMPTS
 
 
 def converge(task: Task) -> Result:
@@ -46,7 +46,7 @@ def converge(task: Task) -> Result:
         done = planned.plan
         if not task.check_mode:
             applier = Applier(session, tasks, shutdown_timeout=shutdown_timeout, restarts=planner.restarts)
-            planned, done = guest_run.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
+            planned, done = attempts.carry_out(planner, applier.apply, planned, attempts=ATTEMPTS)
         return task.result(done, vms=planner.report(planned, done))
 
 

@@ -15,7 +15,11 @@ from ...errors import HomelabError
 from ...plan import Change, Plan
 
 #: Action that was begun -> what of the next plan is only the rest of it.
-_RESTS: dict[str, tuple[str, ...]] = {"create": ("create", "update"), "restart": ("restart", "start")}
+_RESTS: dict[str, tuple[str, ...]] = {
+    "create": ("create", "update"),
+    "restart": ("restart", "start"),
+    "update": ("update", "create"),  # of what is replaced, when the old one is gone already
+}
 
 
 class Done:
@@ -85,4 +89,4 @@ def _together(begun: Change, rest: Change) -> Change:
     if begun.action != "update":
         return rest
     before, after = {**rest.before, **begun.before}, {**begun.after, **rest.after}
-    return dataclasses.replace(rest, before=before, after=after, note=rest.note or begun.note)
+    return dataclasses.replace(rest, before=before, after=after, note=begun.note or rest.note)
