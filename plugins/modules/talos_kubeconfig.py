@@ -13,6 +13,7 @@ author: "groundwork.homelab authors (@groundwork)"
 description:
   - Gets a kubeconfig from a control plane node and writes it to a file of its own with the mode V(0600). It is not merged into another one.
   - The file stays as it is when its server, user and certificate authority are the cluster's and its certificate has more than 30 days left.
+    A certificate that is made for less than 90 days (C(cluster.adminKubeconfig.certLifetime)) is renewed in the last third of its time.
 extends_documentation_fragment:
   - groundwork.homelab.attributes
   - groundwork.homelab.attributes.actiongroup_talos

@@ -151,7 +151,7 @@ def parse(text: str) -> Access:
         raise ValueError("it has no current context with certificates in it") from error
 
 
-def staleness(current: str, wanted: str) -> str:
+def staleness(current: str, wanted: str, *, now: dt.datetime | None = None) -> str:
     """Why a file is not what the node would issue, or the empty string. Each issue has a certificate of its own."""
     try:
         have, want = parse(current), parse(wanted)
@@ -165,15 +165,17 @@ def staleness(current: str, wanted: str) -> str:
         return f"its user is {have.user}, and now {want.user}"
     if not pki.issued_by(have.client.crt, want.ca):
         return "its certificate is not the cluster's"
-    return _ends_soon(have)
+    return _ends_soon(have, now)
 
 
-def _ends_soon(access: Access) -> str:
+def _ends_soon(access: Access, now: dt.datetime | None = None) -> str:
+    """Within 30 days, or the last third of what a short-lived one has: a new one would be no better."""
     try:
-        left = pki.expires(access.client.crt) - dt.datetime.now(dt.UTC)
+        begins, ends = pki.begins(access.client.crt), pki.expires(access.client.crt)
     except ValueError:
         return "its certificate is broken"
-    return "" if left > RENEW_BEFORE else "its certificate ends soon"
+    left = ends - (now or dt.datetime.now(dt.UTC))
+    return "" if left > min(RENEW_BEFORE, (ends - begins) / 3) else "its certificate ends soon"
 
 
 def _named(entries: t.Sequence[t.Any], name: str) -> t.Any:

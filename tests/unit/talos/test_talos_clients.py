@@ -168,14 +168,30 @@ def kube(bundle: secrets_bundle.Bundle, **more: t.Any) -> str:
         ({"user": "me"}, "its user is me, and now admin@lab"),
         ({"ca": pki.new_ca("kubernetes", "ecdsa")}, "it is of another cluster"),
         ({"signer": pki.new_ca("kubernetes", "ecdsa")}, "its certificate is not the cluster's"),
-        ({"lifetime": 29 * DAY}, "its certificate ends soon"),
-        ({"lifetime": 31 * DAY}, ""),
+        ({"lifetime": -DAY / 2}, "its certificate ends soon"),
     ],
 )
 def test_a_kubeconfig_is_stale_for_a_reason(
     change: dict[str, t.Any], reason: str, bundle: secrets_bundle.Bundle
 ) -> None:
     assert kubeconfig.staleness(kube(bundle, **change), kube(bundle)) == reason
+
+
+def test_a_cluster_whose_kubeconfigs_are_short_lived_gets_no_new_one_each_run(bundle: secrets_bundle.Bundle) -> None:
+    """As with ``cluster.adminKubeconfig.certLifetime`` of some days or hours."""
+    moment = dt.datetime.now(dt.UTC)
+    for lifetime, left, reason in (
+        (2 * DAY, 1.5 * DAY, ""),
+        (2 * DAY, 0.5 * DAY, "its certificate ends soon"),
+        (30 * DAY, 29 * DAY, ""),
+        (60 * DAY, 29 * DAY, ""),
+        (60 * DAY, 19 * DAY, "its certificate ends soon"),
+        (365 * DAY, 31 * DAY, ""),
+        (365 * DAY, 29 * DAY, "its certificate ends soon"),
+    ):
+        text = kube(bundle, lifetime=lifetime)
+        at = moment + lifetime - left
+        assert kubeconfig.staleness(text, kube(bundle, lifetime=lifetime), now=at) == reason, (lifetime, left)
 
 
 @pytest.mark.parametrize("text", ["", "- a", "a: [", "clusters: []", "current-context: x\ncontexts: []"])
