@@ -103,7 +103,7 @@ class Judge:
 
     def _update(self, item: Item, live: Object) -> Change | None:
         try:
-            result = self._tried(item, live)
+            live, result = self._tried(item, live)
         except (Refused, NotInstalled) as error:
             redefined = (item.wanted["apiVersion"], item.wanted["kind"]) in self.redefined
             if not redefined and not isinstance(error, NotInstalled):
@@ -124,10 +124,21 @@ class Judge:
         found = takeover.records(live, self.options.take_over)
         return TAKEN.format(", ".join(sorted({str(entry["manager"]) for entry in found})))
 
-    def _tried(self, item: Item, live: Object) -> Object:
-        """The object as applying would make it."""
+    def _tried(self, item: Item, live: Object) -> tuple[Object, Object]:
+        """The object as it is, and as applying would make it."""
         if not item.taken:
-            return self.apply(item, dry_run=True)
+            return live, self.apply(item, dry_run=True)
+        for _turn in range(TURNS - 1):
+            try:
+                return live, self._tried_taking(item, live)
+            except FieldConflict:
+                raise
+            except Conflict:
+                # Its controller has written to it between two of these requests.
+                live = self.client.get(item.served, item.namespace, item.name) or live
+        return live, self._tried_taking(item, live)
+
+    def _tried_taking(self, item: Item, live: Object) -> Object:
         try:
             result = self.apply(item, dry_run=True)
         except FieldConflict as error:

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from k8s_applied import Object, both, config, definition, nothing, told, web
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.client import Client
+
 APPLY = "application/apply-patch+yaml"
 KUBECTL = "kubectl-client-side-apply"
 
@@ -151,3 +153,21 @@ def test_an_object_moves_to_a_version_that_comes_with_it(lab: t.Any) -> None:
     assert told(done)[1] == ("update", "Thing/t")
     assert done["changes"][1]["after"]["spec.colour"] == "blue"
     nothing(lab, [definition(group, "v1beta1", "v1"), thing("v1", "blue")])
+
+
+def test_an_object_that_its_controller_changes_meanwhile_is_judged_again(lab: t.Any, monkeypatch: t.Any) -> None:
+    path = f"/api/v1/namespaces/{lab.namespace}/configmaps"
+    as_kubectl(lab, path, config("busy", a="1", b="1"))
+    original, turns = Client.replace, iter(range(2))
+
+    def replace(self: Client, *given: t.Any, **more: t.Any) -> Object:
+        for turn in turns:
+            lab.act("PATCH", f"{path}/busy?fieldManager=controller", {"metadata": {"labels": {"turn": str(turn)}}})
+            break
+        return original(self, *given, **more)
+
+    monkeypatch.setattr(Client, "replace", replace)
+    done = both(lab, [config("busy", a="1")], take_over=[KUBECTL])
+    assert [(one["before"], one.get("after")) for one in done["changes"]] == [({"data.b": "1"}, None)]
+    assert list(turns) == []
+    nothing(lab, [config("busy", a="1")], take_over=[KUBECTL])
