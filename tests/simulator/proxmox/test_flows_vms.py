@@ -75,3 +75,56 @@ def test_a_backup_says_what_it_takes_and_what_it_leaves(asked_server: asked.Aske
         "INFO: resuming VM again after 0 seconds",
     ]
     asked_server.walk([("POST", "/qemu/700/status/stop", {}, "task OK"), gone(700)])
+
+
+def test_the_cloud_init_values_that_a_drive_does_not_know_yet(asked_server: asked.Asked) -> None:
+    def listed() -> dict[str, dict[str, t.Any]]:
+        return {entry.pop("key"): entry for entry in asked_server.data("GET", "/qemu/701/cloudinit")}
+
+    card = {"net0": "virtio,bridge=vmbr0", "ipconfig0": "ip=dhcp"}
+    asked_server.walk([
+        vm(701, ide2="local:cloudinit", ciuser="one", cipassword="secret12", **card),
+        ("POST", "/qemu/701/status/start", {}, "task OK"),
+        ("PUT", "/qemu/701/config", {"ciuser": "two", "ipconfig0": "ip=10.0.0.2/24", "ciupgrade": 1}, "ok"),
+        ("PUT", "/qemu/701/config", {"cipassword": "other1234", "nameserver": "1.1.1.1", "name": "late"}, "ok"),
+        ("PUT", "/qemu/701/config", {"net1": "virtio=BC:24:11:00:07:01,bridge=vmbr0"}, "ok"),
+        ("PUT", "/qemu/701/config", {"delete": "nameserver"}, "ok"),
+    ])  # fmt: skip
+    waiting = {
+        "ciuser": {"value": "one", "pending": "two"}, "ciupgrade": {"pending": 1}, "name": {"pending": "late"},
+        "net1": {"pending": "virtio=BC:24:11:00:07:01,bridge=vmbr0"},
+        "cipassword": {"value": "**********"},  # written at once
+    }  # fmt: skip
+    assert listed() == waiting
+    asked_server.walk([("POST", "/qemu/701/status/stop", {}, "task OK")])
+    assert listed() == waiting  # the drive is the old one until the next start
+    asked_server.walk([
+        ("PUT", "/qemu/701/config", {"ciuser": "one"}, "ok"),
+        ("PUT", "/qemu/701/config", {"delete": "name"}, "ok"),
+    ])  # fmt: skip
+    assert (listed()["ciuser"], listed()["name"]) == ({"value": "one", "pending": "one"}, {"pending": None})
+    assert log(asked_server, "POST", "/qemu/701/status/start") == ["generating cloud-init ISO", "TASK OK"]
+    assert listed() == {"ciuser": {"value": "one"}, "ciupgrade": {"value": 1}, "cipassword": {"value": "**********"}}
+    asked_server.walk([
+        ("PUT", "/qemu/701/config", {"delete": "ciuser"}, "ok"),
+        ("POST", "/qemu/701/status/stop", {}, "task OK"),
+        ("PUT", "/qemu/701/config", {"delete": "ide2"}, "ok"),
+        ("PUT", "/qemu/701/cloudinit", {}, "ok"),
+    ])  # fmt: skip
+    assert listed()["ciuser"] == {"delete": 1}  # without a drive nothing is written
+    lines = log(asked_server, "POST", "/qemu/701/config", ide3="local:cloudinit", delete="audio0,citype")
+    assert lines[1:3] == [
+        f"cannot delete '{name}' - not set in current configuration!" for name in ("audio0", "citype")
+    ]
+    assert lines[-2:] == ["generating cloud-init ISO", "TASK OK"]
+    assert "ciuser" not in listed()
+    asked_server.walk([gone(701)])
+
+
+def test_windows_gets_its_password_as_it_was_sent(asked_server: asked.Asked) -> None:
+    asked_server.walk([vm(702, ostype="win11"), ("PUT", "/qemu/702/config", {"cipassword": "secret12"}, "ok")])
+    assert "password: secret12\n" in asked_server.data("GET", "/qemu/702/cloudinit/dump", type="user")
+    asked_server.walk([("PUT", "/qemu/702/config", {"ostype": "l26", "cipassword": "secret12"}, "ok")])
+    asked_server.walk([("PUT", "/qemu/702/config", {"cipassword": "secret12"}, "ok")])
+    assert "password: $5$" in asked_server.data("GET", "/qemu/702/cloudinit/dump", type="user")
+    asked_server.walk([gone(702)])

@@ -16,21 +16,29 @@ from .vm import Vm
 
 _CLOUD_INIT = "/nodes/{node}/qemu/{vmid}/cloudinit"
 #: What the list of values shows, whether it has changed or not (never the addresses).
-_LISTED = ("cicustom", "cipassword", "citype", "ciuser", "nameserver", "searchdomain", "sshkeys")
+_LISTED = ("cicustom", "cipassword", "citype", "ciupgrade", "ciuser", "nameserver", "searchdomain", "sshkeys")
 
 
 @handles("GET", _CLOUD_INIT)
 def listing(call: Call) -> list[dict[str, t.Any]]:
-    """Values that are set, beside those that the drive of a running VM was written with. Of an address only its coming and
-    going is listed."""
+    """Values that are set, beside those that the drive was written with. Of an address, a card and the name only the coming
+    and going is listed."""
     vm = call.cluster.vm(call.node.name, call.vmid)
-    now = _values(vm)
-    drive = vm.cloud_init if vm.running and vm.cloud_init is not None else now
-    found = [{"key": name, "pending": options.shown(name, now[name])} for name in now if name not in drive]
-    for name in [name for name in _LISTED if name in now and name in drive]:
-        entry = {"key": name, "value": options.shown(name, drive[name])}
-        found.append(entry if now[name] == drive[name] else {**entry, "pending": options.shown(name, now[name])})
-    return found + [{"key": name, "delete": 1} for name in drive if name not in now]
+    now, old = vm.options, vm.drive_old
+    found = [{"key": name, "pending": _shown(name, now)} for name in sorted(vm.drive_added)]
+    for name in [name for name in _LISTED if _is_set(now.get(name)) and name not in vm.drive_added]:
+        entry = {"key": name, "value": options.shown(name, old.get(name, now[name]))}
+        found.append({**entry, "pending": options.shown(name, now[name])} if name in old else entry)
+    return found + [{"key": name, "delete": 1} for name in old if not _is_set(now.get(name))]
+
+
+def _shown(name: str, values: t.Mapping[str, str]) -> t.Any:
+    """None for what was added and is gone since the VM stopped."""
+    return options.shown(name, values[name]) if name in values else None
+
+
+def _is_set(value: str | None) -> bool:
+    return value not in (None, "", "0")
 
 
 def _values(vm: Vm) -> dict[str, str]:
@@ -42,7 +50,10 @@ async def regenerate(call: Call) -> None:
     vm = call.cluster.vm(call.node.name, call.vmid)
     async with call.cluster.locked(vm):
         vm.check_lock()
+        if not any(drives.is_cloudinit(drive) for _, drive in vm.volumes()):
+            return
         vm.cloud_init = _values(vm)
+        pending.forget_drive_changes(vm)
         if vm.running and call.cluster.host is not None:  # what it boots from next
             await call.cluster.host.nics_changed(machine.guest_of(call.cluster, vm))
 

@@ -21,10 +21,38 @@ def unheard(line: str) -> None:
     """The log of what is no task."""
 
 
-def log_cloud_init(vm: Vm, drives_: t.Mapping[str, str], log: Log) -> None:
-    """A cloud-init drive among these options is written."""
-    if any(drives.is_cloudinit(drive) for _, drive in vm.volumes(dict(drives_))):
+def log_cloud_init(vm: Vm, drives_: t.Mapping[str, str], log: Log) -> bool:
+    """Whether a cloud-init drive is among these options, which is written."""
+    found = any(drives.is_cloudinit(drive) for _, drive in vm.volumes(dict(drives_)))
+    if found:
         log("generating cloud-init ISO")
+    return found
+
+
+_ON_DRIVE = re.compile(r"(ipconfig|net)\d+|name")
+
+
+def forget_drive_changes(vm: Vm) -> None:
+    """The cloud-init drive is written: it knows all."""
+    vm.drive_old.clear()
+    vm.drive_added.clear()
+
+
+def note_drive_change(vm: Vm, name: str, new: str | None) -> None:
+    """Remember what the cloud-init drive of a running VM still says. To be called before the option is changed."""
+    old = vm.options.get(name)
+    if name not in options.CLOUD_INIT and not _ON_DRIVE.fullmatch(name):
+        return
+    if name in vm.drive_old:
+        if new == vm.drive_old[name]:
+            del vm.drive_old[name]
+    elif name in vm.drive_added:
+        if new is None:
+            vm.drive_added.discard(name)
+    elif old is not None:
+        vm.drive_old[name] = old
+    elif new is not None:
+        vm.drive_added.add(name)
 
 
 def register_unused(cluster: Cluster, vm: Vm, value: str, name: str) -> None:
@@ -85,7 +113,8 @@ def apply(cluster: Cluster, vm: Vm, log: Log = unheard) -> None:
         vm.options[name] = value
         del vm.pending[name]
     vm.tidy()
-    log_cloud_init(vm, written, log)
+    if log_cloud_init(vm, written, log):
+        forget_drive_changes(vm)
     if errors:
         raise ParameterError(errors)
 
@@ -93,15 +122,18 @@ def apply(cluster: Cluster, vm: Vm, log: Log = unheard) -> None:
 async def plug(cluster: Cluster, vm: Vm, changed: t.Collection[str]) -> None:
     """What a running VM can take at once; the rest stays pending. Raises ParameterError for what failed."""
     for name in [name for name in vm.pending if name in options.FAST_PLUG]:
+        note_drive_change(vm, name, vm.pending[name])
         vm.options[name] = vm.pending.pop(name)
     errors: dict[str, str] = {}
     plugger = hotplug.Plugger(cluster, vm)
     for name, force in sorted(vm.deleting.items()):
         if name in changed and await _try(plugger.remove(name, force), name, errors):
+            note_drive_change(vm, name, None)
             vm.options.pop(name, None)
             del vm.deleting[name]
     for name, value in sorted(vm.pending.items()):
         if name in changed and await _try(plugger.change(name, value), name, errors):
+            note_drive_change(vm, name, value)
             vm.options[name] = value
             del vm.pending[name]
     vm.tidy()

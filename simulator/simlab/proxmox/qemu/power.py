@@ -44,6 +44,7 @@ async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False, log: pendi
     for name, value in vm.options.items():
         if name.startswith("net") and name[3:].isdigit():
             machine.check_bridge(cluster, vm.node, drives.parse_net(name, value))
+    pending.forget_drive_changes(vm)
     vm.cloud_init = {name: value for name, value in vm.options.items() if pending.is_cloud_init(name)}
     if cluster.host is not None:
         try:

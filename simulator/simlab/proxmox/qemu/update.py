@@ -84,8 +84,6 @@ class Update:
 
     def _check_parameters(self) -> None:
         call, params = self.call, self.set
-        if "cipassword" in params:
-            params["cipassword"] = passwords.hashed(params["cipassword"])
         if call.flag("skiplock"):
             call.allowed.only_root("skiplock")
         checks.check_ssh_keys(params)
@@ -160,7 +158,7 @@ class Update:
         self._order = boot.parse(vm.options.get("boot"))
         changed = set()
         for name in self.delete:
-            if self._delete(name):
+            if self._delete(name, log):
                 changed.add(name)
         for name in sorted(self.set, key=lambda name: (name == "boot", name)):
             changed.add(name)
@@ -175,10 +173,11 @@ class Update:
         else:
             pending.apply(self.cluster, vm, log)
 
-    def _delete(self, name: str) -> bool:
+    def _delete(self, name: str, log: allocate.Log) -> bool:
         vm = self.vm
         value = vm.options.get(name, vm.pending.get(name))
         if value is None:
+            log(f"cannot delete '{name}' - not set in current configuration!")
             return False
         was_pending = vm.pending.pop(name, None)
         if name in self._order and "boot" not in self.delete:
@@ -237,6 +236,10 @@ class Update:
             checks.check_display(value)
         elif name == "machine":
             checks.check_machine(value)
+        if name == "cipassword":  # at once; Windows gets it as it was sent
+            kept = (vm.options.get("ostype") or "").startswith("w")
+            vm.options[name] = value if kept else passwords.hashed(value)
+            return
         if name == "tags":
             value = self._tags(value)
         elif name == "boot":

@@ -16,6 +16,9 @@ __all__ = ["Options", "Running", "Snapshot", "Vm", "shown"]
 class Vm(GuestConfig):
     #: Cloud-init values that the drive was last written with.
     cloud_init: Options | None = None
+    #: What has changed since the drive was written, of cards and the name too: what was there, and what was not.
+    drive_old: Options = dataclasses.field(default_factory=dict)
+    drive_added: set[str] = dataclasses.field(default_factory=set)
     kind: t.ClassVar[str] = "qemu"
     word: t.ClassVar[str] = "VM"
     lock_file: t.ClassVar[str] = "/var/lock/qemu-server/lock-{vmid}.conf"
@@ -23,6 +26,12 @@ class Vm(GuestConfig):
     @property
     def name(self) -> str:
         return self.options.get("name") or f"VM {self.vmid}"
+
+    def file(self) -> str:
+        """With the section of what the cloud-init drive does not know yet."""
+        added = {"added": ",".join(sorted(self.drive_added))} if self.drive_added else {}
+        lines = [f"{name}: {value}\n" for name, value in sorted({**self.drive_old, **added}.items())]
+        return super().file() + ("\n[special:cloudinit]\n" + "".join(lines) if lines else "")
 
     def volumes(self, section: Options | None = None) -> t.Iterator[tuple[str, drives.Drive]]:
         """Drives of the configuration (or of a section of it), in the order of their names."""
