@@ -30,6 +30,7 @@ attributes:
       - A namespace or a kind that does not exist yet, and is not in the same task either, is taken as made by an earlier task, with a warning.
       - The server tries nothing in a namespace, or of a kind, that only this task makes. There it is asked, in every run, whether the
         kubeconfig's user may create such objects.
+      - What the server cannot try because an admission webhook does not answer is taken as a run would make it, with a warning.
       - A right that the task itself gives to that user, by a RoleBinding or ClusterRoleBinding in an earlier wave, is taken as there, with a
         warning. What the server says to the objects that need it shows only when the binding is applied.
 options:

@@ -41,6 +41,8 @@ class Judge:
         self.redefined: set[tuple[str, str]] = set()
         #: What the server has warned of, by object.
         self.heard: set[tuple[str, str]] = set()
+        #: Why it could not try something.
+        self.unanswered: set[str] = set()
         self.untried = Untried(self.client, self.items, self.warn)
         self.spaces = {item.name: item for item in self.items if item.wanted["kind"] == "Namespace"}
         self.definitions = {kind: item for item in self.items for kind in defines(item.wanted)}
@@ -106,7 +108,9 @@ class Judge:
             live, result = self._tried(item, live)
         except (Refused, NotInstalled) as error:
             redefined = (item.wanted["apiVersion"], item.wanted["kind"]) in self.redefined
-            if not redefined and not isinstance(error, NotInstalled):
+            if isinstance(error, NotInstalled):
+                self._not_tried(item, error)
+            elif not redefined:
                 raise
             # Judged by a schema, or a webhook, that this very run replaces: say what is plain.
             result = overlay(live, item.wanted)
@@ -195,8 +199,8 @@ class Judge:
             return
         try:
             self.apply(item, dry_run=True)
-        except NotInstalled:
-            return
+        except NotInstalled as error:
+            self._not_tried(item, error)
         except Refused as error:
             if not self._is_to_come(item, error.answer):
                 raise
@@ -208,6 +212,12 @@ class Judge:
                 self._missing_namespace(item, error)
             else:
                 self._missing_role(item, error)
+
+    def _not_tried(self, item: Item, error: NotInstalled) -> None:
+        """A run waits for what is missing, such as a webhook's pods; check mode cannot."""
+        if self.options.predict and error.answer not in self.unanswered:
+            self.unanswered.add(error.answer)
+            self.warn(f"{item.label} could not be tried, a run would wait until it can: {error.answer}.")
 
     def _is_to_come(self, item: Item, answer: str) -> bool:
         """Whether the server misses what this very plan makes before, such as the PriorityClass of a Pod."""

@@ -44,9 +44,10 @@ def _deployment(live: Object) -> str:
         ("updated", status.get("updatedReplicas", 0)),
         ("available", status.get("availableReplicas", 0)),
     )
+    paused = " (its rollout is paused)" if spec.get("paused") else ""
     for word, number in counts:
         if number < wanted:
-            return f"{number} of {wanted} replicas {word}" + _because(failing)
+            return f"{number} of {wanted} replicas {word}" + (_because(failing) or paused)
     old = status.get("replicas", 0) - status.get("updatedReplicas", 0)
     return f"{old} old replicas are still there" if old > 0 else ""
 

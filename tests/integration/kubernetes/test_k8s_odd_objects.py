@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 import pytest
@@ -129,3 +130,38 @@ def test_where_a_kind_of_kubernetes_itself_is_today(version: str, lab: t.Any) ->
     failed = lab.run([{**web(), "apiVersion": version}])
     assert "Could not find the kind Deployment of Deployment/web" in failed["msg"]
     assert failed["error"]["hint"] == "Deployment is in apps/v1: correct apiVersion."
+
+
+def test_check_mode_says_that_a_webhook_was_not_there_to_be_asked(lab: t.Any) -> None:
+    only_here = {"matchLabels": {"kubernetes.io/metadata.name": lab.namespace}}
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["configmaps"]}
+    hook = {
+        "name": "hook.example.com",
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "clientConfig": {"service": {"name": "nowhere", "namespace": lab.namespace}},
+        "namespaceSelector": only_here,
+        "rules": [rule],
+    }
+    hooks = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": lab.namespace},
+        "webhooks": [hook],
+    }
+    assert "msg" not in lab.run([config("there", a="1")])
+    assert "msg" not in lab.run([hooks])
+    try:
+        for _turn in range(50):
+            lab.warnings.clear()
+            predicted = lab.run([config("a", a="1"), config("b", a="1"), config("there", a="2")], check=True)
+            if lab.warnings:
+                break
+            time.sleep(0.1)
+        assert "msg" not in predicted, predicted["msg"]
+        assert len(predicted["changes"]) == 3
+        assert len(lab.warnings) == 1
+        assert "could not be tried, a run would wait until it can: " in lab.warnings[0]
+        assert 'failed calling webhook "hook.example.com"' in lab.warnings[0]
+    finally:
+        lab.run([hooks], state="absent")

@@ -31,6 +31,11 @@ CASES: list[tuple[dict[str, t.Any], str]] = [
     (live("Deployment", FULL, {"replicas": 2}), ""),
     (live("Deployment", {**FULL, "observedGeneration": 1}, {"replicas": 2}), "its controller has not seen it yet"),
     (live("Deployment", {**FULL, "updatedReplicas": 1}, {"replicas": 2}), "1 of 2 replicas updated"),
+    (
+        live("Deployment", {**FULL, "updatedReplicas": 1}, {"replicas": 2, "paused": True}),
+        "1 of 2 replicas updated (its rollout is paused)",
+    ),
+    (live("Deployment", FULL, {"replicas": 2, "paused": True}), ""),
     (live("Deployment", {**FULL, "availableReplicas": 0}, {"replicas": 2}), "0 of 2 replicas available"),
     (live("Deployment", {**FULL, "replicas": 3}, {"replicas": 2}), "1 old replicas are still there"),
     (live("Deployment", {"observedGeneration": 2}, {"replicas": 0}), ""),
