@@ -91,7 +91,7 @@ def error_of(answer: Answer, asked: str, of: str) -> HomelabError:
     if "admission webhook" in message or "failed calling webhook" in message:
         return _webhook(answer, asked, of, message)
     if answer.status == 500 and message.startswith(MISFITS):
-        return Undeclared(asked, of=of, answer=message, hint=BY_STATUS[400][1], **details)
+        return Undeclared(asked, of=of, answer=_shortened(message), hint=BY_STATUS[400][1], **details)
     if answer.status == 403 and "error looking up service account" in message:
         hint = "The namespace's service account appears a moment after the namespace, or must be defined."
         return NotInstalled(asked, of=of, answer=message, hint=hint, **details)

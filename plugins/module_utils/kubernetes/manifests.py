@@ -25,6 +25,8 @@ Object = dict[str, t.Any]
 #: Seconds until a CustomResourceDefinition must be served, or a right be in force.
 ESTABLISHED_WITHIN = 30.0
 UNWANTED = "no longer defined"
+#: What goes with an object that is deleted, by its kind.
+ALONG = {"Namespace": "and everything in it", "CustomResourceDefinition": "and all objects of its kind"}
 
 
 class Manifests:
@@ -289,7 +291,7 @@ def _home_first(record: list[Change], changes: list[Change], text: str) -> list[
 def _deletions(items: t.Iterable[Item], reasons: t.Mapping[int, str]) -> t.Iterator[Change]:
     """``reasons``: why an item is deleted that nobody named, by its id."""
     for item in items:
-        notes = [reasons.get(id(item), ""), "and everything in it" if item.wanted["kind"] == "Namespace" else ""]
+        notes = [reasons.get(id(item), ""), ALONG.get(item.wanted["kind"], "")]
         before = shown.whole(item.live or {})
         yield Change(item.label, "delete", before=before, note=", ".join(filter(None, notes)), operation=item)
 

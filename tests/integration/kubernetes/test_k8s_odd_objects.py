@@ -7,7 +7,7 @@ import time
 import typing as t
 
 import pytest
-from k8s_applied import Object, config, nothing, web
+from k8s_applied import Object, config, definition, nothing, web
 
 CONTAINERS = [{"name": "app", "image": "app:1"}]
 
@@ -98,6 +98,14 @@ def test_a_job_that_cannot_be_changed_is_said_without_its_whole_template(lab: t.
     assert len(failed["msg"]) < 600
 
 
+def test_a_mapping_where_text_belongs_is_not_shown_whole(lab: t.Any) -> None:
+    given = {**config("a"), "data": {"settings.yaml": {f"key{n}": {"pin": "hunter2"} for n in range(40)}}}
+    failed = lab.run([given])
+    assert ".data.settings.yaml: expected string, got" in failed["msg"]
+    assert "hunter2" not in failed["msg"]
+    assert len(failed["msg"]) < 600
+
+
 def test_names_that_only_some_kinds_may_have(lab: t.Any) -> None:
     parent = {"resource": "services", "namespace": "default", "name": "kubernetes"}
     given = {
@@ -165,3 +173,11 @@ def test_check_mode_says_that_a_webhook_was_not_there_to_be_asked(lab: t.Any) ->
         assert 'failed calling webhook "hook.example.com"' in lab.warnings[0]
     finally:
         lab.run([hooks], state="absent")
+
+
+def test_what_goes_with_a_definition_is_said(lab: t.Any) -> None:
+    brings = definition(f"{lab.namespace}.example.com", "v1")
+    assert "msg" not in lab.run([brings])
+    for check in (True, False):
+        (change,) = lab.run([brings], state="absent", check=check)["changes"]
+        assert change["note"] == "and all objects of its kind"
