@@ -76,7 +76,11 @@ class ExternalPve(PveLab):
 
     def __enter__(self) -> t.Self:
         entered = super().__enter__()
-        lacking = self._in_loop(self._lacking())
+        try:
+            lacking = self._in_loop(self._lacking())
+        except BaseException:
+            self.__exit__()
+            raise
         if lacking:
             self.__exit__()
             pytest.skip(f"needs a token with the role {lacking}, or root@pam")
@@ -173,9 +177,14 @@ class ExternalPve(PveLab):
         raise RuntimeError(why)
 
     def __exit__(self, *_error: object) -> None:
-        """What cannot be removed is said."""
+        """What cannot be removed is said. A Ctrl-C has to wait for it, a second one does not."""
+        ending = asyncio.run_coroutine_threadsafe(self._ends.aclose(), self._loop)
         try:
-            self._in_loop(self._stop())
+            try:
+                ending.result(self.patience)
+            except KeyboardInterrupt:
+                ending.result(self.patience)
+                raise
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(5)
@@ -186,6 +195,8 @@ class ExternalPve(PveLab):
         return "; ".join(dict.fromkeys(self.passage.beyond)) if hasattr(self, "passage") else ""
 
     async def unserve(self) -> None:
+        if not hasattr(self, "passage"):
+            return  # it has not come so far
         type(self).next_id = self.passage.names.next
         try:
             if not self.unfit:
@@ -209,6 +220,7 @@ class ExternalPve(PveLab):
             detail = (await ask("GET", "/pools", {"poolid": pool}))[0]
             guests |= {one["vmid"]: one for one in detail.get("members", []) if one.get("vmid") in IDS}
         await self._remove_guests(list(guests.values()))
+        await self._let_downloads_end()
         for entry in await self._files():
             ours = re.search(rf"/{PREFIX}", entry["volid"]) or (
                 entry["content"] == "backup" and entry.get("vmid") in guests
@@ -221,6 +233,14 @@ class ExternalPve(PveLab):
                 await self._task(await ask("DELETE", path))
         for pool in sorted(pools, key=lambda name: -name.count("/")):  # those below others first
             await self._empty_pool(pool)
+
+    async def _let_downloads_end(self) -> None:
+        """Of a run that was interrupted: the file is there when its task has ended."""
+        query = {"source": "active"}
+        for task in await self.passage.ask("GET", f"/nodes/{self.passage.names.node}/tasks", query):
+            name = str(task.get("id")).replace("\\x2d", "-")
+            if name.startswith(PREFIX) and not task.get("endtime"):
+                await self._task(task["upid"])
 
     async def _empty_pool(self, pool: str) -> None:
         ask = self.passage.ask

@@ -131,6 +131,8 @@ class PveLab:
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        #: How what has begun is ended, the last first.
+        self._ends = contextlib.AsyncExitStack()
 
     def __enter__(self) -> t.Self:
         self._thread.start()
@@ -138,12 +140,17 @@ class PveLab:
         self.ca_path = str(certificate)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
-        self._in_loop(self._start(context))
+        try:
+            self._in_loop(self._start(context))
+        except BaseException:  # Ctrl-C, too: nobody else ends what has begun
+            with contextlib.suppress(Exception):
+                self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_error: object) -> None:
         with contextlib.suppress(Exception):
-            self._in_loop(self._stop())
+            self._in_loop(self._ends.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
 
@@ -171,7 +178,9 @@ class PveLab:
         await self.server.stop()
 
     async def _start(self, context: ssl.SSLContext) -> None:
-        self._site = await website.serve(self._web, self.files)
+        site = await website.serve(self._web, self.files)
+        self._ends.push_async_callback(site.cleanup)
+        self._ends.push_async_callback(self.unserve)
         await self.serve(context)
         real = ImageFactory()
 
@@ -184,17 +193,18 @@ class PveLab:
 
         app = aiohttp.web.Application()
         app.router.add_route("*", "/{path:.*}", answer)
-        self._runner = aiohttp.web.AppRunner(app)
-        await self._runner.setup()
-        await aiohttp.web.SockSite(self._runner, self._factory).start()
-
-    async def _stop(self) -> None:
-        await self.unserve()
-        await self._site.cleanup()
-        await self._runner.cleanup()
+        runner = aiohttp.web.AppRunner(app)
+        await runner.setup()
+        self._ends.push_async_callback(runner.cleanup)
+        await aiohttp.web.SockSite(runner, self._factory).start()
 
     def _in_loop(self, work: t.Coroutine[t.Any, t.Any, t.Any]) -> t.Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(self.patience)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(self.patience)
+        except BaseException:
+            future.cancel()  # nobody waits for it any more
+            raise
 
     # -- what tests do ---------------------------------------------------------------------------------------------
 

@@ -4,9 +4,15 @@
 from __future__ import annotations
 
 import pathlib
+import re
+import signal
 import ssl
+import subprocess
+import sys
+import time
 import typing as t
 
+import judgement
 import pve_external
 import pytest
 from pve_lab import ENVIRONMENT, PveLab
@@ -190,3 +196,48 @@ def test_who_has_no_storage_without_images_sees_those_tests_skipped(
         session.delete("/storage/isoonly", asked="as on a new node")
     with suite(tmp_path) as lab, pytest.raises(pytest.skip.Exception, match="PVE_ISO_STORAGE"):
         lab.run(proxmox_vm, vms=[{**SMALL, "vmid": 200, "name": "a", "disks": [{"storage": "isoonly", "size": "1G"}]}])
+
+
+# -- Ctrl-C ----------------------------------------------------------------------------------------------------------
+
+SUITE = pathlib.Path(__file__).with_name("test_pve_vm.py")
+
+
+@pytest.mark.parametrize(
+    ("slow", "moment"),
+    [("*/download-url", lambda found: found[1]), ("/nodes/pve1/qemu", lambda found: found[0])],
+    ids=["while a test is prepared", "in the middle of a test"],
+)
+def test_what_was_made_goes_when_the_suite_is_interrupted(
+    root: PveLab, slow: str, moment: t.Callable[[tuple[list[int], list[str], list[str]]], bool]
+) -> None:
+    """One Ctrl-C, as soon as there is a pool, or a guest, of the tests' own; the task that made it still runs."""
+    root.fault("task-time", verb="POST", path=slow, times=0, seconds=1.0)
+    child = interrupted(root, moment)
+    output = child.communicate(timeout=180)[0]
+    assert child.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert "KeyboardInterrupt" in output
+    assert not re.search("Traceback|Error", output), output
+    assert left(root) == ([], [], [])
+
+
+def interrupted(
+    root: PveLab, moment: t.Callable[[tuple[list[int], list[str], list[str]]], bool]
+) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(SUITE)]
+    environment = {key: value for key, value in ENVIRONMENT.items() if key != judgement.VARIABLE}
+    child = subprocess.Popen(
+        command,
+        env={**environment, "PVE_KVM": "0", "PVE_ISO_STORAGE": "isoonly"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # Who was started in the background of a shell ignores it, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    end = time.monotonic() + 180
+    while not moment(left(root)):
+        assert child.poll() is None and time.monotonic() < end, child.communicate()[0]
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    return child
