@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.groundwork.homelab.plugins.module_utils.errors import Unreachable
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.api.tasks import Tasks
 from ansible_collections.groundwork.homelab.plugins.module_utils.proxmox.guests.guest_planner import GuestPlanner
 from ansible_collections.groundwork.homelab.plugins.module_utils.waiting import Clock, Deadline, no_progress
@@ -67,3 +68,40 @@ def test_other_tasks_of_its_node_are_not_waited_for() -> None:
 def test_nobody_is_asked_when_the_name_is_there() -> None:
     found, session = looked_for("vzcreate", "ct100")
     assert found is not None and "/nodes/pve1/tasks" not in session.paths
+
+
+class Half(Session):
+    """Of two nodes one is off: of its container the cluster tells no name any more."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__("vzdump")
+        self.name = name
+
+    def get(self, path: str, query: t.Any = None, *, asked: str = "") -> t.Any:
+        here = {"vmid": 100, "node": "pve1", "type": "lxc", "status": "running", "name": "auto"}
+        if path == "/nodes/pve1/lxc":
+            return [here]
+        if path == "/nodes/pve2/lxc":
+            raise Unreachable(asked, of=self.of, answer="595 No route to host", status=595)
+        assert path == "/cluster/resources"
+        there = {"vmid": 101, "node": "pve2", "type": "lxc", "status": "unknown"}
+        other = {"vmid": 102, "node": "pve2", "type": "qemu", "status": "unknown"}
+        return [here, {**there, **({"name": self.name} if self.name else {})}, other]
+
+
+def found_in(session: t.Any, name: str) -> t.Any:
+    return Planner(session, Tasks(session, lambda _warning: None), set()).only_one(name, "it is wanted")
+
+
+def test_nobody_knows_whether_a_name_is_free_while_a_node_is_off() -> None:
+    """A second guest of that name would be made, or one that is to go would be called gone."""
+    with pytest.raises(Unreachable, match="node pve2 does not answer, and 101 has no name without it") as caught:
+        found_in(Half(), "web")
+    assert "595 No route to host" in caught.value.answer and "Give the vmid" in caught.value.hint
+    assert caught.value.asked == "look for the container 'web'"
+
+
+def test_a_node_that_is_off_hides_no_guest_of_another_one() -> None:
+    assert found_in(Half(), "auto")["vmid"] == 100
+    assert found_in(Half("web"), "web")["vmid"] == 101
+    assert found_in(Half("other"), "web") is None

@@ -12,10 +12,12 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ...errors import HomelabError
+from ...errors import HomelabError, Unreachable
 from ..api.lanes import together
 from ..api.session import Session, listing, segment
 from ..vms.vm_state import Entry, Kind, VmState
+
+_KINDS: dict[Kind, str] = {"qemu": "VM", "lxc": "container"}
 
 
 class GuestLists:
@@ -26,6 +28,8 @@ class GuestLists:
         self.kind = kind
         self._nodes: dict[str, dict[int, dict[str, t.Any]]] = {}
         self._cluster: list[dict[str, t.Any]] | None = None
+        #: Nodes that did not tell theirs, and why.
+        self._silent: dict[str, HomelabError] = {}
 
     def find(self, vmids: t.Collection[int], nodes: t.Collection[str], *, whole: bool) -> list[Entry]:
         """Entries of those that are there. ``nodes`` are where they should be; ``whole`` entries have their pool."""
@@ -39,10 +43,29 @@ class GuestLists:
 
     def named(self, name: str) -> list[Entry]:
         """Guests of this name, as their nodes tell it: the list of the cluster has no name of a new guest yet, and the old
-        one of a guest that was renamed."""
+        one of a guest that was renamed. Raises when there is none, and guests of a node that is away have lost their names:
+        one of them may be it."""
         ours = [entry for entry in self.cluster() if entry.get("type") == self.kind]
         self._read_nodes({str(entry["node"]) for entry in ours})
-        return [entry for entry in map(self._joined, ours) if str(entry.get("name") or "").lower() == name.lower()]
+        found = [entry for entry in map(self._joined, ours) if str(entry.get("name") or "").lower() == name.lower()]
+        if not found:
+            self._require_names(name, ours)
+        return found
+
+    def _require_names(self, name: str, ours: t.Iterable[Entry]) -> None:
+        nameless: dict[str, list[str]] = {}
+        for entry in ours:
+            if str(entry["node"]) in self._silent and not entry.get("name"):
+                nameless.setdefault(str(entry["node"]), []).append(str(entry["vmid"]))
+        for node, vmids in nameless.items():
+            has = "has no name" if len(vmids) == 1 else "have no names"
+            why = f"node {node} does not answer, and {', '.join(vmids)} {has} without it"
+            raise Unreachable(
+                f"look for the {_KINDS[self.kind]} {name!r}",
+                of=self.session.of,
+                answer=f"{why} ({self._silent[node].answer})",
+                hint="One of them may have that name. Give the vmid, or run again when the node is back.",
+            )
 
     def cluster(self) -> list[dict[str, t.Any]]:
         if self._cluster is None:
@@ -77,5 +100,6 @@ class GuestLists:
         except HomelabError as error:
             if not (error.retryable or "hostname lookup" in error.answer):
                 raise
+            self._silent[node] = error
             return {}
         return {int(entry["vmid"]): {**entry, "node": node, "type": self.kind, "now": True} for entry in found}
