@@ -14,6 +14,7 @@ from .lxc import ct as containers
 from .lxc import power as container_power
 from .qemu import drives
 from .qemu.vm import Vm
+from .sizes import parse_size
 from .storage import names
 from .storage.store import Store, copy_data
 from .tasks import Task
@@ -62,21 +63,77 @@ def _missing_storages(cluster: Cluster, guest: GuestConfig, target: str) -> list
 @handles("GET", _VM)
 def conditions(call: Call) -> dict[str, t.Any]:
     vm = call.cluster.vm(call.node.name, call.vmid)
-    local = [
-        {"volid": volid, "size": store.volumes[volid].size if volid in store.volumes else 0, "cdrom": int(iso)}
-        for volid, store in _disks(call.cluster, vm)
-        for iso in [store.parse(volid.partition(":")[2]).content == "iso"]
-    ]
-    found: dict[str, t.Any] = {
-        "running": int(bool(vm.running)), "local_disks": local, "local_resources": _local_resources(vm),
-        "mapped-resources": [], "mapped-resource-info": {}, "has-dbus-vmstate": 0,
-    }  # fmt: skip
-    if vm.running:
-        return found
+    vm.check_lock()
     others = [name for name in call.cluster.nodes if name != vm.node]
     missing = {name: _missing_storages(call.cluster, vm, name) for name in others}
     refused = {name: {"unavailable_storages": storages} for name, storages in missing.items() if storages}
-    return found | {"allowed_nodes": [name for name in others if name not in refused], "not_allowed_nodes": refused}
+    mapped = _mapped(vm)
+    return {
+        "running": int(bool(vm.running)), "local_disks": _local_disks(call.cluster, vm),
+        "local_resources": sorted({*_local_resources(vm), *(name for name in mapped if _stays(vm, name))}),
+        "mapped-resources": sorted(mapped), "mapped-resource-info": mapped, "has-dbus-vmstate": 1,
+        "allowed_nodes": [name for name in others if name not in refused], "not_allowed_nodes": refused,
+    }  # fmt: skip
+
+
+def _mapped(vm: Vm) -> dict[str, dict[str, str]]:
+    """Devices and directories that other nodes know by the same name."""
+    found = {}
+    for name, value in vm.options.items():
+        match = re.search(r"(?:^|,)mapping=([^,]+)", value) if re.fullmatch(r"(hostpci|usb)\d+", name) else None
+        if re.fullmatch(r"virtiofs\d+", name):
+            match = re.match(r"(?:dirid=)?([^,]+)", value)
+        if match:
+            found[name] = {"name": match[1]}
+    return found
+
+
+def _stays(vm: Vm, name: str) -> bool:
+    """Whether a mapped device is in the way of a migration: a PCI device only while the VM runs."""
+    return bool(vm.running) or not name.startswith("hostpci")
+
+
+def _local_disks(cluster: Cluster, vm: Vm) -> list[dict[str, t.Any]]:
+    """Every volume that is not shared, with where it is named: now, pending, in snapshots."""
+    found: dict[str, dict[str, t.Any]] = {}
+    for slot, drive in (*vm.volumes(), *_unused(vm)):
+        _note_disk(found, slot, drive)["is_attached"] = int(not slot.startswith("unused"))
+    for slot, drive in vm.volumes(vm.pending):
+        _note_disk(found, slot, drive)["referenced_in_pending"] = 1
+    for name, snapshot in vm.snapshots.items():
+        for slot, drive in vm.volumes(snapshot.options):
+            _note_disk(found, slot, drive).setdefault("referenced_in_snapshot", {})[name] = 1
+    return [entry for entry in found.values() if _is_local(cluster, vm, entry)]
+
+
+def _unused(vm: Vm) -> t.Iterator[tuple[str, drives.Drive]]:
+    for name, value in vm.options.items():
+        if re.fullmatch(r"unused\d+", name):
+            yield name, {"file": value}
+
+
+def _note_disk(found: dict[str, dict[str, t.Any]], slot: str, drive: drives.Drive) -> dict[str, t.Any]:
+    cdrom = int(drives.is_cdrom(drive))
+    entry = found.setdefault(drive["file"], {"volid": drive["file"], "cdrom": cdrom, "is_attached": 0})
+    facts = {
+        "is_cloudinit": drives.is_cloudinit(drive), "replicate": drive.get("replicate") != "0",
+        "shared": drive.get("shared") == "1", "is_unused": slot.startswith("unused"), "is_vmstate": False,
+        "is_tpmstate": slot == "tpmstate0",
+    }  # fmt: skip
+    entry |= {name: int(fact or entry.get(name, 0)) for name, fact in facts.items()}
+    entry["cdrom"] = min(entry["cdrom"], cdrom)
+    if "size" in drive:
+        entry.setdefault("size", parse_size(drive["size"]))
+    if drives.is_drive(slot):
+        entry["drivename"] = slot
+    return entry
+
+
+def _is_local(cluster: Cluster, vm: Vm, entry: t.Mapping[str, t.Any]) -> bool:
+    volid = entry["volid"]
+    if entry["shared"] or (entry["cdrom"] and volid == "none"):
+        return False
+    return not names.is_volume_id(volid) or not cluster.storages.find(vm.node, volid)[0].shared
 
 
 @handles("GET", _CT)

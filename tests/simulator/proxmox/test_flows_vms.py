@@ -128,3 +128,63 @@ def test_windows_gets_its_password_as_it_was_sent(asked_server: asked.Asked) -> 
     asked_server.walk([("PUT", "/qemu/702/config", {"cipassword": "secret12"}, "ok")])
     assert "password: $5$" in asked_server.data("GET", "/qemu/702/cloudinit/dump", type="user")
     asked_server.walk([gone(702)])
+
+
+def test_all_guests_of_a_node_have_tasks_of_their_own(asked_server: asked.Asked) -> None:
+    def kinds(vmid: int) -> list[str]:
+        return [entry["type"] for entry in asked_server.data("GET", "/tasks", vmid=vmid)]
+
+    asked_server.walk([
+        vm(710, onboot=1, startup="order=1,up=1"), vm(711, onboot=1, startup="order=2,down=7"), vm(712, onboot=1, cores=4),
+    ])  # fmt: skip
+    assert log(asked_server, "POST", "/startall") == [
+        "Starting VM 710", "Waiting for 1 seconds (startup delay)", "Starting VM 711", "Starting VM 712",
+        "Starting VM 712 failed: MAX 2 vcpus allowed per VM on this node", "TASK OK",
+    ]  # fmt: skip
+    assert kinds(712) == ["qmstart", "qmcreate"]
+    mild = {"force-stop": 0, "timeout": 3}
+    stopping = ["Stopping VM 711 (timeout = 7 seconds)", "Stopping VM 710 (timeout = 3 seconds)", "TASK OK"]
+    assert log(asked_server, "POST", "/stopall", **mild) == stopping
+    asked_server.walk([("GET", "/qemu/710/status/current", {}, {"status": "running"})])  # nobody obeyed
+    assert log(asked_server, "POST", "/suspendall", vms="710,712") == [
+        "VM 712 not running, skipping suspension", "Suspending VM 710", "TASK OK",
+    ]  # fmt: skip
+    asked_server.walk([("GET", "/qemu/710/status/current", {}, {"status": "stopped", "lock": "suspended"})])
+    asked_server.walk([("POST", "/stopall", {"timeout": 1}, "task OK")])
+    asked_server.walk([("GET", "/qemu/711/status/current", {}, {"status": "stopped"})])
+    assert kinds(711) == ["qmshutdown", "qmshutdown", "qmstart", "qmcreate"]
+    asked_server.walk([gone(710), gone(711), gone(712)])
+
+
+def test_what_stands_in_the_way_of_a_migration(asked_server: asked.Asked) -> None:
+    asked_server.walk([
+        ("POST", "//cluster/mapping/usb", {"id": "stick", "map": "node=pve1,id=10c4:ea60"}, "ok"),
+        vm(720, scsi0=QCOW2, ide2="local:iso/test.iso,media=cdrom", ide0="none,media=cdrom", usb0="mapping=stick"),
+        ("POST", "/qemu/720/snapshot", {"snapname": "s1"}, "task OK"),
+        ("PUT", "/qemu/720/config", {"delete": "scsi0"}, "ok"),
+        ("PUT", "/qemu/720/config", {"serial0": "/dev/ttyS0", "serial1": "socket"}, "ok"),
+    ])  # fmt: skip
+    told = asked_server.data("GET", "/qemu/720/migrate")
+    disks = {disk.pop("volid"): disk for disk in told.pop("local_disks")}
+    assert told == {
+        "running": 0, "allowed_nodes": [], "not_allowed_nodes": {}, "has-dbus-vmstate": 1,
+        "local_resources": ["serial0", "usb0"], "mapped-resources": ["usb0"],
+        "mapped-resource-info": {"usb0": {"name": "stick"}},
+    }  # fmt: skip
+    usual = {"is_cloudinit": 0, "is_tpmstate": 0, "is_vmstate": 0, "replicate": 1, "shared": 0}
+    assert disks == {
+        "local:iso/test.iso": usual | {
+            "cdrom": 1, "drivename": "ide2", "is_attached": 1, "is_unused": 0, "referenced_in_snapshot": {"s1": 1},
+            "size": 358400,
+        },
+        "local:720/vm-720-disk-0.qcow2": usual | {
+            "cdrom": 0, "drivename": "scsi0", "is_attached": 0, "is_unused": 1, "referenced_in_snapshot": {"s1": 1},
+            "size": 1 << 30,
+        },
+    }  # fmt: skip
+    asked_server.walk([
+        ("PUT", "/qemu/720/config", {"lock": "backup"}, "ok"),
+        ("GET", "/qemu/720/migrate", {}, "500 VM is locked (backup)"),
+        ("DELETE", "/qemu/720", {"skiplock": 1}, "task OK"),
+        ("DELETE", "//cluster/mapping/usb/stick", {}, "ok"),
+    ])  # fmt: skip
