@@ -14,7 +14,8 @@ description:
   - Waits until each node runs with all services healthy, etcd has the control plane nodes as members and no others, the static
     pods of the control plane are up, and Kubernetes calls the nodes ready.
   - Fails as soon as waiting is pointless, with the cause. A service that failed, with its last lines. A static pod that crashes, with its exit
-    code and its last lines. A machine that has no config, or another cluster's.
+    code and its last lines. A static pod whose image does not come, but for a registry that does not answer, which gets a minute and a half. A
+    machine that has no config, or another cluster's.
 extends_documentation_fragment:
   - groundwork.homelab.attributes.read_only
   - groundwork.homelab.attributes.actiongroup_talos

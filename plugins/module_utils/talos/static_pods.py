@@ -23,8 +23,15 @@ _PULLS = frozenset(
 )
 #: These two crash until the API server answers, which is normal; later it is not.
 _NEED_API = frozenset({"kube-controller-manager", "kube-scheduler"})
-#: Seconds that a pod may be seen crashed; longer for one that may have missed the API server's start.
-_DOWN, _DOWN_NEEDING_API = 3.0, 30.0
+#: Causes of an image that does not come that are its registry's or the network's: the kubelet tries again by itself.
+_PASSING = re.compile(
+    r"timeout|timed out|deadline exceeded|no such host|server misbehaving|temporary failure|connection re(fused|set)"
+    r"|unreachable|no route to host|\bEOF\b|too many requests|\b(429|50[0234]) [A-Z]",
+    re.IGNORECASE,
+)
+#: Seconds that a pod may be seen crashed; longer for one that may have missed the API server's start, or whose image may
+#: still come.
+_DOWN, _DOWN_NEEDING_API, _DOWN_PULLING = 3.0, 30.0, 90.0
 _LOG_LINES = 10
 _LOG_SHOWN = 3
 _LOG_ATTEMPTS = 3
@@ -76,7 +83,7 @@ class StaticPods:
     def _patience(self, pod: Pod, client: Client, pods: t.Mapping[str, Pod]) -> float | None:
         """Seconds that this state of a pod may last, None when it is one that passes by itself."""
         if _hopeless(pod, pods):
-            return _DOWN
+            return _DOWN_PULLING if _may_still_come(pod) else _DOWN
         api = pods.get("kube-apiserver")
         waits_for_api = pod.component in _NEED_API and not (api and api.ready)
         # A kubelet that tells nothing of containers: then an exited one that stays so is a crash.
@@ -138,6 +145,11 @@ def _hopeless(pod: Pod, pods: t.Mapping[str, Pod]) -> bool:
     return pod.component not in _NEED_API or bool(api and api.ready and pod.restarts >= 3)
 
 
+def _may_still_come(pod: Pod) -> bool:
+    """Its image, when the registry did not answer."""
+    return pod.waiting in ("ErrImagePull", "ImagePullBackOff") and bool(_PASSING.search(pod.message))
+
+
 def _failure(node: Node, client: Client, pod: Pod, censor: t.Callable[[str], str]) -> HomelabError:
     code = "" if pod.exit_code is None else f", exit code {pod.exit_code}"
     lines = [censor(line) for line in _last_words(client, pod)]
@@ -148,7 +160,9 @@ def _failure(node: Node, client: Client, pod: Pod, censor: t.Callable[[str], str
         f"see the static pod {pod.component} of {node.name} run",
         of=client.of,
         answer=f"{pod.name} {state}{code}{said}",
-        hint="Correct the machine config and run talos_apply_config again.",
+        hint="Does the node reach its registry (its gateway, name servers, a mirror)? The kubelet goes on trying."
+        if _may_still_come(pod)
+        else "Correct the machine config and run talos_apply_config again.",
         node=node.name,
         pod=pod.name,
         reason=pod.waiting or "Exited",

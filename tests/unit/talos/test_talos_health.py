@@ -122,7 +122,7 @@ class Time:
 def health(answers: Answers, nodes: list[Node] | None = None, **more: t.Any) -> Health:
     sights = {"cp1": lambda: Sight(State.OURS, t.cast(t.Any, answers), "running"), **more.pop("sights", {})}
     time = more.pop("time", Time())
-    deadline = Deadline(60, time.clock())
+    deadline = Deadline(more.pop("seconds", 60), time.clock())
     return Health(t.cast(t.Any, Nodes(sights)), nodes or [CP], deadline, **more)
 
 
@@ -227,6 +227,36 @@ def test_a_crashing_api_server_is_named_with_exit_code_and_last_words() -> None:
 def test_an_image_that_does_not_come_ends_the_waiting(why: str) -> None:
     error = failure(Answers(pods={**Answers().pods, API: crash(reason=why)}))
     assert f"is in {why}" in error.message
+
+
+CAUSES = [
+    'failed to do request: Head "https://registry.k8s.io/v2": dial tcp: lookup registry.k8s.io: no such host',
+    "dial tcp 192.0.2.1:443: i/o timeout",
+    "net/http: TLS handshake timeout",
+    "unexpected status from HEAD request: 429 Too Many Requests",
+    "unexpected status from HEAD request to https://registry.k8s.io/v2: 503 Service Unavailable",
+]
+
+
+def unpulled(cause: str) -> dict[str, t.Any]:
+    message = f'Back-off pulling image "registry.k8s.io/kube-apiserver:v1.36.3": ErrImagePull: rpc error: {cause}'
+    return pod(False, state={"waiting": {"reason": "ImagePullBackOff", "message": message}})
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_registry_that_does_not_answer_for_a_moment_is_waited_for(cause: str) -> None:
+    """The kubelet tries again by itself, and a first boot fetches a lot."""
+    time = Time()
+    error = failure(Answers(pods={**Answers().pods, API: unpulled(cause)}), time=time, seconds=600)
+    assert 90 <= time.now < 95
+    assert cause in error.message and "reach its registry" in error.hint
+
+
+def test_an_image_that_is_not_in_its_registry_is_not() -> None:
+    time = Time()
+    cause = "code = NotFound desc = failed to pull: registry.k8s.io/kube-apiserver:v1.36.503: not found"
+    error = failure(Answers(pods={**Answers().pods, API: unpulled(cause)}), time=time)
+    assert time.now < 5 and "not found" in error.message and "Correct the machine config" in error.hint
 
 
 def test_a_controller_manager_may_crash_until_the_api_server_is_ready() -> None:
