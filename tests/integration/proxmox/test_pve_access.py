@@ -274,6 +274,35 @@ def test_a_run_that_is_killed_before_a_secret_is_written_is_gone_on_with(
     assert secret(lab) != lost
 
 
+def test_a_token_that_is_made_again_keeps_its_options_when_that_is_cut_off(
+    lab: PveLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once by a lost answer, once by the end of the run: the old token is gone then, and the new one not there."""
+    run(lab, users=[{"name": "ci@pve"}], tokens=[token(lab, comment="c", privsep=False, expire="2033-05-18")])
+    kept = lab.server.cluster.access.users["ci@pve"].tokens["deploy"]
+    made = {"tokens": [token(lab, replace_lost=True)]}
+    for cut in ("lost", "killed"):
+        (lab.root / "secrets" / "ci").unlink()
+        lab.faults.clear()
+        if cut == "lost":
+            lab.fault("drop-before", verb="POST", path="*/token/*")
+        else:
+            with monkeypatch.context() as patch:
+                patch.setattr(access._Planner, "_make_token", _killed)
+                with pytest.raises(Killed):
+                    run(lab, **made)
+        lab.fault("drop-before", verb="POST", path="*/token/*")  # of the next run, too
+        outcome = run(lab, **made)
+        assert not outcome.result.get("failed"), outcome.result
+        now = lab.server.cluster.access.users["ci@pve"].tokens["deploy"]
+        assert (now.comment, now.privsep, now.expire) == (kept.comment, kept.privsep, kept.expire), cut
+        assert now.secret != kept.secret
+
+
+def _killed(*_given: t.Any) -> None:
+    raise Killed
+
+
 @pytest.mark.parametrize("step", ["_make_token", "_acl"])
 def test_a_run_that_is_killed_while_a_token_is_made_again_loses_no_acl(
     lab: PveLab, monkeypatch: pytest.MonkeyPatch, step: str

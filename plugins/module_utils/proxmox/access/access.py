@@ -39,6 +39,8 @@ from .access_plan import (
 )
 from .access_spec import GROUPS, ROLE_KIND, USERS, Acl, Token, Wishes, wanted
 
+#: Options of a token that is made again.
+_KEPT = ("comment", "expire", "privsep")
 _SECRET = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
@@ -115,7 +117,7 @@ class _Planner:
         elif operation.verb == "delete":
             self._delete_token(path, asked)
         else:
-            _note(token, operation.acls)
+            _note(token, operation)
             if operation.verb == "renew":
                 self._delete_token(path, asked)
             self._make_token(path, operation, asked)
@@ -228,23 +230,25 @@ def _file(token: Token) -> SecretFile:
             )
         if token.present:
             private_files.refuse_open(path)
-        return SecretFile(True, _noted(token))
-    return SecretFile(False, _noted(token))
+        return SecretFile(True, *_noted(token))
+    return SecretFile(False, *_noted(token))
 
 
 def _note_file(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(f".{path.name}.pending")
 
 
-def _note(token: Token, acls: Acls) -> None:
-    """What the next run has to know when this one is cut off: that the token is ours, and which ACLs go with it.
+def _note(token: Token, operation: TokenOperation) -> None:
+    """What the next run has to know when this one is cut off: that the token is ours, which ACLs go with it, and which
+    options it had.
 
     It stays until the ACLs are there again. A secret that the file still holds is that of a token that is gone.
     """
     if token.secret_file is None:
         return
-    lost = [[acl.path, acl.role, on] for acl, on in acls.items()]
-    private_files.replace(_note_file(token.secret_file), json.dumps({"token": token.id, "acls": lost}) + "\n")
+    lost = [[acl.path, acl.role, on] for acl, on in operation.acls.items()]
+    note = {"token": token.id, "acls": lost, "options": dict(operation.kept)}
+    private_files.replace(_note_file(token.secret_file), json.dumps(note) + "\n")
     token.secret_file.unlink(missing_ok=True)
 
 
@@ -255,15 +259,17 @@ def _forget_notes(wishes: Wishes) -> None:
                 _note_file(token.secret_file).unlink(missing_ok=True)
 
 
-def _noted(token: Token) -> Acls | None:
+def _noted(token: Token) -> tuple[Acls | None, records.Raw]:
+    """Nothing when there is no note about this token."""
     path = _note_file(t.cast(pathlib.Path, token.secret_file))
     try:
         note = json.loads(private_files.current(path, "note about a token") or "null")
         if not isinstance(note, dict) or note.get("token") != token.id:
-            return None
-        return {Acl(str(at), "token", token.id, str(role)): bool(on) for at, role, on in note["acls"]}
+            return None, {}
+        acls = {Acl(str(at), "token", token.id, str(role)): bool(on) for at, role, on in note["acls"]}
+        return acls, {name: value for name, value in dict(note.get("options") or {}).items() if name in _KEPT}
     except (ValueError, KeyError, TypeError):
-        return {}
+        return {}, {}
 
 
 def _report(token: Token, changed: bool) -> dict[str, t.Any]:

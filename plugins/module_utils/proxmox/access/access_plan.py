@@ -27,10 +27,12 @@ Acls = t.Mapping[Acl, bool]
 
 @dataclasses.dataclass(frozen=True)
 class SecretFile:
-    """``pending`` are the ACLs of a token of which an earlier run was making the secret when it was cut off."""
+    """``pending`` are the ACLs of a token of which an earlier run was making the secret when it was cut off, ``kept`` the
+    options that it had."""
 
     there: bool = False
     pending: Acls | None = None
+    kept: Raw = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +52,14 @@ class Current:
 
 @dataclasses.dataclass(frozen=True)
 class TokenOperation:
-    """``make`` a new secret: create the token, after deleting it when it is there. ``acls`` are what that loses."""
+    """``renew`` makes a new secret: the token is deleted and created. ``acls`` are what that loses, ``kept`` the options that
+    it has to have again."""
 
     verb: t.Literal["create", "renew", "update", "delete"]
     token: Token
     send: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     acls: Acls = dataclasses.field(default_factory=dict)
+    kept: Raw = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.verb} token {self.token.id}"
@@ -230,10 +234,11 @@ class _Planner:
                 hint="Proxmox VE tells the secret once, when the token is made; it is written to that file.",
             )
         self.lost.update(file.pending or {})
-        change = t.cast(Change, records.change(wish, None))
+        given = {key: value for key, value in wish.values.items() if value is not None}
+        change = t.cast(Change, records.change(dataclasses.replace(wish, values={**file.kept, **given}), None))
         after = {**change.after, "secret": HIDDEN, "secret_file": str(token.secret_file)}
         note = f"replaces the secret in {token.secret_file}" if file.there else ""
-        operation = TokenOperation("create", token, change.operation.send, file.pending or {})
+        operation = TokenOperation("create", token, change.operation.send, file.pending or {}, file.kept)
         return Change(token.resource, "create", after=after, note=note, operation=operation)
 
     def _lost_token(self, token: Token, wish: Wish, raw: Raw, file: SecretFile) -> Change:
@@ -255,7 +260,7 @@ class _Planner:
         before, after = (change.before, change.after) if change else ({}, {})
         kept = records.after(wish, raw) or {}
         send: dict[str, t.Any] = {key: kept[key] for key in ("comment", "expire", "privsep") if key in kept}
-        operation = TokenOperation("renew", token, send, self.lost)
+        operation = TokenOperation("renew", token, send, self.lost, send)
         shown = {**after, "secret": HIDDEN, "secret_file": str(token.secret_file)}
         return Change(token.resource, "update", before, shown, why, operation)
 
