@@ -174,7 +174,6 @@ class Applier:
             hint = _hint(error.answer)
             raise TaskFailed(error.asked, of=error.of, answer=error.answer, hint=hint, **error.details) from error
 
-
     def _stop_guest(self, operation: MakeRestore, guest: Guest) -> None:
         path = f"/nodes/{segment(operation.node)}/{guest.kind}/{guest.vmid}/status/stop"
         asked = f"stop {guest.title}, to {operation}"
