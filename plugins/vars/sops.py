@@ -74,7 +74,8 @@ class VarsModule(BaseVarsPlugin):
                 opened = sops.read(file, sops.format_of(file), self._identities())
                 _opened[key] = sops.single(opened, file)
             except HomelabError as error:
-                raise AnsibleParserError(f"{file}: {error.message}") from None
+                named = "" if str(file) in error.message else f"{file}: "
+                raise AnsibleParserError(f"{named}{error.message}") from None
         return _opened[key]
 
     def _identities(self) -> list[age.Identity]:

@@ -50,9 +50,21 @@ class File:
 
 
 def read(path: pathlib.Path, form: str, identities: t.Sequence[age.Identity]) -> File:
-    """Raises InvalidInput, Damaged, :class:`age.NotForUs`; none of them quotes a value."""
+    """Raises InvalidInput, Damaged, :class:`age.NotForUs`; each names the file, none of them quotes a value."""
     text = private_files.read(path, "file of sops")
     found = _load(text, form, str(path))
+    try:
+        return _opened(path, text, form, found, identities)
+    except InvalidInput as error:
+        if str(path) in error.problem:
+            raise
+        raise InvalidInput(f"{path}: {error.problem}", hint=error.hint) from None
+    except (Damaged, age.NotForUs) as error:
+        error.of = str(path)
+        raise
+
+
+def _opened(path: pathlib.Path, text: str, form: str, found: list[Tree], identities: t.Sequence[age.Identity]) -> File:
     parts = [document.pop("sops", None) for document in found]
     if not parts or parts[0] is None:
         raise InvalidInput(

@@ -86,6 +86,18 @@ def test_what_is_wrong_is_said(case: str, messages: dict[str, str]) -> None:
     assert PASSWORD not in messages[case]
 
 
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        ("the identity of somebody else", "good"),
+        ("a value that was removed", "removed"),
+        ("a value that was changed", "changed"),
+    ],
+)
+def test_it_is_said_which_file_it_is(case: str, name: str, messages: dict[str, str]) -> None:
+    assert f"/{name}.sops.yaml)" in messages[case], messages[case]
+
+
 def test_of_several_documents_all_or_one(tmp_path: pathlib.Path) -> None:
     (tmp_path / "age.txt").write_text(f"{OWNER.text}\n")
     (tmp_path / "age.txt").chmod(0o600)

@@ -252,6 +252,7 @@ def test_files_that_are_no_files_of_sops(tmp_path: pathlib.Path, text: str) -> N
     (tmp_path / "file.yaml").write_text(text)
     done = run(module, **params(tmp_path, content={"b": "1"}))
     assert done["failed"] and FILES[text] in done["msg"], done["msg"]
+    assert done["msg"].count(str(tmp_path / "file.yaml")) == 1, "which of many files it is"
     assert (tmp_path / "file.yaml").read_text() == text
 
 
@@ -272,6 +273,7 @@ def test_json_and_dotenv_files_that_are_wrong(tmp_path: pathlib.Path, name: str,
     (tmp_path / name).write_text(text)
     done = run(module, **params(tmp_path, name, content={"B": "1"}))
     assert done["failed"] and OTHERS[name, text] in done["msg"], done["msg"]
+    assert done["msg"].count(str(tmp_path / name)) == 1
     assert (tmp_path / name).read_text() == text
 
 
