@@ -10,11 +10,13 @@ import typing as t
 
 from ..errors import HomelabError, Refused
 from ..waiting import Deadline, no_progress
-from . import etcd
+from . import etcd, info
 from .client import Client, Member
 from .inputs import Node
 from .node import Connector, State, steadily
 from .pool import in_pool
+
+Addresses = t.Mapping[str, t.Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,18 +95,25 @@ class Guard:
             try:
                 with self.connector.open(node) as client:
                     if runs_etcd(client):
-                        return self._census(client.etcd_members())
+                        return self._census(client.etcd_members(), lambda: _discovered(client))
             except HomelabError as error:
                 failure = error
         if failure:
             raise failure
         return None
 
-    def _census(self, members: t.Sequence[Member]) -> Members:
-        """The members, each that votes asked for its health."""
+    def _census(self, members: t.Sequence[Member], discovered: t.Callable[[], Addresses]) -> Members:
+        """The members, each that votes asked for its health; where Talos's discovery knows it when nobody answers as it
+        at the addresses that the task and etcd know.
+        """
         voting = [member for member in members if not member.learner]
-        well = in_pool(self._is_well, voting)
-        voters = [self._voter(member, healthy) for member, healthy in zip(voting, well, strict=True)]
+        well = in_pool(lambda member: self._verdict(member, self._addresses(member)), voting)
+        if None in well:
+            known = discovered()
+            left = [member for member, verdict in zip(voting, well, strict=True) if verdict is None]
+            found = iter(in_pool(lambda member: self._verdict(member, self._others(member, known)), left))
+            well = [next(found) if verdict is None else verdict for verdict in well]
+        voters = [self._voter(member, verdict is True) for member, verdict in zip(voting, well, strict=True)]
         learners = [self._voter(member, healthy=False) for member in members if member.learner]
         return Members(tuple(sorted(voters, key=lambda voter: voter.name)), tuple(learners))
 
@@ -118,14 +127,19 @@ class Guard:
         node = etcd.node_of(member, self.nodes)
         return list(dict.fromkeys([*([node.address] if node else []), *sorted(etcd.hosts_of(member))]))
 
-    def _is_well(self, member: Member) -> bool:
+    def _others(self, member: Member, known: Addresses) -> list[str]:
+        """Further addresses of its node."""
+        return [address for address in known.get(member.hostname, ()) if address not in self._addresses(member)]
+
+    def _verdict(self, member: Member, addresses: t.Sequence[str]) -> bool | None:
+        """Whether it is well, None when nobody answers as it at these addresses."""
         hosts = etcd.hosts_of(member)
-        for address in self._addresses(member):
-            # That the task has its name at an address that etcd does not know is no proof.
+        for address in addresses:
+            # That somebody else has its name at an address that etcd does not know is no proof.
             verdict = self._look(address, "" if address in hosts else member.hostname)
             if verdict is not None:
                 return verdict
-        return False
+        return None
 
     def _look(self, address: str, name: str) -> bool | None:
         """Whether etcd is well there; None when nobody answers, or not the machine of that name."""
@@ -140,6 +154,14 @@ class Guard:
             return False
         finally:
             sight.close()
+
+
+def _discovered(client: Client) -> Addresses:
+    """Addresses of the cluster's nodes as discovery has them, by host name; none where it is switched off."""
+    try:
+        return {one["name"]: one["addresses"] for one in info.members(client)}
+    except HomelabError:
+        return {}
 
 
 def runs_etcd(client: Client) -> bool:

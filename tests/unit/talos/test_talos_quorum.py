@@ -85,6 +85,8 @@ class Etcd:
     def __init__(self, members: list[Member], serving: dict[str, str], runs_on: str = "10.77.0.11") -> None:
         self.members, self.serving, self.runs_on = members, serving, runs_on
         self.asked: list[str] = []
+        #: Of Talos's discovery: spec by id.
+        self.discovered: dict[str, t.Any] = {}
 
     def open(self, node: Node) -> t.Any:
         return contextlib.nullcontext(self._client(node.address))
@@ -103,6 +105,7 @@ class Etcd:
             services=lambda: services,
             etcd_members=lambda: self.members,
             hostname=lambda: self.serving.get(address, ""),
+            resources=lambda _namespace, kind: self.discovered if kind.startswith("Members.") else {},
             channel=types.SimpleNamespace(close=lambda: None),
         )
 
@@ -167,6 +170,23 @@ def test_a_name_of_the_task_s_that_is_another_machine_s_does_not_count() -> None
 def test_a_member_is_asked_at_the_address_of_its_clients_too() -> None:
     members = [member(number, peer=f"172.16.0.{number}") for number in (1, 2, 3)]
     assert judged(Etcd(members, SERVING), [quorum.Leaving(CPS[0], "cp1")], nodes=CPS[:1]) == ""
+
+
+def test_members_of_another_network_are_found_by_discovery_when_the_task_does_not_name_them() -> None:
+    """A reset, or the reboot of one node, names that node alone."""
+    members = [member(number, peer=f"172.16.0.{number}", client=f"172.16.0.{number}") for number in (1, 2, 3)]
+    etcd = Etcd(members, SERVING)
+    leaving = [quorum.Leaving(CPS[0], "cp1")]
+    assert "not healthy: cp2, cp3" in judged(etcd, leaving, nodes=CPS[:1]), "discovery is off"
+    etcd.discovered = {
+        name: {"hostname": name, "machineType": "controlplane", "addresses": [f"172.16.0.{name[2:]}", address]}
+        for address, name in SERVING.items()
+    }
+    assert judged(etcd, leaving, nodes=CPS[:1]) == ""
+    del etcd.serving["10.77.0.13"]
+    assert "not healthy: cp3" in judged(etcd, leaving, nodes=CPS[:1])
+    etcd.discovered["cp3"]["addresses"] = ["10.77.0.12"]  # which is cp2 by now
+    assert "not healthy: cp3" in judged(etcd, leaving, nodes=CPS[:1])
 
 
 # --- snapshots
