@@ -24,7 +24,7 @@ STEADY = 10.0
 #: Seconds that a machine without a clock of its own gets to set it: until then its certificates are of another time.
 CLOCK = 60.0
 #: Stages in which the node is about to go away or is not done coming.
-PASSING_STAGES = frozenset({"installing", "rebooting", "shuttingdown", "shutting down", "resetting", "upgrading"})
+PASSING_STAGES = frozenset({"installing", "rebooting", "shutting down", "resetting", "upgrading"})
 
 
 def lacks_only_readiness(status: t.Mapping[str, t.Any]) -> bool:

@@ -73,7 +73,7 @@ class TalosNode:
 
     async def shut_down(self) -> None:
         if self._runtime is not None:
-            self._runtime.set_stage("shuttingDown")
+            self._runtime.set_stage("shutting down")
             with contextlib.suppress(Exception):
                 await sequences.stop_everything(self._runtime, "shutdown")
         await self.power_off()

@@ -93,7 +93,7 @@ class Runtime:
         if self.stage in (
             "maintenance",
             "rebooting",
-            "shuttingDown",
+            "shutting down",
             "resetting",
             "installing",
         ):
@@ -144,7 +144,7 @@ class Runtime:
             self._tell(unmet)
 
     def _tell(self, unmet: list[tuple[str, str]]) -> None:
-        stage = {"shuttingDown": "SHUTTING_DOWN"}.get(self.stage, self.stage.upper())
+        stage = self.stage.upper().replace(" ", "_")
         conditions = [{"name": name, "reason": reason} for name, reason in unmet]
         self.events.tell(
             "MachineStatusEvent",

@@ -251,7 +251,7 @@ async def stop_everything(runtime: Runtime, sequence_name: str, actor: str = "")
     """Pods and the kubelet, D-Bus, services, then the API: the common end of reboot, shutdown and reset. The events are
     those of a real node, in its order; the stage changes when the first task has begun.
     """
-    stages = {"reboot": "rebooting", "shutdown": "shuttingDown", "reset": "resetting"}
+    stages = {"reboot": "rebooting", "shutdown": "shutting down", "reset": "resetting"}
     with _Sequence(runtime, sequence_name, actor) as sequence:
         with sequence.task("cleanup", "stopAllPods"):
             runtime.set_stage(stages[sequence_name])

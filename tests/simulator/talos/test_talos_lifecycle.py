@@ -82,10 +82,21 @@ async def _certificate(lab: Lab, secrets: dict[str, t.Any]) -> bytes:
 def test_a_shutdown_tells_the_hypervisor(lab: Lab, secrets: dict[str, t.Any]) -> None:
     async def scenario() -> None:
         node = await bootstrapped(lab, secrets)
+        resources, kind = node.runtime.resources, "MachineStatuses.runtime.talos.dev"
+        told: set[str] = set()
+        put = resources.put
+
+        def heard(namespace: str, type_: str, id_: str, spec: t.Any, **more: t.Any) -> t.Any:
+            if type_ == kind:
+                told.add(spec["stage"])
+            return put(namespace, type_, id_, spec, **more)
+
+        resources.put = heard  # type: ignore[method-assign]
         async with connected(lab, "10.77.0.11", admin(secrets)) as client:
             assert (await client.call("Shutdown")).code == "OK"
         await asyncio.wait_for(t.cast(t.Any, node.machine).off.wait(), 5)
         assert not node.serving
+        assert told - {"running", "booting"} == {"shutting down"}  # two words, as Talos has them
 
     run(lab, scenario())
 

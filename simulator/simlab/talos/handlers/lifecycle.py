@@ -48,7 +48,7 @@ async def bootstrap(node: TalosNode, call: Call) -> Reply:
 @unary(*machine("Reboot"))
 async def reboot(node: TalosNode, call: Call) -> Reply:
     runtime, actor = node.runtime, str(uuid.uuid4())
-    if runtime.stage not in ("shuttingDown", "resetting"):
+    if runtime.stage not in ("shutting down", "resetting"):
         sequences.take_over(runtime, sequences.reboot(runtime, actor))
     return single(actor_id=actor)
 
@@ -56,7 +56,7 @@ async def reboot(node: TalosNode, call: Call) -> Reply:
 @unary(*machine("Shutdown"))
 async def shutdown(node: TalosNode, call: Call) -> Reply:
     runtime, actor = node.runtime, str(uuid.uuid4())
-    if runtime.stage != "shuttingDown":
+    if runtime.stage != "shutting down":
         sequences.take_over(runtime, sequences.shutdown(runtime, actor))
     return single(actor_id=actor)
 
