@@ -216,13 +216,28 @@ class Nodes:
             self.made += work.made
 
     def remove(self, plan: Plan, seconds: float) -> None:
-        carry_out(plan, lambda change: self.client.delete(NODES, "", change.operation))
-        targets = [(NODES, "", str(change.operation)) for change in plan]
+        """Just these: a node whose kubelet still runs registers itself anew, under the same name."""
+        uids = {name: str(live["metadata"]["uid"]) for name, live in self.found.nodes.items()}
+        carry_out(
+            plan,
+            lambda change: self.client.delete(
+                NODES, "", change.operation, more={"preconditions": {"uid": uids[change.operation]}}
+            ),
+        )
+        names = [str(change.operation) for change in plan]
+        wants = [
+            readiness.Want(NODES.kind, NODES.api_version, name=name, gone=True, uid=uids[name], resource=NODES)
+            for name in names
+        ]
         try:
-            readiness.wait_until_gone(self.client, targets, Deadline(seconds))
+            readiness.wait(self.client, wants, Deadline(seconds), readiness.GONE)
+            successors = together(lambda name: self.client.get(NODES, "", name), names)
         except HomelabError as error:
             error.made = plan.as_result()
             raise
+        anew = [name for name, live in zip(names, successors, strict=True) if live is not None]
+        if anew:
+            self.warn(f"{', '.join(anew)} registered anew since: a kubelet that still runs there does that.")
 
     def made_in_order(self, plan: Plan) -> Plan:
         """The changes that were made in the plan's order, then those of pods that came meanwhile."""

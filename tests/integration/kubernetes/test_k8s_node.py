@@ -17,6 +17,7 @@ from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes impo
     node_changes,
     node_run,
 )
+from ansible_collections.groundwork.homelab.plugins.module_utils.kubernetes.client import Client
 from ansible_collections.groundwork.homelab.plugins.modules import node
 
 Object = dict[str, t.Any]
@@ -371,3 +372,23 @@ def test_the_server_judges_before_the_first_node_is_changed(lab: t.Any, nodes: K
     assert failed["error"]["kind"] == "Refused"
     assert "must have at most" in failed["msg"] or "Too long" in failed["msg"]
     assert "a" not in lab.act("GET", f"/api/v1/nodes/{first}", None)["metadata"]["labels"]
+
+
+def test_a_node_that_registers_anew_is_told_and_not_waited_for(
+    lab: t.Any, nodes: Kubelets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = nodes.names[0]
+    original = Client.delete
+
+    def delete(self: Client, *given: t.Any, **more: t.Any) -> None:
+        original(self, *given, **more)
+        if not more.get("dry_run"):
+            again = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+            Somebody(lab.server.kubeconfig).act("POST", "/api/v1/nodes", again, "application/json")
+
+    monkeypatch.setattr(Client, "delete", delete)
+    lab.warnings.clear()
+    done = run(lab, node, nodes=[name], state="absent", timeout=5.0)
+    assert "msg" not in done, done["msg"]
+    assert resources(done) == [f"Node/{name}"]
+    assert f"{name} registered anew since: a kubelet that still runs there does that." in lab.warnings
