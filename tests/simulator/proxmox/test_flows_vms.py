@@ -188,3 +188,91 @@ def test_what_stands_in_the_way_of_a_migration(asked_server: asked.Asked) -> Non
         ("DELETE", "/qemu/720", {"skiplock": 1}, "task OK"),
         ("DELETE", "//cluster/mapping/usb/stick", {}, "ok"),
     ])  # fmt: skip
+
+
+BOOTS = "hotplug problem - can't unplug bootdisk 'scsi0'"
+FLOWS: dict[str, list[asked.Step]] = {
+    "a disk that a running VM boots from is not taken away": [
+        vm(730, scsi0=QCOW2, scsi1="local:1", virtio0="local:1"),
+        ("POST", "/qemu/730/status/start", {}, "task OK"),
+        ("PUT", "/qemu/730/config", {"delete": "scsi0"}, f"scsi0: {BOOTS}"),
+        ("GET", "/qemu/730/config", {}, {"scsi0": None, "boot": " "}),
+        ("PUT", "/qemu/730/config", {"revert": "scsi0,boot"}, "ok"),
+        ("PUT", "/qemu/730/config", {"scsi0": "local:1"}, f"scsi0: {BOOTS}"),
+        ("PUT", "/qemu/730/config", {"delete": "scsi1"}, "ok"),
+        ("POST", "/qemu/730/status/stop", {}, "task OK"),
+        gone(730),
+    ],
+    "a format that cannot grow": [
+        vm(731, scsi0="local:1,format=vmdk"),
+        ("PUT", "/qemu/731/resize", {"disk": "scsi0", "size": "+1G"}, "task can't resize this image format"),
+        gone(731),
+    ],
+    "a VM that is started without what it asks for": [
+        vm(732, bios="ovmf", scsi0="local:1,iothread=1", ide2="cdrom,media=cdrom"),
+        ("POST", "/qemu/732/status/start", {}, "task WARNINGS: 3"),
+        ("POST", "/qemu/732/status/stop", {}, "task OK"),
+        ("PUT", "/qemu/732/config", {"scsihw": "virtio-scsi-single", "efidisk0": "local:1", "delete": "ide2"}, "ok"),
+        ("POST", "/qemu/732/status/start", {}, "task OK"),
+        ("POST", "/qemu/732/status/stop", {}, "task OK"),
+        gone(732),
+    ],
+    "a start and the locks that it knows": [
+        vm(733),
+        ("POST", "/qemu/733/status/start", {}, "task OK"),
+        ("POST", "/qemu/733/status/suspend", {}, "task OK"),
+        ("PUT", "/qemu/733/config", {"lock": "backup"}, "ok"),
+        ("POST", "/qemu/733/status/start", {}, "task OK"),
+        ("GET", "/qemu/733/status/current", {}, {"qmpstatus": "running"}),
+        ("POST", "/qemu/733/status/stop", {"skiplock": 1}, "task OK"),
+        ("PUT", "/qemu/733/config", {"lock": "suspended", "skiplock": 1}, "ok"),
+        ("POST", "/qemu/733/status/start", {}, "task OK"),
+        ("GET", "/qemu/733/config", {}, {"lock": None}),
+        ("POST", "/qemu/733/status/stop", {}, "task OK"),
+        gone(733),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("steps", FLOWS.values(), ids=FLOWS)
+def test_a_flow(asked_server: asked.Asked, steps: list[asked.Step]) -> None:
+    asked_server.walk(steps)
+
+
+def test_disks_of_a_running_vm_are_copied_by_itself(asked_server: asked.Asked) -> None:
+    asked_server.walk([
+        vm(740, scsi0=QCOW2, scsi1="local:2", ide2="local:cloudinit", agent=1),
+        ("POST", "/qemu/740/status/start", {}, "task OK"),
+        ("PUT", "/qemu/740/config", {"cores": 2}, "ok"),
+    ])  # fmt: skip
+    assert [line for line in log(asked_server, "POST", "/qemu/740/clone", newid=741) if "Formatting" not in line] == [
+        "creating a clone of VM 740 with ID 741",
+        "create full clone of drive ide2 (local:740/vm-740-cloudinit.qcow2)",
+        "allocated target volume 'local:741/vm-741-cloudinit.qcow2'",
+        "create full clone of drive scsi0 (local:740/vm-740-disk-0.qcow2)",
+        "allocated target volume 'local:741/vm-741-disk-0.qcow2'",
+        "drive mirror is starting for drive-scsi0",
+        "mirror-scsi0: transferred 1.0 GiB of 1.0 GiB (100.00%) in 0s, ready",
+        "all 'mirror' jobs are ready",
+        "create full clone of drive scsi1 (local:740/vm-740-disk-1.raw)",
+        "allocated target volume 'local:741/vm-741-disk-1.raw'",
+        "drive mirror is starting for drive-scsi1",
+        "mirror-scsi1: transferred 2.0 GiB of 2.0 GiB (100.00%) in 0s, ready",
+        "all 'mirror' jobs are ready",
+        "skipping guest agent 'guest-fsfreeze-freeze' command: the agent is not running inside of the guest",
+        "suspend vm",
+        "mirror-scsi0: Cancelling block job",
+        "mirror-scsi1: Cancelling block job",
+        "mirror-scsi0: Done.",
+        "mirror-scsi1: Done.",
+        "resume vm",
+        "found pending changes for 'cores', discarding for clone",
+        "TASK OK",
+    ]
+    lines = log(asked_server, "POST", "/qemu/740/move_disk", disk="scsi1", storage="dir2", delete=1)
+    assert lines[-5:] == [
+        "mirror-scsi1: Completing block job...", "mirror-scsi1: Completed successfully.",
+        "mirror-scsi1: mirror-job finished", "removing source volume 'local:740/vm-740-disk-1.raw' after successful copy",
+        "TASK OK",
+    ]  # fmt: skip
+    asked_server.walk([("POST", "/qemu/740/status/stop", {}, "task OK"), gone(740), gone(741)])

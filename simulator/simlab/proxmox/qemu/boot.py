@@ -28,5 +28,13 @@ def parse(value: str | None) -> list[str]:
     return [item for item in formats.parse(_FORMAT, value, "boot").get("order", "").split(";") if item]
 
 
+def disks(options: t.Mapping[str, str]) -> list[str]:
+    """The disks that a VM boots from, as it runs."""
+    value = options.get("boot", "").strip()
+    if not value or "order" not in formats.parse(_FORMAT, value, "boot"):
+        return [options["bootdisk"]] if "bootdisk" in options else []
+    return [name for name in parse(value) if drives.is_drive(name)]
+
+
 def render(order: t.Sequence[str]) -> str:
     return f"order={';'.join(order)}" if order else ""

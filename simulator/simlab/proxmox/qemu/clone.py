@@ -13,7 +13,7 @@ from ..sizes import format_size
 from ..storage.storages import require_images
 from ..storage.store import copy_data
 from ..tasks import Task
-from . import checks, drives, image_logs, options, snapshots
+from . import checks, drives, image_logs, machine, options, snapshots
 from .vm import Vm
 
 _LEFT_OUT = ("template", "lock", "parent", "snaptime", "vmstate", "hookscript_run")
@@ -118,6 +118,8 @@ class _Clone:
         self.full = full
         self.storages = call.cluster.storages
         self.made: list[str] = []
+        #: Drives of a running VM: QEMU copies them, and lets them go together.
+        self.mirrored: list[str] = []
 
     async def run(self, task: Task) -> None:
         task.log(f"creating a clone of VM {self.source.vmid} with ID {self.target.vmid}")
@@ -147,6 +149,11 @@ class _Clone:
                 net = drives.parse_net(key, value)
                 net["macaddr"] = drives.new_mac(self.call.cluster.mac_prefix())
                 made[key] = drives.render_net(key, net)
+        if self.mirrored:
+            image_logs.left(task.log, self.mirrored, machine.has_agent(self.source))
+        waiting = [*self.source.pending, *(["delete"] if self.source.deleting else [])]
+        if waiting and not self.call.params.get("snapname"):
+            task.log(f"found pending changes for '{','.join(waiting)}', discarding for clone")
         made["smbios1"] = _new_uuid(made.get("smbios1", ""))
         if made.get("vmgenid", "0") != "0":
             made["vmgenid"] = str(uuid.uuid4())
@@ -180,7 +187,12 @@ class _Clone:
             name = target.next_name(self.target.vmid, format_, kind="cloudinit")
             made = self.storages.allocate(self.target.node, storage, name, 4 << 20)
         self.made.append(made.volid)
-        image_logs.copied(task.log, slot, target, made, cloud_init)
+        if self.source.running and not self.call.params.get("snapname") and not cloud_init:
+            image_logs.allocated(task.log, target, made)
+            image_logs.mirrored(task.log, slot, made.size)
+            self.mirrored.append(slot)
+        else:
+            image_logs.copied(task.log, slot, target, made, cloud_init)
         return made.volid
 
     def _linked(self, volid: str, task: Task) -> str:

@@ -19,7 +19,7 @@ from .vm import Vm
 _VM = "/nodes/{node}/qemu/{vmid}"
 _EXTENT = 4 << 20
 _CHANGED = "detected modified configuration - file changed by other user? Try again."
-_PREALLOCATION = {"qcow2": "metadata", "raw": "off", "vmdk": "off"}
+_PREALLOCATION = {"qcow2": "metadata", "raw": "off"}
 
 
 @handles("PUT", f"{_VM}/resize")
@@ -59,6 +59,8 @@ def _resize(call: Call, vm: Vm, task: Task) -> None:
     if size == volume.size:
         return
     path = store.node_path(drive["file"].partition(":")[2])
+    if not store.flat and volume.format not in ("raw", "qcow2"):
+        raise Failure("can't resize this image format")
     if not store.flat and "/base-" in path:  # made immutable when the VM became a template
         task.log(f"qemu-img: Could not open '{path}': Could not open '{path}': Operation not permitted")
         tool = f"/usr/bin/qemu-img resize '--preallocation={_PREALLOCATION[volume.format]}' -f {volume.format}"
@@ -139,7 +141,12 @@ def _copy_over(call: Call, vm: Vm, slot: str, storage: str, format_: str, task: 
         made = _new_cloudinit(storages, vm, storage, format_)
     else:
         made = storages.copy(vm.node, old, storage, vm.vmid, format_)
-    image_logs.copied(task.log, slot, storages.get(vm.node, storage), made, cloud_init)
+    if vm.running and not cloud_init and not slot.startswith("unused"):
+        image_logs.allocated(task.log, storages.get(vm.node, storage), made)
+        image_logs.mirrored(task.log, slot, made.size)
+        image_logs.switched(task.log, slot)
+    else:
+        image_logs.copied(task.log, slot, storages.get(vm.node, storage), made, cloud_init)
     if slot.startswith("unused"):
         vm.options[slot] = made.volid
     else:

@@ -8,7 +8,7 @@ import typing as t
 
 from .. import formats
 from ..errors import Failure, Skip
-from . import drives, machine, options
+from . import boot, drives, machine, options
 from .vm import Vm
 
 if t.TYPE_CHECKING:
@@ -77,6 +77,8 @@ class Plugger:
             raise Skip
 
     def _unplug(self, name: str, pci: bool) -> None:
+        if name in boot.disks(self._vm.options):
+            raise Failure(f"can't unplug bootdisk '{name}'")
         if pci and self._cluster.host is None:
             raise Failure(f"error on hot-unplugging device '{name}' - still busy in guest?")
 

@@ -58,6 +58,35 @@ def copied(log: Log, slot: str, store: Store, made: Volume, cloud_init: bool = F
         converted(log, made.size)
 
 
+def mirrored(log: Log, slot: str, size: int) -> None:
+    """A disk of a running VM is copied by QEMU itself."""
+    whole = rendered(size)
+    log(f"drive mirror is starting for drive-{slot}")
+    log(f"mirror-{slot}: transferred {whole} of {whole} (100.00%) in 0s, ready")
+    log("all 'mirror' jobs are ready")
+
+
+def switched(log: Log, slot: str) -> None:
+    """The VM goes on with the copy."""
+    log(f"mirror-{slot}: Completing block job...")
+    log(f"mirror-{slot}: Completed successfully.")
+    log(f"mirror-{slot}: mirror-job finished")
+
+
+def left(log: Log, slots: t.Sequence[str], agent: bool) -> None:
+    """The copies are for another VM: they are taken at one moment."""
+    if agent:
+        log("skipping guest agent 'guest-fsfreeze-freeze' command: the agent is not running inside of the guest")
+    else:
+        log("skipping guest-agent 'guest-fsfreeze-freeze', disabled in VM options")
+    log("suspend vm")
+    for slot in slots:
+        log(f"mirror-{slot}: Cancelling block job")
+    for slot in slots:
+        log(f"mirror-{slot}: Done.")
+    log("resume vm")
+
+
 def linked(log: Log, store: Store, base: str, owner: int, made: Volume) -> None:
     """A linked clone of a base volume (``140/base-140-disk-0.qcow2``)."""
     if not store.flat:

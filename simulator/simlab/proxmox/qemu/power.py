@@ -27,15 +27,20 @@ _STATUS = "/nodes/{node}/qemu/{vmid}/status"
 # -- what the parts of the simulator use ----------------------------------------------------------------
 
 
-async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False, log: pending.Log = pending.unheard) -> None:
+async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False, task: Task | None = None) -> None:
     """Raises Failure with the text of the task."""
     if vm.template:
         raise Failure("you can't start a vm if it's a template")
-    if not skip_lock and vm.options.get("lock") != "suspended":
+    log = task.log if task is not None else pending.unheard
+    lock = vm.options.get("lock")
+    if lock == "backup" and vm.running:  # a backup has started it: now it is to run as well
+        vm.running.qmp_status = "running"
+        return
+    if not skip_lock and lock != "suspended":
         vm.check_lock()
     if vm.running:
         raise Failure(f"VM {vm.vmid} already running")
-    suspended = "vmstate" in vm.options
+    suspended = lock == "suspended" or "vmstate" in vm.options
     if not suspended:
         pending.apply(cluster, vm)
     pending.log_cloud_init(vm, vm.options, log)
@@ -51,7 +56,10 @@ async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False, log: pendi
             await cluster.host.power_on(machine.guest_of(cluster, vm))
         except GuestFailure as error:
             raise Failure(f"start failed: {error}") from error
+    if task is not None:
+        _warn(vm, task)
     if suspended:
+        log("Resumed VM, removing state")
         drop_state(cluster, vm)
     vm.running = Running(pid=next(_PIDS), since=time.time(), options=dict(vm.options))
 
@@ -62,7 +70,8 @@ STATE = ("lock", "vmstate", "runningmachine", "runningcpu")
 
 def drop_state(cluster: Cluster, vm: Vm) -> None:
     """A VM that was suspended to disk goes on, or never will."""
-    cluster.storages.free(vm.node, vm.options["vmstate"])
+    if "vmstate" in vm.options:
+        cluster.storages.free(vm.node, vm.options["vmstate"])
     for name in STATE:
         vm.options.pop(name, None)
 
@@ -77,6 +86,18 @@ def _check_node(cluster: Cluster, vm: Vm) -> None:
     most = cluster.nodes[vm.node].config.cores
     if int(vm.options.get("cores", 1)) * int(vm.options.get("sockets", 1)) > most and cluster.host is None:
         raise Failure(f"MAX {most} vcpus allowed per VM on this node")
+
+
+def _warn(vm: Vm, task: Task) -> None:
+    """What a VM is started without."""
+    single = vm.options.get("scsihw") == "virtio-scsi-single"
+    if vm.options.get("bios") == "ovmf" and "efidisk0" not in vm.options:
+        task.warn("no efidisk configured! Using temporary efivars disk.")
+    for slot, drive in vm.volumes():
+        if slot.startswith("scsi") and drive.get("iothread") == "1" and not single:
+            task.warn("iothread is only valid with virtio disk or virtio-scsi-single controller, ignoring")
+    if any(drive["file"] == "cdrom" for _, drive in vm.volumes()):
+        task.warn("no physical CD-ROM available, ignoring")
 
 
 async def stop_vm(cluster: Cluster, vm: Vm) -> None:
@@ -198,7 +219,7 @@ def start_task(call: Call, skip: bool = False) -> str:
     async def work(task: Task) -> None:
         vm = call.cluster.vm(call.node.name, call.vmid)
         async with call.cluster.locked(vm):
-            await start_vm(call.cluster, vm, skip, task.log)
+            await start_vm(call.cluster, vm, skip, task)
 
     return call.start("qmstart", call.vmid, work)
 
@@ -280,7 +301,7 @@ def reboot(call: Call) -> str:
         async with call.cluster.locked(vm):
             vm.check_lock()
             await shut_down_vm(call.cluster, vm, _patience(call, vm), False, task)
-            await start_vm(call.cluster, vm, log=task.log)
+            await start_vm(call.cluster, vm, task=task)
 
     return call.start("qmreboot", call.vmid, work)
 

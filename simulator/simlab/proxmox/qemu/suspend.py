@@ -93,7 +93,7 @@ def resume(call: Call) -> str:
     async def work(task: Task) -> None:
         async with call.cluster.locked(vm):
             if suspended:
-                await power.start_vm(call.cluster, vm, skip, task.log)
+                await power.start_vm(call.cluster, vm, skip, task)
                 return
             if vm.running is None or vm.running.qmp_status == "running":
                 return
