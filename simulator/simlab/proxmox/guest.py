@@ -20,7 +20,10 @@ class Snapshot:
     time: int
     description: str = ""
     parent: str | None = None
-    with_memory: bool = False
+
+    @property
+    def with_memory(self) -> bool:
+        return "vmstate" in self.options
 
 
 @dataclasses.dataclass

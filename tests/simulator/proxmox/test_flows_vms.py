@@ -276,3 +276,42 @@ def test_disks_of_a_running_vm_are_copied_by_itself(asked_server: asked.Asked) -
         "TASK OK",
     ]  # fmt: skip
     asked_server.walk([("POST", "/qemu/740/status/stop", {}, "task OK"), gone(740), gone(741)])
+
+
+def test_a_snapshot_with_memory_keeps_it_in_a_volume_of_its_own(asked_server: asked.Asked) -> None:
+    volume = "local:720/vm-720-state-hot.raw"
+    asked_server.walk([
+        vm(720, name="hot", scsi0=QCOW2, machine="q35"),
+        ("POST", "/qemu/720/snapshot", {"snapname": "cold", "vmstate": 1}, "task OK"),
+        ("POST", "/qemu/720/status/start", {}, "task OK"),
+    ])  # fmt: skip
+    lines = log(asked_server, "POST", "/qemu/720/snapshot", snapname="hot", vmstate=1, description="running")
+    assert lines[0] == "saving VM state and RAM using storage 'local'"
+    assert lines[1].startswith("completed saving the VM state in ")
+    assert lines[2:] == ["snapshotting 'drive-scsi0' (local:720/vm-720-disk-0.qcow2)", "TASK OK"]
+    listed = {one["name"]: one.get("vmstate") for one in asked_server.data("GET", "/qemu/720/snapshot")}
+    assert listed == {"cold": 0, "hot": 1, "current": None}
+    for path in ("/qemu/720/snapshot/hot/config", "/qemu/720/config?snapshot=hot"):
+        kept = asked_server.data("GET", path)
+        assert (kept["vmstate"], kept["runningmachine"][:7]) == (volume, "pc-q35-")
+        assert kept["runningcpu"]
+    assert "vmstate" not in asked_server.data("GET", "/qemu/720/snapshot/cold/config")
+    (state,) = [one for one in asked_server.data("GET", "/storage/local/content", vmid=720) if one["volid"] == volume]
+    assert (state["content"], state["format"], state["size"]) == ("images", "raw", (2 * 64 + 500) << 20)
+    asked_server.walk([
+        ("POST", "/qemu/720/status/stop", {}, "task OK"),
+        ("POST", "/qemu/720/snapshot/hot/rollback", {}, "task OK"),
+        ("GET", "/qemu/720/status/current", {}, {"status": "running"}),
+        ("GET", "/qemu/720/config", {}, {"vmstate": None, "runningmachine": None, "runningcpu": None, "parent": "hot"}),
+        ("POST", "/qemu/720/clone", {"newid": 721, "snapname": "hot", "full": 1}, "task OK"),
+        ("GET", "/qemu/721/config", {}, {"vmstate": None, "runningmachine": None, "runningcpu": None}),
+        gone(721),
+        ("DELETE", "/qemu/720/snapshot/hot", {}, "task OK"),
+    ])  # fmt: skip
+    assert volume not in [one["volid"] for one in asked_server.data("GET", "/storage/local/content", vmid=720)]
+    asked_server.walk([
+        ("POST", "/qemu/720/snapshot", {"snapname": "again", "vmstate": 1}, "task OK"),
+        ("POST", "/qemu/720/status/stop", {}, "task OK"),
+        gone(720),
+    ])  # fmt: skip
+    assert asked_server.data("GET", "/storage/local/content", vmid=720, content="images") == []

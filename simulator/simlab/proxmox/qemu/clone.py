@@ -13,10 +13,10 @@ from ..sizes import format_size
 from ..storage.storages import require_images
 from ..storage.store import copy_data
 from ..tasks import Task
-from . import checks, drives, image_logs, machine, options, snapshots
+from . import checks, drives, image_logs, machine, memory_state, options, snapshots
 from .vm import Vm
 
-_LEFT_OUT = ("template", "lock", "parent", "snaptime", "vmstate", "hookscript_run")
+_LEFT_OUT = ("template", "lock", "parent", "snaptime", "hookscript_run", *memory_state.OPTIONS)
 
 
 @handles("POST", "/nodes/{node}/qemu/{vmid}/clone")

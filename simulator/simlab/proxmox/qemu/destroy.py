@@ -52,7 +52,8 @@ def free_volumes(cluster: Cluster, vm: Vm, log: pending.Log, unreferenced: bool 
     storages = cluster.storages
     sections = [vm.options, vm.pending, *(snapshot.options for snapshot in vm.snapshots.values())]
     found = {drive["file"] for section in sections for _, drive in vm.volumes(section)}
-    found |= {value for name, value in vm.options.items() if name.startswith(("unused", "vmstate"))}
+    found |= {value for name, value in vm.options.items() if name.startswith("unused")}
+    found |= {section["vmstate"] for section in sections if "vmstate" in section}
     owned = [volid for volid in sorted(found) if _owned(cluster, vm, volid)]
     for volid in owned if vm.template else ():  # check all before the first is gone
         store, volume = storages.find(vm.node, volid)

@@ -14,7 +14,7 @@ from .. import high_availability
 from ..api import Call, handles
 from ..errors import Failure, ParameterError
 from ..tasks import Task
-from . import drives, machine, pending
+from . import drives, machine, memory_state, pending
 from .vm import Running, Vm
 
 if t.TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def start_vm(cluster: Cluster, vm: Vm, skip_lock: bool = False, task: Task
 
 
 #: What is kept of a VM that is suspended to disk.
-STATE = ("lock", "vmstate", "runningmachine", "runningcpu")
+STATE = ("lock", *memory_state.OPTIONS)
 
 
 def drop_state(cluster: Cluster, vm: Vm) -> None:

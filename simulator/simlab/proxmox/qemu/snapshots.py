@@ -13,7 +13,7 @@ from ..errors import Failure
 from ..guest import GuestConfig
 from ..storage.store import Store, Volume
 from ..tasks import Task
-from . import drives, power
+from . import drives, memory_state, power
 from .vm import Snapshot, Vm, shown
 
 _SNAPSHOTS = "/nodes/{node}/qemu/{vmid}/snapshot"
@@ -81,17 +81,23 @@ def _create(call: Call, vm: Vm, name: str, task: Task) -> None:
     if vm.template:
         raise Failure("you can't take a snapshot if it's a template")
     vm.check_lock()
+    if call.flag("vmstate"):
+        memory_state.check(vm)
     if name in vm.snapshots:
         raise Failure(f"snapshot name '{name}' already used")
     if not has_feature(call.cluster, vm):
         raise Failure("snapshot feature is not available")
+    kept = {key: value for key, value in vm.options.items() if key not in _OUTSIDE and not key.startswith("unused")}
+    if call.flag("vmstate") and vm.running is not None:
+        storage = memory_state.storage_of(call.cluster, vm)
+        kept |= memory_state.save(call.cluster, vm, storage, name)
+        task.log(f"saving VM state and RAM using storage '{storage}'")
+        task.log("completed saving the VM state in 0s, saved 0.00 B")
     for slot, drive in vm.volumes():
         if not drives.is_cdrom(drive):
             task.log(f"snapshotting 'drive-{slot}' ({drive['file']})")
     freeze(disks(call.cluster, vm), name)
-    kept = {key: value for key, value in vm.options.items() if key not in _OUTSIDE and not key.startswith("unused")}
-    memory = call.flag("vmstate") and vm.running is not None
-    vm.snapshots[name] = Snapshot(kept, int(time.time()), call.text("description").rstrip("\n"), vm.parent, memory)
+    vm.snapshots[name] = Snapshot(kept, int(time.time()), call.text("description").rstrip("\n"), vm.parent)
     vm.parent = name
 
 
@@ -174,6 +180,8 @@ def _delete(call: Call, vm: Vm, name: str) -> None:
     snapshot = find(vm, name)
     vm.check_lock()
     volumes = disks(call.cluster, vm, snapshot.options)
+    if snapshot.with_memory:
+        call.cluster.storages.free(vm.node, snapshot.options["vmstate"])
     forget(vm, volumes, name)
     for _, volume in volumes:
         vm.add_unused(volume.volid)
@@ -205,8 +213,9 @@ async def _rollback(call: Call, vm: Vm, name: str) -> None:
     thaw(volumes, name)
     later = _not_in(call.cluster, vm, snapshot)
     outside = {key: value for key, value in vm.options.items() if key in _OUTSIDE or key.startswith("unused")}
+    then = {key: value for key, value in snapshot.options.items() if key not in memory_state.OPTIONS}
     vm.options.clear()
-    vm.options.update({**snapshot.options, **outside})
+    vm.options.update({**then, **outside})
     for volid in later:
         vm.add_unused(volid)
     if vm.options.get("vmgenid", "0") != "0":

@@ -8,12 +8,10 @@ import datetime
 from ..api import Call, handles
 from ..errors import Failure, NotSimulated
 from ..tasks import Task
-from . import checks, drives, options, power
+from . import memory_state, options, power
 from .vm import Vm
 
 _STATUS = "/nodes/{node}/qemu/{vmid}/status"
-#: MiB for the state of the devices, beside twice the memory.
-_DEVICES = 500
 
 
 @handles("POST", f"{_STATUS}/suspend")
@@ -51,35 +49,15 @@ def _check_to_disk(call: Call, vm: Vm) -> None:
 
 
 def _storage(call: Call, vm: Vm) -> str:
-    """Where the memory goes: as the request or the VM says, else where it has a disk, rather a shared one."""
-    chosen = call.params.get("statestorage") or vm.options.get("vmstatestorage")
-    if chosen:
-        return str(chosen)
-    found = {drive["file"].partition(":")[0] for _, drive in vm.volumes() if not drives.is_cdrom(drive)}
-    stores = [call.cluster.storages.get(vm.node, name) for name in sorted(found)]
-    best = [store for store in stores if store.shared] or stores
-    files = [store.name for store in best if not store.flat]
-    return files[-1] if files else best[0].name if best else "local"
+    return memory_state.storage_of(call.cluster, vm, call.params.get("statestorage"))
 
 
 def _save(call: Call, vm: Vm, task: Task) -> None:
     if vm.options.get("lock") == "backup":
         raise Failure("cannot suspend to disk during backup")
-    storage = _storage(call, vm)
-    target = call.cluster.storages.get_active(vm.node, storage)
-    name = f"vm-{vm.vmid}-state-suspend-{datetime.date.today()}"
-    size = (checks.memory_of(vm.options.get("memory", "512")) * 2 + _DEVICES) << 20
-    volume = name if target.flat else f"{vm.vmid}/{name}.raw"
-    made = call.cluster.storages.allocate(vm.node, storage, volume, size)
+    state = memory_state.save(call.cluster, vm, _storage(call, vm), f"suspend-{datetime.date.today()}")
     task.log("State saved, quitting")
-    machine = vm.options.get("machine", "pc").partition(",")[0]
-    family = {"pc": "i440fx", "q35": "q35"}.get(machine)
-    vm.options |= {
-        "lock": "suspended",
-        "vmstate": made.volid,
-        "runningmachine": f"pc-{family}-{options.MACHINE_VERSION}" if family else machine,
-        "runningcpu": "kvm64,enforce,+kvm_pv_eoi,+kvm_pv_unhalt,+lahf_lm,+sep",
-    }
+    vm.options |= {"lock": "suspended", **state}
     vm.running = None
 
 
