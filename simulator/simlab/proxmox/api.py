@@ -78,6 +78,17 @@ class Call:
         """Start a task on this call's node; the UPID."""
         return self.cluster.tasks.start(self.node.name, kind, str(ident), self.caller.name, work, undo)
 
+    async def in_time(self, upid: str, parameter: str, failed: str = "") -> str | None:
+        """A task that ends within the seconds of this parameter is answered by its result instead of its UPID. ``failed``:
+        what stands before its error."""
+        delay = float(self.params.get(parameter, 0))
+        task = await self.cluster.tasks.ended_within(upid, delay) if delay else None
+        if task is None:
+            return upid
+        if task.failed:
+            raise Failure(f"{failed}{task.exit_status}")
+        return None
+
 
 def handles(method: str, *templates: str) -> t.Callable[[Handler], Handler]:
     """Register a handler for paths of the description."""

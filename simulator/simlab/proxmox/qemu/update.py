@@ -35,18 +35,9 @@ async def post(call: Call) -> str | None:
             task.log(f"update VM {call.vmid}: {update.log_text()}")
             await update.work(task.log)
 
-    return await _waited_for(call, call.start("qmconfig", call.vmid, work))
-
-
-async def _waited_for(call: Call, upid: str) -> str | None:
-    """With ``background_delay`` a task that ends in time is answered by its result instead of its UPID."""
-    delay = float(call.params.get("background_delay", 0))
-    task = await call.cluster.tasks.ended_within(upid, delay) if delay else None
-    if task is None:
-        return upid
-    if task.failed:
-        raise Failure(f"failed to update VM {call.vmid}: {task.exit_status}")
-    return None
+    return await call.in_time(
+        call.start("qmconfig", call.vmid, work), "background_delay", f"failed to update VM {call.vmid}: "
+    )
 
 
 class Update:

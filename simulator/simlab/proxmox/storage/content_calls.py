@@ -228,18 +228,7 @@ async def remove(call: Call) -> str | None:
         task.log(f"Removed volume '{volid}'")
 
     ident = f"{parsed.owner}@{store.name}" if parsed.owner else store.name
-    return await _waited_for(call, call.start("imgdel", ident, work))
-
-
-async def _waited_for(call: Call, upid: str) -> str | None:
-    """With ``delay`` a task that ends in time is answered by its result instead of its UPID."""
-    delay = float(call.params.get("delay", 0))
-    task = await call.cluster.tasks.ended_within(upid, delay) if delay else None
-    if task is None:
-        return upid
-    if task.failed:
-        raise Failure(str(task.exit_status))
-    return None
+    return await call.in_time(call.start("imgdel", ident, work), "delay")
 
 
 def _check_remove(call: Call, store: Store, parsed: names.VolumeName) -> None:
