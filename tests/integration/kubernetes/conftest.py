@@ -117,6 +117,8 @@ class ApiServer:
             "--kubeconfig", str(self.kubeconfig), "--leader-elect=false", "--secure-port", "0",
             "--service-account-private-key-file", str(self.home / "sa.key"),
             "--concurrent-deployment-syncs", "2", "--namespace-sync-period", "5s",
+            # Nodes of tests have no kubelet that goes on reporting.
+            "--node-monitor-grace-period", "10m", "--node-startup-grace-period", "10m",
         ]  # fmt: skip
 
     def _spawn(self, name: str, arguments: list[str]) -> None:

@@ -84,7 +84,7 @@ def play(
         env={**environment(lab.root), **login},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert "token-not-a-secret" not in done.stdout + done.stderr

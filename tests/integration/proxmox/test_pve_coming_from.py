@@ -81,7 +81,7 @@ def test_the_play_and_the_inventory_run(lab: PveLab, tmp_path: pathlib.Path) -> 
         env={**playing.environment(tmp_path), **login},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

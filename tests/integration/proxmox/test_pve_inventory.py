@@ -194,7 +194,7 @@ def test_a_template_in_a_description_does_not_run(lab: InventoryLab) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ansible.cli.playbook", "-i", str(inventory), str(playbook)],
         env={**lab.environment(), "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.stdout.count("<{{ lookup('pipe', 'echo pwned') }}>") == 2, done.stdout + done.stderr
     assert "<pwned>" not in done.stdout

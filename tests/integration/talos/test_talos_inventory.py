@@ -68,7 +68,7 @@ def listed_of(folder: pathlib.Path, options: Json | str, *, environment: t.Mappi
         **(environment or {}),
     }
     command = [sys.executable, "-m", "ansible.cli.inventory", "-i", str(path), "--list"]
-    done = subprocess.run(command, env=merged, capture_output=True, text=True, timeout=120, check=False, cwd=folder)
+    done = subprocess.run(command, env=merged, capture_output=True, text=True, timeout=300, check=False, cwd=folder)
     found = plain(json.loads(done.stdout)) if done.stdout.startswith("{") else {}
     text = " ".join((done.stderr + ("" if found else done.stdout)).split())
     return Seen(done.returncode, found, text, [])

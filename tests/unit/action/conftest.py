@@ -83,7 +83,7 @@ def play(collections: pathlib.Path, tmp_path: pathlib.Path) -> t.Callable[..., O
             env={**os.environ, **environment(collections, tmp_path), **(env or {})},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         results = json.loads(saved.read_text()) if saved.exists() else {}

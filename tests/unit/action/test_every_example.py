@@ -103,7 +103,7 @@ def play(folder: pathlib.Path, examples: str) -> subprocess.CompletedProcess[str
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
     }
     command = [sys.executable, "-m", "ansible.cli.playbook", "-i", str(ROOT / "inventories/solo"), str(playbook)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_the_example_of_preflight_runs(tmp_path: pathlib.Path) -> None:
