@@ -116,11 +116,13 @@ def _other(text: str, change: t.Callable[[Json, Json], object]) -> str:
     return yaml.safe_dump(data)
 
 
-def _signed(secrets: str, lifetime: dt.timedelta) -> Json:
+def _signed(secrets: str, left: dt.timedelta) -> Json:
+    """For a year, of which so much is left."""
     authority = (
         secrets_bundle.Bundle(yaml.safe_load(secrets)).authority("k8s") if secrets else pki.new_ca(None, "ecdsa")
     )
-    pair = pki.client_certificate(authority, ["system:masters"], common_name="admin", lifetime=lifetime)
+    begun = dt.datetime.now(dt.UTC) - (365 * DAY - left)
+    pair = pki.client_certificate(authority, ["system:masters"], common_name="admin", lifetime=365 * DAY, now=begun)
     encoded = {"client-certificate-data": pair.crt, "client-key-data": pair.key}
     return {name: base64.b64encode(value).decode() for name, value in encoded.items()}
 
