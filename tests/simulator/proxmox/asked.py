@@ -21,6 +21,15 @@ PASSWORD = "of-what-is-asked-1"
 #: Method, path below ``/nodes/pve1`` (or from the root, with two slashes), parameters, and what comes back: the outcome
 #: (see ``Asked.outcome``), or a dictionary of what the answered data holds (None: has not).
 Step = tuple[str, str, dict[str, t.Any], t.Any]
+QCOW2 = "local:1,format=qcow2"
+
+
+def vm(vmid: int, **options: t.Any) -> Step:
+    return ("POST", "/qemu", {"vmid": vmid, "kvm": 0, "memory": 64, **options}, "task OK")
+
+
+def gone(vmid: int) -> Step:
+    return ("DELETE", f"/qemu/{vmid}", {}, "task OK")
 
 
 class Asked:
@@ -103,8 +112,8 @@ _UNCHECKED = ssl._create_unverified_context()
 
 
 @contextlib.contextmanager
-def server(root: pathlib.Path) -> t.Iterator[Asked]:
-    """A server of its own in a thread, while the block runs."""
+def listening(root: pathlib.Path) -> t.Iterator[int]:
+    """A server of its own in a thread, while the block runs: its port."""
     ready, done = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
     sock = socket.create_server(("127.0.0.1", 0))
@@ -118,7 +127,7 @@ def server(root: pathlib.Path) -> t.Iterator[Asked]:
     thread.start()
     assert ready.wait(20), "the server does not start"
     try:
-        yield Asked(int(sock.getsockname()[1]))
+        yield int(sock.getsockname()[1])
     finally:
         loop.call_soon_threadsafe(done.set)
         thread.join(20)

@@ -7,6 +7,7 @@ import asyncio
 import pathlib
 import typing as t
 
+import asked
 import pytest
 from played_proxmox import Client, proxmox
 
@@ -23,3 +24,9 @@ def run(tmp_path: pathlib.Path) -> t.Callable[[t.Callable[[Client], t.Awaitable[
         asyncio.run(bounded())
 
     return run_
+
+
+@pytest.fixture(scope="module")
+def asked_server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[asked.Asked]:
+    with asked.listening(tmp_path_factory.mktemp("proxmox")) as port:
+        yield asked.Asked(port)

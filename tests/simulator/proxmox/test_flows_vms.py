@@ -7,22 +7,7 @@ import typing as t
 
 import asked
 import pytest
-
-QCOW2 = "local:1,format=qcow2"
-
-
-@pytest.fixture(scope="module")
-def asked_server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[asked.Asked]:
-    with asked.server(tmp_path_factory.mktemp("proxmox")) as one:
-        yield one
-
-
-def vm(vmid: int, **options: t.Any) -> asked.Step:
-    return ("POST", "/qemu", {"vmid": vmid, "kvm": 0, "memory": 64, **options}, "task OK")
-
-
-def gone(vmid: int) -> asked.Step:
-    return ("DELETE", f"/qemu/{vmid}", {}, "task OK")
+from asked import QCOW2, gone, vm
 
 
 def log(server: asked.Asked, method: str, path: str, **sent: t.Any) -> list[str]:

@@ -3,20 +3,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import pathlib
-import socket
-import threading
 import time
 import typing as t
 import urllib.parse
 
+import asked
 import proxmoxer
 import pytest
 
-from simlab.proxmox import standalone
-
-PASSWORD = "of-the-flows-1"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6Yq0u2Tn0p9qM3m0o1m2Zp0oYvG2VnN0gk4yTt1oXk a@b"
 TEMPLATE = "local:vztmpl/mini_1.0_amd64.tar.gz"
 DISK = "local:1,format=qcow2"
@@ -27,7 +22,7 @@ class Pve:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.api = self.as_("root@pam", password=PASSWORD)
+        self.api = self.as_("root@pam", password=asked.PASSWORD)
         self.node = self.api.nodes("pve1")
 
     def as_(self, user: str, **login: str) -> t.Any:
@@ -53,22 +48,8 @@ class Pve:
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[int]:
-    ready, done = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-    sock = socket.create_server(("127.0.0.1", 0))
-
-    async def serve() -> None:
-        root = tmp_path_factory.mktemp("proxmox")
-        async with standalone.serving(sock, PASSWORD, root, "127.0.0.1:0", time_scale=0.001):
-            ready.set()
-            await done.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
-    thread.start()
-    assert ready.wait(20), "the server does not start"
-    yield int(sock.getsockname()[1])
-    loop.call_soon_threadsafe(done.set)
-    thread.join(20)
+    with asked.listening(tmp_path_factory.mktemp("proxmox")) as port:
+        yield port
 
 
 @pytest.fixture

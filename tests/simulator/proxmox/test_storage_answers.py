@@ -17,12 +17,6 @@ URL = "http://127.0.0.1:9000"
 OFF = "storage 'dir2' is disabled"
 
 
-@pytest.fixture(scope="module")
-def asked_server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[asked.Asked]:
-    with asked.server(tmp_path_factory.mktemp("proxmox")) as one:
-        yield one
-
-
 FLOWS: dict[str, list[asked.Step]] = {
     "a storage that is off": [
         vm(700, scsi0="local:1", scsi1="dir2:1"),

@@ -3,29 +3,13 @@
 
 from __future__ import annotations
 
-import typing as t
-
 import asked
 import pytest
+from asked import QCOW2, gone, vm
 
-QCOW2 = "local:1,format=qcow2"
 NO_KVM = "KVM virtualisation configured, but not available. Either disable in VM configuration or enable in BIOS."
 CHANGED = "detected modified configuration - file changed by other user? Try again."
 OLD = "0" * 40
-
-
-@pytest.fixture(scope="module")
-def asked_server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[asked.Asked]:
-    with asked.server(tmp_path_factory.mktemp("proxmox")) as one:
-        yield one
-
-
-def vm(vmid: int, **options: t.Any) -> asked.Step:
-    return ("POST", "/qemu", {"vmid": vmid, "kvm": 0, "memory": 64, **options}, "task OK")
-
-
-def gone(vmid: int) -> asked.Step:
-    return ("DELETE", f"/qemu/{vmid}", {}, "task OK")
 
 
 FLOWS: dict[str, list[asked.Step]] = {
