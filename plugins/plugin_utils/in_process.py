@@ -23,7 +23,6 @@ import typing as t
 from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ModuleArgumentSpecValidator
-from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.common.warnings import warn
 from ansible.module_utils.errors import UnsupportedError
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -32,6 +31,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.errors import MissingDependency
 from ansible_collections.groundwork.homelab.plugins.module_utils.task import Run, Spec, Task, execute, unexpected
+from ansible_collections.groundwork.homelab.plugins.plugin_utils.masking import masked
 
 COLLECTION = "groundwork.homelab"
 
@@ -226,7 +226,7 @@ class Call:
         return "" if name == "localhost" else f"[{name}] "
 
     def _masked(self, value: t.Any) -> t.Any:
-        return remove_values(value, self.secrets)
+        return masked(value, self.secrets)
 
     def _shows_invocation(self) -> bool:
         try:
