@@ -58,13 +58,14 @@ def test_a_full_storage_is_told_as_the_server_tells_it(lab: PveLab) -> None:
     assert vmids(lab) == []
 
 
-def test_what_a_running_container_does_not_take_is_told_and_the_next_run_restarts_it(lab: PveLab) -> None:
+def test_what_a_running_container_does_not_take_is_told_with_what_to_do(lab: PveLab) -> None:
+    """Measured: of a request with something that cannot be plugged in nothing is kept, not even as pending."""
     made(lab)
     text = "unable to hotplug memory: trying to change memory cgroup values: container not running"
     lab.fault("answer", verb="PUT", path=CONFIG, status=400, text=text)
     outcome = cts(lab, with_(memory=1024))
     assert "unable to hotplug memory" in outcome.result["msg"]
-    assert "allow_restart lets the next run do it" in outcome.result["msg"]
+    assert "Stop the container and run again: then nothing has to be plugged into it." in outcome.result["msg"]
 
 
 def test_two_runs_at_once_do_not_change_each_others_work(lab: PveLab) -> None:

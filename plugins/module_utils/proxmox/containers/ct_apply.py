@@ -76,10 +76,12 @@ class Applier(GuestApplier):
         guard = {"digest": operation.digest} if operation.digest else {}
         self.session.progress(asked)
         unprotected = form.get("protection") == 0 or "protection" in operation.delete
-        if unprotected and any(key.startswith("mp") for key in operation.delete):
-            # The server judges the mounts that go by the protection from before the request.
+        if unprotected and any(key == "rootfs" or key.startswith("mp") for key in (*operation.put, *operation.delete)):
+            # The server judges the mounts that go or change by the protection from before the request.
             self._put(path, {"protection": form.pop("protection", 0), **guard}, f"{asked} (protection)")
             guard = {}
+        if late and form.get("protection"):
+            late["protection"] = form.pop("protection")
         if form:
             self._put(path, {**form, **guard}, f"{asked} ({', '.join(sorted(form))})")
         self._resize(ct, operation.node, operation.resizes)
@@ -95,13 +97,14 @@ class Applier(GuestApplier):
             self._make_template(ct, operation.node)
 
     def _put(self, path: str, form: dict[str, t.Any], asked: str) -> None:
-        """What a running container does not take is kept as pending, and said with a 400."""
+        """What a running container does not take is said with a 400. Then nothing of the request is kept, not even as
+        pending; only a network card is, which is gone from the container until it is restarted."""
         try:
             self.session.put(path, form, asked=asked)
         except Refused as error:
             if "unable to hotplug" not in error.answer:
                 raise
-            hint = "It is kept and waits for a restart; allow_restart lets the next run do it."
+            hint = "Stop the container and run again: then nothing has to be plugged into it."
             raise Refused(error.asked, of=error.of, answer=error.answer, hint=hint, **error.details) from error
 
     def _resize(self, ct: Container, node: str, sizes: t.Mapping[str, int]) -> None:

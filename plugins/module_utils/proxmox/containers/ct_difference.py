@@ -133,11 +133,12 @@ def _mount(ct: Container, mount: Mount, state: VmState, found: Difference) -> No
     text = state.config.get(mount.slot)
     if mount.absent:
         if text is not None:
-            _unprotected(ct, mount, state)
+            _unprotected(ct, mount, state, "taken away")
             found.unset(mount.slot, text)
         return
     if text is None:
         _complete(ct, mount)
+        _unprotected(ct, mount, state, "changed")
         found.set(mount.slot, None, form.allocation(mount), form.shown_mount(mount))
         return
     current = options.parse_mount(text)
@@ -146,6 +147,7 @@ def _mount(ct: Container, mount: Mount, state: VmState, found: Difference) -> No
     wanted = {key: value for key, value in wanted.items() if value != ""}
     size = _grown(ct, mount, current)
     if _comparable_mount(current) != _comparable_mount(wanted):
+        _unprotected(ct, mount, state, "changed")
         found.put[mount.slot] = options.render_mount(wanted)
     if size:
         found.resizes[mount.slot] = size
@@ -154,11 +156,12 @@ def _mount(ct: Container, mount: Mount, state: VmState, found: Difference) -> No
         found.show(mount.slot, text, options.render_mount(wanted))
 
 
-def _unprotected(ct: Container, mount: Mount, state: VmState) -> None:
-    """Protection may go in the same run: it is taken off first."""
-    if int(ct.options.get("protection", state.config.get("protection")) or 0):
+def _unprotected(ct: Container, mount: Mount, state: VmState, what: str) -> None:
+    """Protection may go in the same run, it is taken off first; or come, which is done last. Growing needs neither."""
+    is_ = int(state.config.get("protection") or 0)
+    if is_ and int(ct.options.get("protection", is_) or 0):
         raise InvalidInput(
-            f"{ct.title} is protected, so {mount.slot} cannot be taken away", hint="Set protection to false for that."
+            f"{ct.title} is protected, so {mount.slot} cannot be {what}", hint="Set protection to false for that."
         )
 
 

@@ -13,6 +13,7 @@ from ..api.names import NODE, STORAGE
 from ..guests import guest_spec
 from ..vms.options import Value
 from . import ct_spec_parts as parts
+from .ct_options import DEFAULTS
 from .ct_spec_parts import Device, Mount, Network
 
 State = t.Literal["started", "stopped", "present", "absent", "restarted"]
@@ -38,6 +39,13 @@ _RANGES: dict[str, tuple[float, float]] = {
     "swap": (0, 1 << 40),
     "tty": (0, 6),
 }
+
+#: What the server makes of ``cpuunits``: the weights that a cgroup takes.
+_WEIGHTS = (1, 10000)
+
+#: Options that are unset by writing their default: memory cannot be deleted, and a running container whose swap is
+#: deleted has none at all until it is restarted.
+_UNSET_BY_DEFAULT = ("memory", "swap")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,6 +202,8 @@ def _options(entry: Params) -> dict[str, Value]:
             raise InvalidInput(f"{key} is {value:g}", hint=f"It must be at least {least:g}{upper}.")
     found.update({key: entry[key] for key in _PLAIN if entry.get(key) is not None})
     found.update({key: int(entry[key]) for key in ("onboot", "protection", "console") if entry.get(key) is not None})
+    if "cpuunits" in found:
+        found["cpuunits"] = min(max(int(found["cpuunits"]), _WEIGHTS[0]), _WEIGHTS[1])
     if entry.get("cpulimit") is not None:
         found["cpulimit"] = f"{entry['cpulimit']:g}"
     if entry.get("console_mode") is not None:
@@ -211,12 +221,12 @@ def _options(entry: Params) -> dict[str, Value]:
 
 
 def _unset(names: t.Sequence[str], found: dict[str, Value]) -> None:
-    for name in names:
+    for name in dict.fromkeys(names):
         if name not in UNSETTABLE:
             raise InvalidInput(f"unset names {name!r}", hint=f"Known: {', '.join(sorted(UNSETTABLE))}.")
         if found.get(UNSETTABLE[name], "") != "":
             raise InvalidInput(f"{name} is set and listed in unset", hint="Do one of them.")
-        found[UNSETTABLE[name]] = ""
+        found[UNSETTABLE[name]] = DEFAULTS[name] if name in _UNSET_BY_DEFAULT else ""
 
 
 def _clone(clone: Params | None) -> Clone | None:

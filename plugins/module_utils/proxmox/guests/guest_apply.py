@@ -10,7 +10,7 @@ import threading
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
-from ...errors import HomelabError, NotFound, TaskFailed
+from ...errors import HomelabError, NotFound, Refused, TaskFailed
 from ...plan import Change, Plan
 from ...waiting import Pending, wait_for
 from ..api.attempts import one_change
@@ -155,19 +155,23 @@ class GuestApplier:
             self._start(guest, operation)
 
     def _start(self, guest: Guest, operation: PowerChange) -> None:
+        """Somebody else may have started it: the task of a VM says so, and the answer itself for a container."""
         try:
             self._do(guest, operation.node, "start", "start", {})
-        except TaskFailed as error:
+        except (TaskFailed, Refused) as error:
             if "already running" not in error.answer:
                 raise
 
     def _stop(self, guest: Guest, operation: PowerChange) -> None:
-        """By the power button, and by the plug for guests that do not react in time or are to be deleted."""
-        if operation.kill:
-            self._do(guest, operation.node, "stop", "stop", {})
-        else:
-            form = {"timeout": self.shutdown_timeout, "forceStop": 1}
-            self._do(guest, operation.node, "shutdown", "shut down", form)
+        """By the power button, and by the plug for guests that do not react in time or are to be deleted. A container that
+        has stopped by itself is refused to be stopped."""
+        form = {} if operation.kill else {"timeout": self.shutdown_timeout, "forceStop": 1}
+        call, word = ("stop", "stop") if operation.kill else ("shutdown", "shut down")
+        try:
+            self._do(guest, operation.node, call, word, form)
+        except Refused as error:
+            if f"{guest.vmid} not running" not in error.answer:
+                raise
 
     def _do(self, guest: Guest, node: str, call: str, word: str, form: dict[str, t.Any]) -> None:
         asked = f"{word} {guest.title}"
