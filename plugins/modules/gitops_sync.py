@@ -53,12 +53,17 @@ options:
         description:
           - Where it has to be. By default where its definition says.
           - An Application is synced to it. When this is not what C(targetRevision) names, automated sync must be off. The Application then is
-            compared with C(targetRevision) still, so that only the sync and the health are waited for.
+            compared with C(targetRevision) still, so that only the sync and the health are waited for. With O(refresh) a branch or tag is synced to
+            anew in each run, as it may be another commit by then.
+          - A commit that was pushed to C(targetRevision) a moment ago needs O(refresh=normal), which has Argo CD look for it.
           - Objects of Flux go where their sources are. There it is waited for, as a branch, a tag, (the beginning of) a commit or the version
             of a chart.
         type: str
       prune:
-        description: Delete what an Application no longer has in its source.
+        description:
+          - Delete what an Application no longer has in its source.
+          - Where its automated sync prunes, so does this one, as Argo CD would not sync the same commit again to do it. Like Argo CD, it does not
+            when nothing would be left, unless the policy has C(allowEmpty) or V(true) is given here.
         type: bool
         default: false
       sync_options:

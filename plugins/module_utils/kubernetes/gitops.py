@@ -83,6 +83,10 @@ class Gitops:
         self.made: set[str] = set()
         self.told: set[str] = set()
 
+    @property
+    def _refreshes(self) -> bool:
+        return self.options.refresh != "never"
+
     # -- read --------------------------------------------------------------------------------------------------------
 
     def read(self) -> None:
@@ -147,14 +151,14 @@ class Gitops:
     def _steps(self, asked: Asked) -> list[Change]:
         live = self.live[asked.identity]
         if asked.of_argo:
-            gitops_argo.refuse(live, asked)
+            gitops_argo.refuse(live, asked, refreshes=self._refreshes and self.options.wait)
             return self._argo(asked, live)
         if self.options.state != "synced":
             return self._switch(asked, live)
         return self._flux(asked, live)
 
     def _argo(self, asked: Asked, live: Object) -> list[Change]:
-        refresh, why = self.options.refresh != "never", gitops_argo.needs_sync(live, asked)
+        refresh, why = self._refreshes, gitops_argo.needs_sync(live, asked, anew=self._refreshes)
         if not refresh and not why:
             return []
         after: dict[str, t.Any] = {"refresh": self.options.refresh} if refresh else {}
@@ -180,7 +184,7 @@ class Gitops:
         self._must_run(asked, live)
         found = [one for one in sources(live) if one.identity in self.live]
         why = gitops_flux.not_current(live, self.live[found[-1].identity] if found else None, asked)
-        wanted = why or self.options.refresh != "never" or asked.with_source or asked.force or asked.reset
+        wanted = why or self._refreshes or asked.with_source or asked.force or asked.reset
         if not wanted:
             return []
         changes = []
@@ -279,7 +283,8 @@ class Gitops:
             if gitops_argo.busy(live):
                 self._wait([self._plain(asked, gitops_argo.idle)], deadline, IDLE)
                 continue
-            if not gitops_argo.needs_sync(live, asked):
+            gitops_argo.refuse(live, asked)
+            if not gitops_argo.needs_sync(live, asked, anew=self._refreshes):
                 return False
             try:
                 self._merge(asked, gitops_argo.sync_patch(live, asked, self.options.token))

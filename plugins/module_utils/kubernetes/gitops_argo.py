@@ -42,12 +42,18 @@ def elsewhere(live: Object, asked: Asked) -> bool:
     """Whether the wanted revision is another than the one that the definition names, or that this stands for now."""
     if not asked.revision or asked.revision in targets(live):
         return False
-    now = str(((live.get("status") or {}).get("sync") or {}).get("revision") or "")
+    now = _revision((live.get("status") or {}).get("sync") or {})
     return not (COMMIT.fullmatch(asked.revision) and now.startswith(asked.revision))
 
 
-def refuse(live: Object, asked: Asked) -> None:
-    """What Argo CD's own API server would not do either. Raises :class:`InvalidInput`."""
+def _revision(of: Object) -> str:
+    """That of the one source, which a list of sources has in a list."""
+    return str(of.get("revision") or next(iter(of.get("revisions") or []), "") or "")
+
+
+def refuse(live: Object, asked: Asked, *, refreshes: bool = False) -> None:
+    """What Argo CD's own API server would not do either. Raises :class:`InvalidInput`. ``refreshes``: it is looked at again
+    after a refresh, which may show that a commit is what the definition names by now."""
     spec = live.get("spec") or {}
     if live["metadata"].get("deletionTimestamp"):
         raise InvalidInput(f"{asked.label} is being deleted")
@@ -56,23 +62,45 @@ def refuse(live: Object, asked: Asked) -> None:
             f"{asked.label} has {len(spec['sources'])} sources, so one revision says nothing",
             hint="Set their targetRevision in the Application's definition.",
         )
-    automated = (spec.get("syncPolicy") or {}).get("automated")
-    if elsewhere(live, asked) and automated is not None and automated.get("enabled") is not False:
+    if refreshes and COMMIT.fullmatch(asked.revision):
+        return
+    if elsewhere(live, asked) and automated(live) is not None:
         raise InvalidInput(
             f"{asked.label} cannot be synced to {asked.revision}: its automated sync keeps it at {targets(live)[0]}",
             hint="Set targetRevision in the Application's definition, or turn automated off.",
         )
 
 
+def automated(live: Object) -> Object | None:
+    """The policy of its automated sync, None if there is none."""
+    found: Object | None = ((live.get("spec") or {}).get("syncPolicy") or {}).get("automated")
+    return None if found is None or found.get("enabled") is False else found
+
+
+def prunes(live: Object, asked: Asked) -> bool:
+    """Whether a sync prunes: if that is asked for, or the automated one does. Otherwise ours would leave what is to be
+    pruned, and the automated one does not begin again for a commit that was synced. As Argo CD itself, not where nothing
+    would be left, which a wrong path in the repository could cause."""
+    policy = automated(live) or {}
+    if asked.prune or not policy.get("prune"):
+        return asked.prune
+    resources = (live.get("status") or {}).get("resources") or []
+    return bool(policy.get("allowEmpty")) or not all(one.get("requiresPruning") for one in resources)
+
+
 # -- how it stands -----------------------------------------------------------------------------------------------------
 
 
-def needs_sync(live: Object, asked: Asked) -> str:
-    """Why it must be synced; nothing if it is where it is wanted."""
+def needs_sync(live: Object, asked: Asked, *, anew: bool = False) -> str:
+    """Why it must be synced; nothing if it is where it is wanted. ``anew``: also where nobody can tell, as Argo CD only
+    looks at the revision that the definition names."""
     status = live.get("status") or {}
     operation, sync = status.get("operationState") or {}, status.get("sync") or {}
     if elsewhere(live, asked):
-        return "" if _synced_to(operation, asked.revision) else f"it was not synced to {asked.revision}"
+        if not _synced_to(live, asked.revision):
+            return f"it was not synced to {asked.revision}"
+        moves = anew and not COMMIT.fullmatch(asked.revision)
+        return f"{asked.revision} may be another commit by now" if moves else ""
     if not sync:
         return "it was never compared with its source"
     if not compared(live):
@@ -84,16 +112,18 @@ def needs_sync(live: Object, asked: Asked) -> str:
     return ""
 
 
-def _synced_to(operation: Object, revision: str) -> bool:
-    asked = ((operation.get("operation") or {}).get("sync") or {}).get("revision")
-    reached = str((operation.get("syncResult") or {}).get("revision") or "")
+def _synced_to(live: Object, revision: str) -> bool:
+    operation = (live.get("status") or {}).get("operationState") or {}
+    sync = (operation.get("operation") or {}).get("sync") or {}
+    # Where there is a list of sources, Argo CD does not heed what an operation says of one.
+    asked = (sync.get("revisions") or [""])[0] if (live.get("spec") or {}).get("sources") else sync.get("revision")
+    reached = _revision(operation.get("syncResult") or {})
     by_commit = bool(COMMIT.fullmatch(revision)) and reached.startswith(revision)
     return operation.get("phase") == "Succeeded" and (asked == revision or by_commit or reached == revision)
 
 
 def _same_revision(operation: Object, sync: Object) -> bool:
-    result = operation.get("syncResult") or {}
-    tried, wanted = result.get("revision"), sync.get("revision")
+    tried, wanted = _revision(operation.get("syncResult") or {}), _revision(sync)
     return not tried or not wanted or tried == wanted
 
 
@@ -134,8 +164,10 @@ def operation_of(live: Object, asked: Asked, token: str) -> Object:
     policy = (live.get("spec") or {}).get("syncPolicy") or {}
     options = list(asked.options) if asked.options is not None else policy.get("syncOptions")
     sync: Object = {"syncStrategy": {"hook": {}}}
-    sync.update({"revision": asked.revision} if asked.revision else {})
-    sync.update({"prune": True} if asked.prune else {})
+    if asked.revision:
+        several = (live.get("spec") or {}).get("sources")
+        sync.update({"revisions": [asked.revision]} if several else {"revision": asked.revision})
+    sync.update({"prune": True} if prunes(live, asked) else {})
     sync.update({"syncOptions": options} if options else {})
     operation: Object = {"sync": sync, "initiatedBy": {"username": US}, "info": [{"name": US, "value": token}]}
     return {**operation, "retry": policy["retry"]} if policy.get("retry") else operation
@@ -223,7 +255,7 @@ def _out_of_sync(live: Object, asked: Asked) -> str:
     status = live.get("status") or {}
     different = [one for one in status.get("resources") or [] if one.get("status") == "OutOfSync"]
     names = _names(different)
-    if different and not asked.prune and all(one.get("requiresPruning") for one in different):
+    if different and not prunes(live, asked) and all(one.get("requiresPruning") for one in different):
         raise Failure(f"it is OutOfSync only for what prune would delete: {names}", LEFT_GRACE, "prune")
     words = f"it is {(status.get('sync') or {}).get('status') or 'Unknown'}"
     return f"{words}: {names}" if names else words

@@ -152,7 +152,7 @@ class Argo(Played):
         if phase == "Running":
             return
         asked = state["operation"]["sync"].get("revision") or ""
-        revision = self.head if asked in ("", "main", "HEAD") else asked
+        revision = self.head if asked in ("main", "HEAD") or self.head.startswith(asked) else asked
         result = {"revision": revision, "source": live["spec"]["source"], "resources": told.get("results", [])}
         message = told.get("message", "successfully synced (all tasks run)")
         ended = {"phase": phase, "message": message, "finishedAt": stamp(), "syncResult": result}

@@ -170,6 +170,30 @@ def test_another_revision_than_the_definitions_is_synced_to_once(lab: t.Any) -> 
     assert not again["changed"]
 
 
+def test_a_branch_besides_the_definitions_is_synced_to_again_with_a_refresh(lab: t.Any) -> None:
+    made(lab, application("media"))
+    with Argo(lab) as argo:
+        changed = [both(lab, app(revision="trial"), refresh=one)["changed"] for one in ("never", "never", "normal")]
+    assert changed == [True, False, True]
+    assert [one["sync"]["revision"] for one in argo.operations] == ["trial"] * 2
+
+
+def test_a_commit_that_was_just_pushed_is_looked_for_by_a_refresh_before_automated_sync_is_blamed(lab: t.Any) -> None:
+    made(lab, application("media", syncPolicy={"automated": {}}))
+    with Argo(lab) as argo:
+        sync(lab, app())
+        refused = sync(lab, app(revision=NEXT[:8]))
+        another = sync(lab, app(revision="b" * 40), refresh="normal")
+        argo.head = NEXT
+        done = both(lab, app(revision=NEXT[:8]), refresh="normal")
+    for failed in (refused, another):
+        assert "its automated sync keeps it at main" in failed["msg"]
+    assert not refused["changed"]
+    assert [change["after"] for change in done["changes"]] == [{"refresh": "normal", "sync": {"revision": NEXT[:8]}}]
+    assert len(argo.operations) == 2
+    assert done["objects"][0]["revision"] == NEXT
+
+
 REFUSED: list[tuple[Object, Object, str]] = [
     ({"syncPolicy": {"automated": {}}}, {"revision": "v1"}, "its automated sync keeps it at main"),
     (

@@ -95,6 +95,77 @@ def test_whether_an_application_must_be_synced(status: Object, revision: str, wh
     assert bool(reason) == bool(why)
 
 
+MOVED = {**synced(), "operationState": {**synced()["operationState"], "operation": {"sync": {"revision": "v2"}}}}
+
+
+@pytest.mark.parametrize(
+    ("revision", "why"),
+    [("v2", "v2 may be another commit by now"), (HEAD[:9], ""), (OLD, f"it was not synced to {OLD}"), ("main", "")],
+)
+def test_a_branch_that_was_synced_to_is_synced_to_again_when_a_refresh_is_asked_for(revision: str, why: str) -> None:
+    """Argo CD compares with the definition's revision only, so it never tells that another branch has moved."""
+    asked = Asked("Application", "argocd", "media", revision=revision)
+    assert gitops_argo.needs_sync(application(MOVED), asked, anew=True) == why
+
+
+#: The longer form of a definition, of one source only.
+ONE_OF_SEVERAL = {"source": None, "sources": [SOURCE]}
+
+
+def of_several(*reached: str, **state: t.Any) -> Object:
+    status = synced(**{"syncResult": {"revisions": list(reached)}, **state})
+    return {**status, "sync": {"status": "Synced", "revisions": [HEAD], "comparedTo": {"sources": [SOURCE]}}}
+
+
+@pytest.mark.parametrize(
+    ("status", "revision", "why"),
+    [
+        (of_several(HEAD), HEAD[:7], ""),
+        (of_several(HEAD), OLD, f"it was not synced to {OLD}"),
+        (of_several(OLD), OLD[:8], ""),
+        (of_several(HEAD, operation={"sync": {"revisions": ["v2"]}}), "v2", ""),
+        # What an operation says of a single source does not count for several.
+        (of_several(HEAD, operation={"sync": {"revision": "v2"}}), "v2", "it was not synced to v2"),
+        (of_several(OLD, phase="Failed"), "", ""),
+        (of_several(HEAD, phase="Failed"), "", "its last sync failed"),
+    ],
+)
+def test_the_revision_of_an_application_with_a_list_of_one_source(status: Object, revision: str, why: str) -> None:
+    asked = Asked("Application", "argocd", "media", revision=revision)
+    live = application(status, **ONE_OF_SEVERAL)
+    gitops_argo.refuse(live, asked)
+    assert gitops_argo.needs_sync(live, asked) == why
+    wanted = gitops_argo.operation_of(live, asked, "t-1")["sync"]
+    assert "revision" not in wanted
+    assert wanted.get("revisions", []) == ([revision] if revision else [])
+
+
+STAYS, GOES = {"status": "OutOfSync"}, {"status": "OutOfSync", "requiresPruning": True}
+
+
+@pytest.mark.parametrize(
+    ("automated", "resources", "prunes"),
+    [
+        (None, [STAYS, GOES], False),
+        ({}, [STAYS, GOES], False),
+        ({"prune": True}, [STAYS, GOES], True),
+        ({"prune": True, "enabled": False}, [STAYS, GOES], False),
+        # Argo CD itself would not take everything away, as a wrong path in the repository would.
+        ({"prune": True}, [GOES], False),
+        ({"prune": True}, [], False),
+        ({"prune": True, "allowEmpty": True}, [GOES], True),
+    ],
+)
+def test_what_automated_sync_would_prune_our_sync_prunes(
+    automated: Object | None, resources: list[Object], prunes: bool
+) -> None:
+    """Without it our sync would leave it OutOfSync, and Argo CD would not sync the same commit again."""
+    status = {**synced(status="OutOfSync"), "resources": resources}
+    live = application(status, **({} if automated is None else {"syncPolicy": {"automated": automated}}))
+    assert gitops_argo.operation_of(live, APP, "t-1")["sync"].get("prune", False) is prunes
+    assert gitops_argo.shown_sync(live, APP).get("prune", False) is prunes
+
+
 TOKEN = {"info": [{"name": "groundwork.homelab", "value": "t-1"}]}
 
 
