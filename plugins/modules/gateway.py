@@ -86,6 +86,7 @@ options:
             description:
               - Secrets of the type C(kubernetes.io/tls), as C(name) or C(namespace/name). One of another namespace must be granted there by a
                 C(ReferenceGrant).
+              - What is terminated needs some, unless O(gateways[].listeners[].tls_options) tells its controller where it gets them.
             type: list
             elements: str
             default: []

@@ -99,7 +99,7 @@ def _tls(where: str, given: Given) -> Object:
     passes = mode == "passthrough"
     if passes and given["certificates"]:
         raise InvalidInput(f"{where}: what is passed through needs no certificates, the backend has them")
-    if not passes and not given["certificates"]:
+    if not passes and not given["certificates"] and not given["tls_options"]:
         raise InvalidInput(
             f"{where} has no certificates", hint="Name the Secret that holds the certificate and its key."
         )

@@ -82,7 +82,7 @@ def _parent(live: Object, parent: t.Mapping[str, t.Any]) -> str:
     answers = answers_for(live, parent)
     if not answers:
         return f"no controller has answered for {name} yet"
-    for answer in answers:
+    for answer in _heeded(live, answers):
         for kind in OF_PARENT:
             reason = judged(live, condition(answer, kind), kind, name)
             if reason:
@@ -91,6 +91,13 @@ def _parent(live: Object, parent: t.Mapping[str, t.Any]) -> str:
         if partly.get("status") == "True":
             raise Failure(f"{name} takes only a part of it: {said(partly)}", 3.0, f"{name} PartiallyInvalid")
     return ""
+
+
+def _heeded(live: Object, answers: list[Object]) -> list[Object]:
+    """Those of the controllers that serve the parent, as far as that can be told: one that has left does not hear of a
+    change any more, and one of policies does not say whether the route is accepted. Each counts while it is alone."""
+    serving = [one for one in answers if condition(one, "Accepted")] or answers
+    return [one for one in serving if not behind(live, condition(one, "Accepted"))] or serving
 
 
 def judged(live: Object, found: Object, kind: str, name: str) -> str:

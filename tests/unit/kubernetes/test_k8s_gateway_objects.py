@@ -192,6 +192,14 @@ def test_a_gateway() -> None:
     }
 
 
+@pytest.mark.parametrize("protocol", ["HTTPS", "TLS"])
+def test_options_of_a_controller_can_stand_for_certificates(protocol: str) -> None:
+    """As the API has it: a controller may get certificates by itself."""
+    options = {"lab.example.com/certificates": "own"}
+    made = a_gateway({"name": "web", "protocol": protocol, "tls_options": options})
+    assert made["spec"]["listeners"][0]["tls"] == {"mode": "Terminate", "options": options}
+
+
 def test_what_is_to_be_absent_needs_only_its_name() -> None:
     assert "spec" not in route(state="absent", parents=None, backends=[])
     gone = validated("gateways", {"name": "lab", "state": "absent"})

@@ -62,6 +62,15 @@ ROUTES: list[tuple[Object, str]] = [
     ),
     (route(answer(*GOOD), answer(("Accepted", "Unknown", "Pending", "soon"))), f"{PLACE}: Pending: soon"),
     (route(refs=[]), "it names no parent"),
+    # What a controller left that served the Gateway before, and what policies' controllers write beside.
+    (route(answer(*GOOD, seen=1), answer(*GOOD)), ""),
+    (route(answer(*GOOD), answer(("Accepted", "False", "NoMatchingParent"), seen=1)), ""),
+    (route(answer(("policy.example.com/Affected", "True")), answer(*GOOD)), ""),
+    (route(answer(), answer(*GOOD)), ""),
+    (route(answer(*GOOD, seen=1), answer(GOOD[0], ("ResolvedRefs", "False", "X", "no"))), f"{PLACE}: X: no"),
+    (route(answer(*GOOD, seen=1), answer(*GOOD, seen=1)), f"{PLACE}: {UNSEEN}"),
+    (route(answer(("policy.example.com/Affected", "True"))), f"{PLACE}: no condition Accepted yet"),
+    (route(answer(("policy.example.com/Affected", "True")), answer(*GOOD, seen=1)), f"{PLACE}: {UNSEEN}"),
 ]
 
 LISTENER = {"name": "http", "conditions": told(("Accepted", "True"), ("ResolvedRefs", "True"), ("Programmed", "True"))}
