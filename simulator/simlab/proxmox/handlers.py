@@ -13,6 +13,7 @@ MODULES = (
     "backup",
     "backup_jobs",
     "cluster_calls",
+    "consoles",
     "firewall_calls",
     "fixed",
     "ha_rules",

@@ -25,17 +25,14 @@ REASONS: tuple[tuple[str, str], ...] = (
     (r"/cluster/bulk-action.*", "the calls of a node (startall, stopall) do the same"),
     (r"/cluster/jobs/schedule-analyze", "no calendar of jobs is computed: nothing runs by itself"),
     (r"/cluster/qemu.*", "no CPU models of one's own are kept"),
-    (
-        r".*/(vncproxy|vncwebsocket|vncshell|termproxy|spiceproxy|spiceshell|vncticket|monitor|dbus-vmstate|sendkey)$",
-        "no console",
-    ),
+    (r".*/(spiceshell|vncticket|dbus-vmstate)$", "no display is drawn"),
     (r".*/(mtunnel|mtunnelwebsocket|remote_migrate)$", "no second cluster"),
     (r".*/rrd$", "pictures are not drawn; rrddata has the values"),
     (
         r"/nodes/\{node\}/(apt|subscription|disks|hardware|scan|capabilities)(/.*)?",
         "the machine below is not played",
     ),
-    (r"/nodes/\{node\}/(report|netstat|execute|wakeonlan|status|termproxy|hosts)$", "the machine below is not played"),
+    (r"/nodes/\{node\}/(report|netstat|execute|wakeonlan|status|hosts)$", "the machine below is not played"),
     (
         r".*/(file-restore/.*|import-metadata|identity|oci-registry-pull|query-oci-repo-tags)$",
         "needs content that is not stored here",
