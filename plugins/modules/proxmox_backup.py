@@ -126,7 +126,10 @@ options:
         description: Guest whose latest whole backup on O(storage) is restored.
         type: int
       target_storage:
-        description: Storage for the disks. By default those that they were on.
+        description:
+          - Storage for the disks. By default those that they were on.
+          - A container with directories of the node mounted can only be restored to one storage, and only by C(root@pam) logged in
+            with a password.
         type: str
       node:
         description: Node on which a new guest is made. By default the one where the backup is seen.
@@ -164,8 +167,9 @@ attributes:
 notes:
   - O(task_timeout) is how long one backup or restore may take; choose it by the largest guest.
   - Rights that are needed - VM.Backup on the guests and Datastore.AllocateSpace on the storage; to restore a guest that is not there VM.Allocate,
-    and VM.PowerMgmt to stop one that runs. They are in the role C(AnsibleGuests) of M(groundwork.homelab.proxmox_access). O(bandwidth_limit) takes
-    Sys.Modify on C(/) (C(AnsibleSystem)).
+    and VM.PowerMgmt to stop one that runs; Datastore.AllocateSpace on the storages of a container's volumes, VM.Config.Disk when they
+    are several, and Sys.Modify on C(/) to make a privileged container. All but Sys.Modify are in the role C(AnsibleGuests) of
+    M(groundwork.homelab.proxmox_access). O(bandwidth_limit) takes Sys.Modify on C(/) (C(AnsibleSystem)).
 seealso:
   - module: groundwork.homelab.proxmox_backup_info
   - module: groundwork.homelab.proxmox_backup_job

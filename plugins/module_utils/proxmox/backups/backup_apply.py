@@ -195,6 +195,7 @@ def _form(operation: MakeRestore) -> dict[str, t.Any]:
         form.update({"ostemplate": operation.backup.volid, "restore": 1})
     more = {
         "storage": wish.target,
+        **operation.volumes,
         "pool": "" if operation.over else wish.pool,
         "unique": int(wish.unique),
         "force": int(operation.over is not None),

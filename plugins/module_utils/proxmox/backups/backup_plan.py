@@ -47,11 +47,18 @@ class Delete:
 
 @dataclasses.dataclass(frozen=True)
 class MakeRestore:
+    """What its backup tells of a container: ``volumes`` are what is sent of them, ``storages`` those that they come to,
+    ``binds`` what only root may restore; ``privileged`` when it becomes so."""
+
     wish: Restore
     node: str
     backup: Backup
     over: Guest | None
     start: bool
+    volumes: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    storages: tuple[str, ...] = ()
+    binds: tuple[str, ...] = ()
+    privileged: bool = False
 
     @property
     def word(self) -> str:
@@ -275,7 +282,11 @@ def _needs(operation: t.Any) -> list[rights.Need]:
         found.append(rights.Need(rights.guest_paths(wish.vmid, pool), ("VM.PowerMgmt",), why))
     if not over:
         found.append(rights.Need(rights.guest_paths(operation.backup.vmid, ""), ("VM.Backup",), why))
-    return found + ([_space(wish.target, why)] if wish.target else [])
+    if operation.privileged:
+        found.append(rights.Need(("/",), ("Sys.Modify",), f"make a privileged container, to {why}"))
+    if "rootfs" in operation.volumes:
+        found.append(rights.Need(rights.guest_paths(wish.vmid, pool), ("VM.Config.Disk",), why))
+    return found + [_space(storage, why) for storage in operation.storages or filter(None, (wish.target,))]
 
 
 def _space(storage: str, why: str) -> rights.Need:

@@ -13,11 +13,11 @@ from ...task import Result, Task
 from ..api import rights
 from ..api.lanes import together
 from ..api.names import STORAGE
-from ..api.session import Session, segment
+from ..api.session import Session, record, segment
 from ..api.tasks import Tasks
 from ..facts.reading import check_vmids, checked, opened
 from ..guests import planned_guests
-from . import backup_plan
+from . import backup_plan, ct_restores
 from . import backup_reading as reading
 from .backup_apply import Applier
 from .backup_plan import Delete, MakeDump, MakeRestore, Seen
@@ -106,8 +106,9 @@ def _restored(session: Session, wish: Wanted, known: t.Mapping[int, Guest]) -> t
     places = reading.places(storages, {one.storage for one in due}, wish.nodes) if due else []
     over = together(lambda vmid: reading.as_now(session, known[vmid]), [one.vmid for one in due if one.vmid in known])
     known = {**known, **{guest.vmid: guest for guest in over}}
-    _check_protection(session, over)
+    configs = _configs(session, over)
     plan = backup_plan.restored(wish.restores, Seen(reading.read(session, places)), known, storages)
+    plan = ct_restores.completed(session, plan, storages, configs)
 
     def report(plan: Plan, made: t.Mapping[str, Backup]) -> dict[str, t.Any]:
         by_id = {change.operation.wish.vmid: change.operation for change in plan}
@@ -119,18 +120,20 @@ def _restored(session: Session, wish: Wanted, known: t.Mapping[int, Guest]) -> t
     return plan, report
 
 
-def _check_protection(session: Session, over: t.Sequence[Guest]) -> None:
-    """Of guests that are restored over: the server would refuse when they are stopped already. Raises
-    :class:`InvalidInput`."""
+def _configs(session: Session, over: t.Sequence[Guest]) -> dict[int, dict[str, t.Any]]:
+    """Of guests that are restored over. Raises :class:`InvalidInput` for a protected one: the server would refuse when it
+    is stopped already."""
 
-    def protected(guest: Guest) -> bool:
+    def config(guest: Guest) -> dict[str, t.Any]:
         path = f"/nodes/{segment(guest.node)}/{guest.kind}/{guest.vmid}/config"
-        return str(session.get(path, asked=f"read {guest.title}").get("protection") or "0") != "0"
+        return record(session, path, asked=f"read {guest.title}")
 
-    for guest, found in zip(over, together(protected, over), strict=True):
-        if found:
+    found = dict(zip(over, together(config, over), strict=True))
+    for guest, options in found.items():
+        if str(options.get("protection") or "0") != "0":
             problem = f"{guest.title} is protected, and cannot be restored over"
             raise InvalidInput(problem, hint="Take its protection off first.")
+    return {guest.vmid: options for guest, options in found.items()}
 
 
 _STATES: dict[str, t.Callable[[Session, Wanted, t.Mapping[int, Guest]], tuple[Plan, Report]]] = {

@@ -52,7 +52,7 @@ def create(call: Call) -> str:
     _take_id(call, ct, over)
     if pool:
         call.cluster.pools[pool].guests.add(call.vmid)
-    job = _Create(call, ct, settings)
+    job = _Create(call, ct, settings, over)
     return call.start("vzrestore" if restore else "vzcreate", call.vmid, job.run, job.undo)
 
 
@@ -145,8 +145,9 @@ def check_features(call: Call, old: str, new: str, *, privileged: bool) -> None:
 
 
 class _Create:
-    def __init__(self, call: Call, ct: Container, settings: dict[str, str]) -> None:
+    def __init__(self, call: Call, ct: Container, settings: dict[str, str], over: Container | None) -> None:
         self.call = call
+        self.over = over
         self.ct = ct
         self.settings = settings
         self.made: list[str] = []
@@ -201,24 +202,32 @@ class _Create:
         return made
 
     def _restored(self, archive: pathlib.Path) -> dict[str, str]:
-        """The configuration of the backup; its volumes are made anew on ``storage``."""
+        """The configuration of the backup. Its volumes are made anew, all of them on ``storage``, and those that the backup
+        does not hold are empty; or, when the request has volumes, none but these."""
         saved = backup.read_archive(archive)
         made = {name: value for name, value in saved.items() if name != "lock" and not name.startswith("unused")}
+        self._check_privileged(made)
         for name in [name for name in made if options.is_mount(name)]:
             mount = options.parse_mount(name, made[name])
-            if not names.is_volume_id(mount["volume"]):
-                continue
-            if name != "rootfs" and mount.get("backup") != "1":
+            if "rootfs" in self.settings:
                 del made[name]
-                continue
-            storage = self.call.text("storage") or names.split(mount["volume"])[0]
-            gigabytes = _gigabytes(mount.pop("size", "4G"))
-            made[name] = options.render_mount(name, {**mount, "volume": f"{storage}:{gigabytes}"})
+            elif names.is_volume_id(mount["volume"]):
+                gigabytes = _gigabytes(mount.pop("size", "4G"))
+                volume = f"{self.call.text('storage', 'local')}:{gigabytes}"
+                made[name] = options.render_mount(name, {**mount, "volume": volume})
+            elif not self.call.caller.is_root:
+                kind = mounts.kind_of(mount["volume"])
+                raise Failure(f"restoring '{name}' to {kind} mount is only possible for root")
         if self.call.flag("unique"):
             for name in [name for name in made if options.is_net(name)]:
                 net = ",".join(part for part in made[name].split(",") if not part.startswith("hwaddr="))
                 made[name] = options.with_hwaddr(name, net, self.call.cluster.mac_prefix())
         return {**made, **self.settings}
+
+    def _check_privileged(self, saved: dict[str, str]) -> None:
+        wanted = self.settings.get("unprivileged", saved.get("unprivileged", "0"))
+        if wanted == "0" and (self.over is None or self.over.options.get("unprivileged") == "1"):
+            self.call.allowed.require("/", "Sys.Modify")
 
     def _fill(self, archive: pathlib.Path, made: dict[str, str]) -> None:
         for name in made:
