@@ -84,7 +84,8 @@ options:
     type: path
   format:
     description:
-      - Format of the file, if its ending does not tell it. C(.yaml), C(.yml), C(.json), C(.env) and C(.ini) do; all others are V(binary), as with C(sops).
+      - Format of the file, if the end of its name does not tell it. C(.yaml), C(.yml), C(.json), C(.env) and C(.ini) do; all others are V(binary), as
+        with C(sops), also C(.env.local).
       - V(binary) is any file as a whole, from O(src) or from the text V(data) of O(content).
     type: str
     choices: [yaml, json, dotenv, ini, binary]

@@ -301,7 +301,7 @@ def _decrypted(task: Task, path: pathlib.Path, form: str, file: sops.File | None
             "state decrypted needs dest", hint="In a playbook, the lookup groundwork.homelab.sops gives values."
         )
     dest = files.absolute(task.params["dest"])
-    if dest == path:
+    if dest.resolve() == path.resolve():
         raise InvalidInput("dest is the encrypted file itself")
     data = sops.plain_bytes(file, form)
     there = private_files.read_bytes(dest, "decrypted file") if dest.exists() else None

@@ -15,7 +15,7 @@ from .. import private_files
 from ..errors import InvalidInput
 from . import age, sops_comments, sops_ini, sops_metadata, sops_stores, sops_values, sops_yaml, sops_yaml_edits
 from .sops_metadata import Metadata
-from .sops_values import Comment, Damaged, Path, Place, Rules, Tree
+from .sops_values import Comment, Damaged, Path, Place, Rules, Timestamp, Tree
 
 FORMATS = ("yaml", "json", "dotenv", "ini", "binary")
 _ENDINGS = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".env": "dotenv", ".ini": "ini"}
@@ -26,9 +26,8 @@ WHOLE = "data"
 
 
 def format_of(path: pathlib.Path, given: str | None = None) -> str:
-    """By the file's ending, as sops does: what it does not know is a whole."""
-    ending = ".env" if path.name.startswith(".env") else path.suffix
-    return given or _ENDINGS.get(ending, "binary")
+    """By the end of the file's name, as sops does: what it does not know is a whole."""
+    return given or next((form for ending, form in _ENDINGS.items() if path.name.endswith(ending)), "binary")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +43,11 @@ class File:
 
     @property
     def values(self) -> Content:
-        """What its readers are after: without comments in lists, and without merge keys."""
-        found: Content = sops_values.visible(self.tree)
+        """What its readers are after: without comments in lists, without merge keys, and with points in time as text."""
+        visible = sops_values.visible(self.tree)
+        found: Content = sops_values.replaced(
+            visible, lambda _path, one: str(one) if isinstance(one, Timestamp) else one
+        )
         return sops_yaml.with_merges(found) if self.form == "yaml" else found
 
 

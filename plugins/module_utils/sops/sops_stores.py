@@ -96,12 +96,13 @@ def load_dotenv(text: str, where: str) -> Tree:
 
 
 def emit_dotenv(tree: Tree, like: str = "") -> str:
-    """The lines of the text that was there, those that are gone taken out, comments where they were, new ones at the end."""
+    """The lines of the text that was there, those that are gone taken out, comments and blank lines where they were, new ones
+    at the end."""
     left = {name: _line(name, value) for name, value in tree.items() if name != "sops"}
     lines = []
-    for line in like.split("\n"):
+    for line in like.removesuffix("\n").split("\n") if like else ():
         name = line.partition("=")[0]
-        if line.startswith("#"):
+        if not line or line.startswith("#"):
             lines.append(line)
         elif name in left:
             lines.append(left.pop(name))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import pathlib
 import typing as t
@@ -10,7 +11,7 @@ import typing as t
 import pytest
 from secrets_room import play, run
 
-from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age
+from ansible_collections.groundwork.homelab.plugins.module_utils.sops import age, sops, sops_values
 from ansible_collections.groundwork.homelab.plugins.modules import sops_file
 
 OWNER, STRANGER = age.Identity.generate(), age.Identity.generate()
@@ -112,3 +113,18 @@ def test_of_several_documents_all_or_one(tmp_path: pathlib.Path) -> None:
     ]
     done = play(tmp_path, [{"ansible.builtin.assert": {"that": that}}])
     assert done.returncode == 0, done.stdout
+
+
+def test_points_in_time_are_text_to_ansible(tmp_path: pathlib.Path) -> None:
+    """A type of ours would be one that Ansible's variables cannot hold, which it warns of each time."""
+    (tmp_path / "age.txt").write_text(f"{OWNER.text}\n")
+    (tmp_path / "age.txt").chmod(0o600)
+    stamp = sops_values.Timestamp("2026-01-02T00:00:00Z")
+    now = datetime.datetime.now(datetime.timezone.utc)
+    text = sops.create({"at": stamp, "l": [stamp]}, "yaml", [OWNER.recipient], sops_values.Rules(), now)
+    (tmp_path / "x.sops.yaml").write_text(text)
+    given = "{{ lookup('groundwork.homelab.sops', 'x.sops.yaml', " + WELL + ") }}"
+    that = ["found == {'at': '2026-01-02T00:00:00Z', 'l': ['2026-01-02T00:00:00Z']}"]
+    done = play(tmp_path, [{"ansible.builtin.set_fact": {"found": given}}, {"ansible.builtin.assert": {"that": that}}])
+    assert done.returncode == 0, done.stdout
+    assert "Timestamp" not in done.stdout + done.stderr

@@ -174,6 +174,29 @@ def test_decrypted_into_a_file_of_ones_own(tmp_path: pathlib.Path) -> None:
     assert run(module, **options)["changed"] and contents(tmp_path)["plain.yaml"][1] == 0o600
 
 
+def test_the_encrypted_file_is_not_written_over_in_the_clear_by_another_name_of_it(tmp_path: pathlib.Path) -> None:
+    run(module, **params(tmp_path, content={"a": "hunter2hunter2"}))
+    path = tmp_path / "file.yaml"
+    before = path.read_text()
+    (tmp_path / "link.yaml").symlink_to(path)
+    for dest in (tmp_path / "folder" / ".." / "file.yaml", tmp_path / "link.yaml"):
+        done = run(module, **params(tmp_path, state="decrypted", recipients=None, dest=str(dest)))
+        assert "dest is the encrypted file itself" in done.get("msg", ""), done
+    assert path.read_text() == before
+
+
+#: As sops has it: by the end of the whole name.
+FORMATS = {
+    "a.sops.yaml": "yaml", ".env.sops.yml": "yaml", ".env.json": "json", ".env": "dotenv", "lab.env": "dotenv", ".ini": "ini",
+    ".env.local": "binary", ".envrc": "binary", "a": "binary", "a.YAML": "binary",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "form"), FORMATS.items())
+def test_the_format_is_told_by_the_end_of_the_name(name: str, form: str) -> None:
+    assert sops.format_of(pathlib.Path("lab") / name) == form
+
+
 def test_secrets_of_the_file_are_masked_and_never_said(tmp_path: pathlib.Path) -> None:
     run(module, **params(tmp_path, content={"a": "hunter2hunter2", "b": 5}))
     done = run(module, **params(tmp_path, content={"b": 6}))

@@ -83,6 +83,18 @@ def test_lines_that_nothing_changes_stay_with_their_comments(place: Place) -> No
     assert place.decrypted("file.ini").decode().startswith("[one]\na = 1\nb = other\n")
 
 
+def test_blank_lines_of_a_dotenv_file_stay_where_they_are(place: Place) -> None:
+    path = place.folder / "lab.env"
+    place.run("lab.env", content={"A": "1", "B": "2"})
+    path.write_text(path.read_text().replace("B=", "\n# about B\n\nB=", 1).replace("sops_age", "\nsops_age", 1))
+    before = path.read_text().splitlines()
+    assert place.run("lab.env", content={"A": "3", "C": "4"})["changed"]
+    after = path.read_text().splitlines()
+    assert after[1:6] == before[1:6]
+    assert after[6].startswith("C=") and "" not in after[6:]
+    assert not place.run("lab.env", content={"A": "3", "B": "2", "C": "4"}, exact=True)["changed"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
