@@ -77,7 +77,7 @@ options:
             description: Protocol, such as V(tcp).
             type: str
           source:
-            description: Addresses, networks, a range, an alias, or an IP set as V(+name).
+            description: Addresses, networks, a range, an alias, or an IP set as V(+name), one of SDN as V(+sdn/name).
             type: str
           dest:
             description: Like O(firewalls[].rules[].source).
@@ -118,7 +118,7 @@ options:
             description: Address or network. Required unless it is to be absent.
             type: str
           comment:
-            description: What it is.
+            description: What it is. Left out, it stays as it is.
             type: str
           state:
             description: V(absent) deletes it.

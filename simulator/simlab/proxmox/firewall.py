@@ -45,11 +45,11 @@ class File:
 class Known:
     """The names that a rule may use: those of its own file and of the datacenter's."""
 
-    def __init__(self, own: File, cluster: File) -> None:
-        self._own, self._cluster = own, cluster
+    def __init__(self, own: File, cluster: File, sdn: t.Collection[str] = ()) -> None:
+        self._own, self._cluster, self._sdn = own, cluster, sdn
 
     def has_set(self, name: str) -> bool:
-        return name in self._own.sets or name in self._cluster.sets
+        return name in self._own.sets or name in self._cluster.sets or name in self._sdn
 
     def has_alias(self, name: str) -> bool:
         return name in self._own.aliases or name in self._cluster.aliases
@@ -65,6 +65,8 @@ class Firewall:
 
     def __init__(self) -> None:
         self._files: dict[str, File] = {}
+        #: Sets that SDN makes for its vnets, by name.
+        self.sdn: dict[str, list[str]] = {}
 
     def file(self, scope: str) -> File:
         return self._files.setdefault(scope, File())
@@ -85,7 +87,7 @@ class Firewall:
                     rule["action"] = new
 
     def known(self, scope: str) -> Known:
-        return Known(self.file(scope), self.file("cluster"))
+        return Known(self.file(scope), self.file("cluster"), self.sdn)
 
     # -- rules --------------------------------------------------------------------------------------------
 
@@ -129,6 +131,11 @@ def canonical(text: str) -> str:
         return text
     network = ipaddress.ip_network(text, strict=False)
     return str(network.network_address if network.prefixlen == network.max_prefixlen else network)
+
+
+def kept_comment(text: t.Any) -> str:
+    """A comment stands at the end of a line: without the space around it, and what is behind a line feed is another line."""
+    return str(text or "").strip(" \t").partition("\n")[0].strip()
 
 
 def move(rules: list[Rule], old: int, new: int) -> None:

@@ -9,7 +9,19 @@ import typing as t
 from . import firewall_rules, formats, schema
 from .api import Call, Handler, handles
 from .errors import Failure, ParameterError
-from .firewall import File, Firewall, Group, IpSet, Rule, canonical, check_digest, digest_of, move, version_of
+from .firewall import (
+    File,
+    Firewall,
+    Group,
+    IpSet,
+    Rule,
+    canonical,
+    check_digest,
+    digest_of,
+    kept_comment,
+    move,
+    version_of,
+)
 
 _CLUSTER = "/cluster/firewall"
 _NODE = "/nodes/{node}/firewall"
@@ -130,6 +142,8 @@ def rule_add(call: Call) -> None:
 def _copied(call: Call, rule: Rule) -> Rule:
     """The rule with what was sent; nothing, or a dash, takes a value away."""
     given = {key: value for key, value in call.params.items() if key not in _RULE_ONLY}
+    if "comment" in given:
+        given["comment"] = kept_comment(given["comment"])
     return {key: value for key, value in {**rule, **given}.items() if value not in ("", "-")}
 
 
@@ -211,7 +225,7 @@ def alias_add(call: Call) -> None:
     if name.lower() in file.aliases:
         raise ParameterError({"name": f"alias '{name}' already exists"})
     file.aliases[name.lower()] = {
-        "name": name, "cidr": _one_address(call.text("cidr")), "comment": call.text("comment"),
+        "name": name, "cidr": _one_address(call.text("cidr")), "comment": kept_comment(call.text("comment")),
     }  # fmt: skip
 
 
@@ -224,7 +238,7 @@ def alias_put(call: Call) -> None:
         raise ParameterError({"name": f"alias '{name}' already exists"})
     del file.aliases[call.text("name").lower()]
     file.aliases[name.lower()] = {
-        "name": name, "cidr": _one_address(call.text("cidr")), "comment": call.text("comment"),
+        "name": name, "cidr": _one_address(call.text("cidr")), "comment": kept_comment(call.text("comment")),
     }  # fmt: skip
 
 
@@ -254,7 +268,7 @@ def set_add(call: Call) -> None:
     """Names are in lower case as soon as the file is read again."""
     known = _file(call).sets
     if not call.text("rename"):
-        _add_named(call, "name", "IPSet", known, IpSet(call.text("comment")))
+        _add_named(call, "name", "IPSet", known, IpSet(kept_comment(call.text("comment"))))
         return
     check_digest(call, _sets(call))
     _rename(call, "name", "IPSet", known)
@@ -277,7 +291,7 @@ def _rename(call: Call, parameter: str, noun: str, known: dict[str, _Named]) -> 
     if name in known and name != old:
         raise ParameterError({parameter: f"{noun} '{name}' does already exist"})
     known[name.lower()] = known.pop(old)
-    known[name.lower()].comment = call.text("comment", known[name.lower()].comment)
+    known[name.lower()].comment = kept_comment(call.text("comment", known[name.lower()].comment))
 
 
 def _set(call: Call) -> IpSet:
@@ -320,7 +334,8 @@ def entry_add(call: Call) -> None:
         raise ParameterError({"cidr": f"address '{entry}' already exists"})
     if re.search("/0+$", entry):
         raise ParameterError({"cidr": "a zero prefix is not allowed in ipset entries"})
-    found.entries.insert(0, {"cidr": entry, "comment": call.text("comment"), "nomatch": call.params.get("nomatch", 0)})
+    comment, nomatch = kept_comment(call.text("comment")), call.params.get("nomatch", 0)
+    found.entries.insert(0, {"cidr": entry, "comment": comment, "nomatch": nomatch})
 
 
 @_everywhere("GET", "/ipset/{name}/{cidr}", _NAMED)
@@ -337,7 +352,7 @@ def entry_put(call: Call) -> None:
     check_digest(call, _entries(call))
     for entry in _set(call).entries:
         if entry["cidr"] == call.text("cidr"):
-            entry |= {key: call.params.get(key, "") for key in ("comment", "nomatch")}
+            entry |= {"comment": kept_comment(call.text("comment")), "nomatch": call.params.get("nomatch", "")}
             return
     raise ParameterError({"cidr": "no such IP/Network"})
 
@@ -361,6 +376,7 @@ def references(call: Call) -> list[dict[str, t.Any]]:
             found.append(_reference("alias", alias["name"], alias["name"], scope, alias.get("comment")))
         for name, ipset in file.sets.items():
             found.append(_reference("ipset", name, f"+{name}", scope, ipset.comment))
+    found += [_reference("ipset", name, f"+{name}", "sdn", None) for name in of(call).sdn]
     return [entry for entry in found if wanted in (None, entry["type"])]
 
 
@@ -396,7 +412,7 @@ def group_add(call: Call) -> None:
     """Names are in lower case as soon as the file is read again; rules keep the word that they were given."""
     known = of(call).file("cluster").groups
     if not call.text("rename"):
-        _add_named(call, "group", "Security group", known, Group(call.text("comment")))
+        _add_named(call, "group", "Security group", known, Group(kept_comment(call.text("comment"))))
         return
     check_digest(call, _groups(call))
     _rename(call, "group", "Security group", known)

@@ -166,7 +166,7 @@ def test_names_of_the_datacenter(wall: PveLab) -> None:
     ]
     assert outcome.changes[1]["after"]["entries"] == ["10.0.0.0/24", "! 10.0.0.1", "lab"]
     other = datacenter(
-        aliases=[{"name": "lab", "cidr": "192.168.31.0/24"}],
+        aliases=[{"name": "lab", "cidr": "192.168.31.0/24", "comment": ""}],
         ipsets=[
             {"name": "ADMINS", "comment": "who", "entries": [{"cidr": "lab", "comment": "us"}, {"cidr": "fd00::/8"}]}
         ],

@@ -119,6 +119,18 @@ FLOWS: dict[str, list[Step]] = {
         Step(f"GET {FIREWALL}/ipset/lan/10.0.0.5", answer={"comment": None, "nomatch": None}),
         Step(f"POST {FIREWALL}/ipset/lan", {"cidr": "dc/none"}, "500 no such alias 'none'"),
     ],
+    "a comment is what stands at the end of a line": [
+        Step(f"POST {FIREWALL}/ipset", {"name": "lan", "comment": " who "}),
+        Step(f"GET {FIREWALL}/ipset", answer=[{"name": "lan", "comment": "who"}]),
+        Step(f"POST {FIREWALL}/ipset/lan", {"cidr": "10.0.0.5", "comment": "c "}),
+        Step(f"GET {FIREWALL}/ipset/lan/10.0.0.5", answer={"comment": "c"}),
+        Step(f"PUT {FIREWALL}/ipset/lan/10.0.0.5", {"comment": " d"}),
+        Step(f"GET {FIREWALL}/ipset/lan/10.0.0.5", answer={"comment": "d"}),
+        Step(f"POST {FIREWALL}/aliases", {"name": "one", "cidr": "10.0.0.5", "comment": " a # b "}),
+        Step(f"GET {FIREWALL}/aliases/one", answer={"comment": "a # b"}),
+        Step(RULES, {**ACCEPT, "comment": " r "}),
+        Step(f"GET {FIREWALL}/rules/0", answer={"comment": "r"}),
+    ],
 }  # fmt: skip
 
 

@@ -120,9 +120,9 @@ def _named(
 
 def _merged(one: t.Any, was: t.Any) -> t.Any:
     """The wish, with what it leaves open as it is, or empty."""
-    if isinstance(one, Alias):
-        return one
     comment = one.comment if one.comment is not None else (was.comment if was else "")
+    if isinstance(one, Alias):
+        return Alias(one.name, True, one.cidr, comment)
     if isinstance(one, IpSet):
         entries = one.entries if one.entries is not None else (was.entries if was else {})
         return IpSet(one.name, True, comment, entries)

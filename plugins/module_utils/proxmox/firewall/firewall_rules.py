@@ -20,8 +20,8 @@ Rule = dict[str, str]
 #: The order in which a rule is written for people.
 _WORDS = ("proto", "sport", "dport", "icmp-type", "iface", "source", "dest", "log")
 
-#: What a list tells of a rule and what is no part of it.
-_NOT_OURS = ("pos", "digest", "ipversion")
+#: What a list tells of a rule and what is no part of it; ``errors`` is what is wrong with it by now.
+_NOT_OURS = ("pos", "digest", "ipversion", "errors")
 
 #: Ends the comment of a rule of ours in a list that is not only ours.
 MARK = "[homelab]"

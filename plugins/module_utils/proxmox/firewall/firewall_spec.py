@@ -84,10 +84,12 @@ _PORTS = re.compile(r"(\d+(:\d+)?|[a-z][a-z0-9-]*)(,(\d+(:\d+)?|[a-z][a-z0-9-]*)
 
 @dataclasses.dataclass(frozen=True)
 class Alias:
+    """``comment`` None stays as it is."""
+
     name: str
     present: bool
     cidr: str = ""
-    comment: str = ""
+    comment: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,11 +238,22 @@ def _rule(entry: Params, index: int, scope: Scope | None) -> Rule:
     }
     for ours, theirs in _RULE_TEXTS.items():
         if entry.get(ours):
-            rule[theirs] = (
-                " ".join(str(entry[ours]).split()) if ours == "comment" else str(entry[ours]).replace(" ", "")
-            )
+            rule[theirs] = line(entry[ours]) if ours == "comment" else str(entry[ours]).replace(" ", "")
+    for key in ("source", "dest"):
+        if rule.get(key, "").startswith("+") and not rule[key].startswith("+sdn/"):
+            rule[key] = rule[key].lower()  # as sets are named, and the server knows no other
     _check_rule(rule, where, scope)
     return rule
+
+
+def line(comment: t.Any) -> str:
+    """A comment stands at the end of a line of a file, which keeps no space around it; what came in a line below would
+    be another entry."""
+    return " ".join(str(comment).split())
+
+
+def _line(comment: t.Any) -> str | None:
+    return None if comment is None else line(comment)
 
 
 #: Our name -> the API's.
@@ -266,6 +279,9 @@ def _check_rule(rule: Rule, where: str, scope: Scope | None) -> None:
         raise InvalidInput(f"{where}: action is {action!r}", hint=f"It can be {', '.join(POLICIES)}.")
     if kind == "forward" and scope == "guest":
         raise InvalidInput(f"{where} is of type forward, which a guest does not have")
+    if kind == "forward" and action == "REJECT":
+        raise InvalidInput(f"{where} is of type forward, where REJECT is not possible", hint="Use DROP.")
+    _check_interface(rule.get("iface", ""), where, scope)
     for key in ("dport", "sport", "icmp-type"):
         if key in rule and "proto" not in rule:
             raise InvalidInput(f"{where} has {key} without proto", hint="Ports belong to tcp or udp.")
@@ -281,25 +297,43 @@ def _check_rule(rule: Rule, where: str, scope: Scope | None) -> None:
             _check_address(rule[key], f"{where}: {key}")
 
 
+def _check_interface(iface: str, where: str, scope: Scope | None) -> None:
+    if iface and scope is None:
+        raise InvalidInput(f"{where} of a group has iface", hint="The rules that use the group have it.")
+    if iface and scope == "guest" and not re.fullmatch(r"net\d+", iface):
+        raise InvalidInput(f"{where}: iface is {iface!r}", hint="In a guest it is net0, net1, and so on.")
+
+
 def _check_ports(text: str, where: str) -> None:
     numbers = (
         [int(number) for number in re.findall(r"\d+", text)] if text.replace(",", "").replace(":", "").isdigit() else []
     )
-    if not _PORTS.fullmatch(text) or any(number > 65535 for number in numbers):
+    ranges = [[int(end) for end in part.split(":")] for part in text.split(",") if re.fullmatch(r"\d+:\d+", part)]
+    backwards = any(low > high for low, high in ranges)
+    if not _PORTS.fullmatch(text) or backwards or any(number > 65535 for number in numbers):
         raise InvalidInput(f"{where} {text!r} is no port", hint="Write 443, 80,443 or 8000:8010.")
+    if len(re.findall(r"\b\d+\b", text)) > 15:
+        raise InvalidInput(f"{where} {text!r} has more than 15 ports", hint="A range counts as two; use several rules.")
 
 
 def _check_address(text: str, where: str) -> None:
-    if re.fullmatch(r"\+?((dc|guest)/)?[A-Za-z][A-Za-z0-9\-_]+", text):
+    if re.fullmatch(r"(\+?((dc|guest)/)?|\+sdn/)[A-Za-z][A-Za-z0-9\-_]+", text):
         return
-    for part in text.split(","):
+    parts, versions = text.split(","), set()
+    for part in parts:
         ends = part.split("-") if "/" not in part else [part]
         try:
-            for end in ends:
-                ipaddress.ip_network(end, strict=False)
+            networks = [ipaddress.ip_network(end, strict=False) for end in ends]
         except ValueError as error:
             hint = "Write addresses, networks, a-b, the name of an alias, or +name of an IP set."
             raise InvalidInput(f"{where} {text!r} is no address", hint=hint) from error
+        versions |= {network.version for network in networks}
+        if "/" in part and ipaddress.ip_interface(part).ip != networks[0].network_address:
+            raise InvalidInput(f"{where} {text!r} is no network", hint=f"Write {networks[0]}, or the address alone.")
+        if len(ends) > 1 and len(parts) > 1:
+            raise InvalidInput(f"{where} {text!r} has a range in a list", hint="Use a rule for each, or an IP set.")
+    if len(versions) > 1:
+        raise InvalidInput(f"{where} {text!r} has IPv4 and IPv6 in one list", hint="Use a rule for each.")
 
 
 # -- names -----------------------------------------------------------------------------------------------------------
@@ -317,33 +351,33 @@ def _alias(entry: Params) -> Alias:
     if present and not entry.get("cidr"):
         raise InvalidInput(f"alias {name} has no cidr")
     cidr = address(entry["cidr"], f"alias {name}", zero=True) if entry.get("cidr") else ""
-    return Alias(name, present, cidr, entry.get("comment") or "")
+    return Alias(name, present, cidr, _line(entry.get("comment")))
 
 
 def _ipset(entry: Params) -> IpSet:
     name, present, entries = _named(entry, "IP set"), entry.get("state") != "absent", entry.get("entries")
     if entries is None or not present:
-        return IpSet(name, present, entry.get("comment"))
+        return IpSet(name, present, _line(entry.get("comment")))
     found: dict[str, t.Mapping[str, str]] = {}
     for one in entries:
         cidr = address(one["cidr"], f"IP set {name}", names=True)
         if cidr in found:
             raise InvalidInput(f"IP set {name} has {cidr} twice")
-        found[cidr] = {"comment": one.get("comment") or "", "nomatch": "1" if one.get("nomatch") else "0"}
-    return IpSet(name, present, entry.get("comment"), found)
+        found[cidr] = {"comment": line(one.get("comment") or ""), "nomatch": "1" if one.get("nomatch") else "0"}
+    return IpSet(name, present, _line(entry.get("comment")), found)
 
 
 def _group(entry: Params) -> Group:
     name, present, rules = _named(entry, "group", _GROUP), entry.get("state") != "absent", entry.get("rules")
     if rules is None or not present:
-        return Group(name, present, entry.get("comment"))
-    return Group(
-        name, present, entry.get("comment"), tuple(_rule(rule, index, None) for index, rule in enumerate(rules))
-    )
+        return Group(name, present, _line(entry.get("comment")))
+    found = tuple(_rule(rule, index, None) for index, rule in enumerate(rules))
+    return Group(name, present, _line(entry.get("comment")), found)
 
 
 def address(text: str, where: str, *, names: bool = False, zero: bool = False) -> str:
-    """Without host bits, as the server keeps it: ``10.0.3.9/24`` is ``10.0.3.0/24``. ``zero`` lets everything pass."""
+    """Without host bits, as the server keeps it: ``10.0.3.9/24`` is ``10.0.3.0/24``, ``10.0.3.9/32`` is ``10.0.3.9``.
+    ``zero`` lets everything pass."""
     text = text.strip()
     if names and re.fullmatch(r"((dc|guest)/)?[A-Za-z][A-Za-z0-9\-_]+", text):
         return text.lower()
@@ -353,4 +387,6 @@ def address(text: str, where: str, *, names: bool = False, zero: bool = False) -
         raise InvalidInput(f"{where}: {text!r} is no address or network") from error
     if network.prefixlen == 0 and not zero:
         raise InvalidInput(f"{where}: {text} is everything, which cannot stand there")
-    return str(network) if "/" in text else text
+    if "/" not in text:
+        return text
+    return str(network.network_address if network.prefixlen == network.max_prefixlen else network)

@@ -30,11 +30,13 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Current:
-    """What was read of a firewall; the rest is empty. Names of aliases and IP sets in lower case."""
+    """What was read of a firewall; the rest is empty. Names of aliases and IP sets in lower case. ``broken`` are the
+    rules of which the server says that something is wrong with them."""
 
     options: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     digest: str = ""
     rules: tuple[Rule, ...] = ()
+    broken: tuple[Rule, ...] = ()
     aliases: t.Mapping[str, Alias] = dataclasses.field(default_factory=dict)
     ipsets: t.Mapping[str, IpSet] = dataclasses.field(default_factory=dict)
     groups: t.Mapping[str, Group] = dataclasses.field(default_factory=dict)
@@ -72,10 +74,12 @@ def read(session: Session, firewall: Firewall, place: Place) -> Current:
     options: dict[str, t.Any] = {}
     if firewall.options:
         options = record(session, f"{place.path}/options", asked=f"read the options {about}")
+    listed = _listed(session, f"{place.path}/rules", about) if firewall.rules is not None else []
     return Current(
         options={key: str(value) for key, value in options.items() if key != "digest"},
         digest=str(options.get("digest") or ""),
-        rules=rules(session, f"{place.path}/rules", about) if firewall.rules is not None else (),
+        rules=tuple(map(of_api, listed)),
+        broken=tuple(of_api(entry) for entry in listed if entry.get("errors")),
         aliases=_aliases(session, place.path, about) if firewall.aliases else {},
         ipsets=_ipsets(session, place.path, firewall.ipsets, about) if firewall.ipsets else {},
         groups=_groups(session, firewall.groups) if firewall.groups else {},
@@ -83,8 +87,12 @@ def read(session: Session, firewall: Firewall, place: Place) -> Current:
 
 
 def rules(session: Session, path: str, about: str) -> tuple[Rule, ...]:
+    return tuple(map(of_api, _listed(session, path, about)))
+
+
+def _listed(session: Session, path: str, about: str) -> list[dict[str, t.Any]]:
     listed = listing(session, path, "pos", asked=f"read the rules {about}")
-    return tuple(of_api(entry) for entry in sorted(listed, key=lambda entry: int(entry["pos"])))
+    return sorted(listed, key=lambda entry: int(entry["pos"]))
 
 
 def _aliases(session: Session, path: str, about: str) -> dict[str, Alias]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import typing as t
 
 from ...errors import InvalidInput
@@ -18,7 +19,7 @@ from ..api.session import Session, listing
 from ..facts.reading import opened
 from .firewall_apply import Applier
 from .firewall_plan import Operation, locked_out, need, ordered, plan
-from .firewall_rules import Rule
+from .firewall_rules import Rule, is_marked
 from .firewall_spec import Firewall, Group, wanted
 from .firewall_state import DATACENTER, Current, Place, gate, group_names, places, read
 
@@ -59,16 +60,19 @@ class _Planner:
             for (firewall, place), state in zip(pairs, states, strict=True)
             for change in plan(firewall, place, state)
         )
-        if changes:
-            self._check(changes, list(zip(pairs, states, strict=True)))
+        uses = [use for change in changes for use in _uses(change.operation)]
+        for (firewall, place), state in zip(pairs, states, strict=True):
+            uses += [_Use(firewall, place, "A rule", rule) for rule in _broken(firewall, state)]
+        self._check(changes, uses)
         return Planned(Plan.of(changes))
 
-    def _check(self, changes: list[Change], known: t.Sequence[tuple[tuple[Firewall, Place], Current]]) -> None:
+    def _check(self, changes: list[Change], uses: t.Sequence[_Use]) -> None:
         """What is said before anything is written."""
-        needs = {str(one): one for one in (need(change.operation) for change in changes)}
-        rights.check(rights.read(self.session), needs.values(), asked="change firewalls")
-        _check_names(self.session, changes, self.firewalls)
-        if self.allow_lockout or all(firewall.scope == "guest" for firewall in self.firewalls):
+        if changes:
+            needs = {str(one): one for one in (need(change.operation) for change in changes)}
+            rights.check(rights.read(self.session), needs.values(), asked="change firewalls")
+        _check_names(self.session, uses, self.firewalls)
+        if not changes or self.allow_lockout or all(firewall.scope == "guest" for firewall in self.firewalls):
             return
         why = locked_out(gate(self.session), changes)
         if why:
@@ -83,37 +87,58 @@ class _Planner:
 # -- names that rules use --------------------------------------------------------------------------------------------
 
 
-def _check_names(session: Session, changes: t.Iterable[Change], firewalls: t.Sequence[Firewall]) -> None:
-    """Rules that name what does not exist are refused by the server, or accepted without effect (groups)."""
-    used = [(change.operation, rule) for change in changes for rule in _new_rules(change.operation)]
-    _check_groups(session, [rule for _operation, rule in used], firewalls)
-    known: dict[str, set[str]] = {}
-    for operation, rule in used:
-        for name in filter(_is_name, (rule.get("source", ""), rule.get("dest", ""))):
-            owner = operation.firewall
-            if owner.name not in known:
-                path = operation.place.path if owner.scope == "guest" and operation.place.path else DATACENTER
-                known[owner.name] = _references(session, path, firewalls, owner)
-            _check_name(name, known[owner.name], owner)
+class _Use(t.NamedTuple):
+    """What names something: a rule, or an IP set (its entries that are no addresses, as sources)."""
+
+    owner: Firewall
+    place: Place
+    who: str
+    rule: Rule
 
 
-def _new_rules(operation: Operation) -> list[Rule]:
+def _uses(operation: Operation) -> list[_Use]:
+    """What is new in a change."""
+    owner, place = operation.firewall, operation.place
     if operation.what == "rules":
-        return [rule for rule in operation.to if rule not in operation.was]
-    return list(operation.to.rules or ()) if operation.what == "group" and operation.to else []
+        return [_Use(owner, place, "A rule", rule) for rule in operation.to if rule not in operation.was]
+    if operation.what == "group" and operation.to:
+        return [_Use(owner, place, "A rule", rule) for rule in operation.to.rules or ()]
+    if operation.what == "ipset" and operation.to:
+        who, there = f"The IP set {operation.name}", (operation.was.entries or {}) if operation.was else {}
+        names = [name for name in operation.to.entries or {} if name not in there]
+        return [_Use(owner, place, who, {"type": "in", "source": name}) for name in names]
+    return []
+
+
+def _broken(firewall: Firewall, state: Current) -> list[Rule]:
+    """Wanted rules that are there, and of which the server says that something is wrong with them."""
+    return [rule for rule in state.broken if firewall.exclusive or is_marked(rule)]
+
+
+def _check_names(session: Session, uses: t.Sequence[_Use], firewalls: t.Sequence[Firewall]) -> None:
+    """Rules that name what does not exist are refused by the server, or accepted without effect (groups)."""
+    _check_groups(session, [use.rule for use in uses], firewalls)
+    known: dict[str, set[str]] = {}
+    for use in uses:
+        for name in filter(_is_name, (use.rule.get("source", ""), use.rule.get("dest", ""))):
+            owner = use.owner
+            if owner.name not in known:
+                path = use.place.path if owner.scope == "guest" and use.place.path else DATACENTER
+                known[owner.name] = _references(session, path, firewalls, owner)
+            _check_name(name, known[owner.name], f"{use.who} of {owner.name}")
 
 
 def _is_name(text: str) -> bool:
     return text.startswith("+") or (text[:1].isalpha() and ":" not in text)
 
 
-def _check_name(name: str, known: t.Collection[str], owner: Firewall) -> None:
-    bare = name.lower().replace("dc/", "").replace("guest/", "")
+def _check_name(name: str, known: t.Collection[str], who: str) -> None:
+    bare = re.sub(r"^(\+?)(dc|guest|sdn)/", r"\1", name.lower())
     if bare in known or bare.startswith("+ipfilter-"):
         return
     what = "IP set" if bare.startswith("+") else "alias"
     raise InvalidInput(
-        f"A rule of {owner.name} uses the {what} {bare.lstrip('+')!r}, which does not exist",
+        f"{who} uses the {what} {bare.lstrip('+')!r}, which does not exist",
         hint=f"There are {', '.join(sorted(known)) or 'none'}.",
     )
 
