@@ -50,7 +50,8 @@ options:
   certificate_file:
     description:
       - Where the certificates are written, the newest first, for M(groundwork.homelab.sealed_secret) and C(kubeseal --cert). They are public.
-      - For an encrypted O(path) without O(age_key_file), this file is also how it is known which keys O(path) holds.
+        A line before one says so if its key is not active.
+      - For an encrypted O(path) without O(age_key_file), this file is also how it is known which keys O(path) holds, and which of them are active.
     type: path
   namespace:
     description: Namespace of the controller, for keys that name none.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import pathlib
+import re
 import typing as t
 
 from .. import private_files
@@ -19,6 +20,7 @@ from . import files, key_pairs, sealing, yaml_text
 from .key_pairs import KeyPair
 
 _NAME = "sealed-secrets-key-"
+_RETIRED = re.compile(rf"^# {re.escape(key_pairs.LABEL)}: (.*)$", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,25 +102,31 @@ def _unopened(task: Task, store: Store, given: list[KeyPair], certificates: path
             f"{store.path} is encrypted, so what it holds already cannot be told",
             hint="Give age_key_file; or, for a backup of src, certificate_file, which names what the backup holds.",
         )
-    if not known <= {pair.fingerprint for pair in given}:
+    if not known.keys() <= {pair.fingerprint for pair in given}:
         raise InvalidInput(
             f"{store.path} holds keys that src does not, and is encrypted, so nothing can be added to it",
             hint="Give age_key_file, or another path.",
         )
-    pairs = _together([], given, task.params["namespace"])
-    there = dataclasses.replace(store, pairs=[pair for pair in pairs if pair.fingerprint in known])
-    return _finish(task, there, pairs, "", certificates)
+    retired = {fingerprint: state for fingerprint, state in known.items() if state != key_pairs.ACTIVE}
+    pairs = [
+        dataclasses.replace(pair, state=retired.get(pair.fingerprint, pair.state))
+        for pair in _together([], given, task.params["namespace"])
+    ]
+    held = [dataclasses.replace(pair, state=known[pair.fingerprint]) for pair in pairs if pair.fingerprint in known]
+    return _finish(task, dataclasses.replace(store, pairs=held), pairs, "", certificates)
 
 
-def _known(certificates: pathlib.Path | None) -> set[str] | None:
+def _known(certificates: pathlib.Path | None) -> dict[str, str] | None:
+    """The keys whose certificates a file holds, and their states; None if there is no such file."""
     text = files.current(certificates, "certificate") if certificates else None
     if text is None:
         return None
-    pieces = text.split("-----END CERTIFICATE-----")[:-1]
-    return {
-        sealing.Certificate.parse(piece + "-----END CERTIFICATE-----\n", str(certificates)).fingerprint
-        for piece in pieces
-    }
+    found = {}
+    for piece in text.split("-----END CERTIFICATE-----")[:-1]:
+        certificate = sealing.Certificate.parse(piece + "-----END CERTIFICATE-----\n", str(certificates))
+        state = _RETIRED.search(piece)
+        found[certificate.fingerprint] = state[1] if state else key_pairs.ACTIVE
+    return found
 
 
 def _together(there: list[KeyPair], given: list[KeyPair], namespace: str) -> list[KeyPair]:
@@ -227,8 +235,12 @@ def _texts(pairs: list[KeyPair], recipients: list[str]) -> Texts:
 
 
 def _certificates(pairs: list[KeyPair]) -> str:
-    """The newest that the controller uses first: it is the one that is sealed for."""
-    return "".join(pair.first_certificate for pair in _newest(pairs))
+    """The newest that the controller uses first: it is the one that is sealed for. Before one that is not used it says so,
+    which readers of PEM skip."""
+    return "".join(
+        ("" if pair.active else f"# {key_pairs.LABEL}: {pair.state}\n") + pair.first_certificate
+        for pair in _newest(pairs)
+    )
 
 
 def _apply(change: Change, texts: Texts) -> None:

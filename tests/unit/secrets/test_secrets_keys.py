@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import datetime
 import json
 import pathlib
@@ -178,7 +179,8 @@ def test_a_compromised_key_stays_so_and_nothing_is_sealed_for_it(tmp_path: pathl
     options = params(tmp_path, src=[str(tmp_path / "src.yaml")], generate=False)
     twice(**options)
     assert states(tmp_path) == {OLD.name: "active", SECOND.name: "compromised"}
-    assert (tmp_path / "keys.crt").read_text() == OLD.certificate_pem + SECOND.certificate_pem
+    note = f"# {key_pairs.LABEL}: compromised\n"
+    assert (tmp_path / "keys.crt").read_text() == OLD.certificate_pem + note + SECOND.certificate_pem
     write(tmp_path / "src.yaml", yaml_text.text_of([SECOND.manifest()]))
     assert not run(module, **options)["changed"], "an older copy does not make it active again"
 
@@ -191,6 +193,26 @@ def test_a_key_that_was_retired_since_is_retired_in_the_file(tmp_path: pathlib.P
     change, _certificates = twice(**options)["changes"]
     assert (change["before"], change["after"]) == ({"state": "active"}, {"state": "compromised"})
     assert states(tmp_path)[SECOND.name] == "compromised"
+
+
+@pytest.mark.parametrize("retired", [OLD, SECOND], ids=["the older", "the newest"])
+def test_a_key_that_was_retired_since_is_retired_in_a_backup_that_cannot_be_opened(
+    given: pathlib.Path, retired: key_pairs.KeyPair
+) -> None:
+    backup = params(given, path=str(given / "backup.age"), recipients=[STRANGER.recipient], generate=False)
+    twice(**backup, src=[str(given / "controller.yaml")])
+    state = {OLD.name: "active", SECOND.name: "active", retired.name: "compromised"}
+    secrets = [dataclasses.replace(pair, state=state[pair.name]).manifest() for pair in (OLD, SECOND)]
+    write(given / "retired.yaml", yaml_text.text_of(secrets))
+    changes = twice(**backup, src=[str(given / "retired.yaml")])["changes"]
+    assert changes[0]["after"] == {"state": "compromised"}
+    write(given / "stranger.txt", STRANGER.text)
+    restore = {"path": str(given / "restored.yaml"), "src": [str(given / "backup.age")], "generate": False}
+    twice(**restore, age_key_file=str(given / "stranger.txt"))
+    restored = yaml.safe_load_all((given / "restored.yaml").read_text())
+    assert {one["metadata"]["name"]: one["metadata"]["labels"][key_pairs.LABEL] for one in restored} == state
+    # It stays so, whatever another copy of it says.
+    assert not run(module, **backup, src=[str(given / "controller.yaml")])["changed"]
 
 
 def test_without_an_active_key_there_is_a_new_one(tmp_path: pathlib.Path) -> None:
