@@ -332,8 +332,8 @@ class InventoryModule(LoudInventory):
         left = self._filtered(early, left, reading, names)
         if tiers:
             reader.add_facts(left, tiers)
-            there = {guest.vmid for guest in reading.guests}
-            left = [guest for guest in left if guest.vmid in there]
+            there = {guest.vmid: guest for guest in reading.guests}
+            left = [there[guest.vmid] for guest in left if guest.vmid in there]
         left = self._filtered(late, left, reading, names)
         return self._without_unreachable(left, reading, names), names
 

@@ -274,3 +274,16 @@ def test_guests_that_another_filter_leaves_are_asked_for_besides(lab: InventoryL
     lab.inventory(**cached(lab, facts=["config"], filters=["proxmox_name == 'web'"]))
     more = lab.inventory(**cached(lab, facts=["config"], filters=["proxmox_name in ('web', 'db')"]))
     assert more.paths == ["/nodes/pve2/qemu/102/config"] and sorted(more.hosts) == ["db", "web"]
+
+
+def test_a_guest_that_has_moved_since_it_was_listed_is_asked_where_it_is_now(lab: InventoryLab) -> None:
+    """It was left out without a word, as if it had been deleted."""
+    lab.inventory(**cached(lab, facts=["config"], filters=["proxmox_name == 'web'"]))
+    lab.cluster.guests[104].node = "pve2"
+    del lab.cluster.guests[103]
+    both = ["proxmox_name in ('web', 'win', 'golden')"]
+    moved = lab.inventory(**cached(lab, facts=["config"], filters=both))
+    assert sorted(moved.hosts) == ["web", "win"] and moved.text == ""
+    assert moved.group("proxmox_node_pve2") == moved.group("proxmox_os_windows") == ["win"]
+    assert moved.paths[-2:] == ["/cluster/resources", "/nodes/pve2/qemu/104/config"]
+    assert lab.inventory(**cached(lab, facts=["config"], filters=both)).paths == []

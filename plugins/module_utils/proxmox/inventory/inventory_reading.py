@@ -123,7 +123,34 @@ class Reader:
     # -- facts -----------------------------------------------------------------------------------------------------
 
     def add_facts(self, of: t.Sequence[Guest], tiers: t.Collection[str]) -> None:
-        """For each of these guests that has none yet."""
+        """For each of these guests that has none yet; where it is now, if it has moved since it was listed."""
+        self._add_facts(of, tiers)
+        self._add_facts(self._moved(), tiers)
+        gone = self._gone()
+        self._reading.guests = [guest for guest in self._reading.guests if guest.id not in gone]
+
+    def _gone(self) -> set[str]:
+        return {guest_id for guest_id, facts in self._reading.facts.items() if facts.get("gone")}
+
+    def _moved(self) -> list[Guest]:
+        """Those that their nodes do not know (any more), but the cluster has on another one. Their place is taken over."""
+        gone = self._gone() & {guest.id for guest in self._reading.guests}
+        if not gone:
+            return []
+        rows = self._session.get("/cluster/resources", {"type": "vm"}, asked="list the guests of the cluster")
+        nodes = {guest.id: guest.node for guest in guests_of.parse(rows, of=self._session.of) if guest.id in gone}
+        moved = [
+            dataclasses.replace(guest, node=nodes[guest.id])
+            for guest in self._reading.guests
+            if nodes.get(guest.id, guest.node) != guest.node
+        ]
+        places = {guest.id: guest for guest in moved}
+        self._reading.guests = [places.get(guest.id, guest) for guest in self._reading.guests]
+        for guest in moved:
+            del self._reading.facts[guest.id]
+        return moved
+
+    def _add_facts(self, of: t.Sequence[Guest], tiers: t.Collection[str]) -> None:
         wanted = [guest for guest in of if guest.id not in self._reading.facts]
         for guest in wanted:
             self._reading.facts[guest.id] = {}
@@ -133,8 +160,6 @@ class Reader:
             functools.partial(self._unless_broken, work, guest) for work in self._works(tiers) for guest in wanted
         ]
         together(lambda ask: ask(), asking, at_once=self._at_once)
-        gone = {guest_id for guest_id, facts in self._reading.facts.items() if facts.get("gone")}
-        self._reading.guests = [guest for guest in self._reading.guests if guest.id not in gone]
 
     def _works(self, tiers: t.Collection[str]) -> t.Iterator[t.Callable[[Guest], None]]:
         """What is asked of each guest, in one request after the other; several of them may be asked at a time."""
