@@ -10,6 +10,7 @@ import uuid
 from . import formats, privileges
 from .access import Token, User
 from .api import Call, handles
+from .auth import Authentication
 from .errors import ApiError, Failure, Forbidden, Nested, ParameterError
 
 _DETAILS = ("comment", "email", "firstname", "lastname", "keys")
@@ -22,21 +23,34 @@ _TOKEN = "/access/users/{userid}/token/{tokenid}"
 @handles("POST", "/access/ticket")
 def ticket(call: Call) -> dict[str, t.Any]:
     name = call.text("username")
-    if "realm" in call.params and "@" not in name:
+    if call.params.get("realm"):
         name = f"{name}@{call.params['realm']}"
     authentication = call.cluster.authentication
-    if authentication is None or not authentication.check_password(name, call.text("password")):
+    if authentication is None or not _is_right(call, authentication, name):
         raise ApiError(401, "authentication failure")
     caps = {
         kind: privileges.capabilities(kind, call.cluster.access.permissions(name, path))
         for kind, path in privileges.CAPABILITY_PATHS.items()
     }
+    if call.params.get("path"):
+        return {"username": name, "cap": caps}
     return {
         "username": name,
         "ticket": authentication.ticket(name),
         "CSRFPreventionToken": authentication.csrf(name),
         "cap": caps,
     }
+
+
+def _is_right(call: Call, authentication: Authentication, name: str) -> bool:
+    """With ``path`` and ``privs`` it is only looked whether this user may do that there; a console's ticket is enough."""
+    password, path = call.text("password"), call.text("path")
+    if not path:
+        return authentication.check_password(name, password)
+    known = authentication.check_console_ticket(password, name, path) or authentication.check_password(name, password)
+    granted = call.cluster.access.permissions(name, path)
+    wanted = formats.split_list(call.text("privs"))
+    return known and (name == "root@pam" or all(right in granted for right in wanted))
 
 
 @handles("GET", "/access/ticket")

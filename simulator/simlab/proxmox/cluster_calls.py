@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
-from . import formats, schema
+from . import formats, schema, tags
 from .api import Call, handles
 from .cluster import Node
 from .errors import Failure, ParameterError
@@ -179,20 +179,24 @@ _PUBLIC = ("console", "tag-style")
 def options(call: Call) -> dict[str, t.Any]:
     specs = schema.load().paths["/cluster/options"]["PUT"]["parameters"]["properties"]
     found: dict[str, t.Any] = {"description": "", "mac_prefix": "BC:24:11"}
-    allowed: list[str] = []
     for name, value in call.cluster.options.items():
         if name == "registered-tags":
-            found[name] = allowed = formats.split_list(str(value))
+            found[name] = formats.split_list(str(value))
             continue
         wanted = specs[name].get("format")
         found[name] = _typed(wanted, formats.parse(wanted, str(value), name)) if isinstance(wanted, dict) else value
     if not call.allowed.has("/", ["Sys.Audit"]):
         found = {name: value for name, value in found.items() if name in _PUBLIC}
-    return found | {"allowed-tags": allowed}
+    return found | {"allowed-tags": tags.allowed(call)}
 
 
 def _typed(wanted: formats.Format, values: dict[str, str]) -> dict[str, t.Any]:
-    return {key: int(value) if wanted[key].get("type") == "boolean" else value for key, value in values.items()}
+    found: dict[str, t.Any] = {
+        key: int(value) if wanted[key].get("type") == "boolean" else value for key, value in values.items()
+    }
+    if "user-allow-list" in found:
+        found["user-allow-list"] = formats.split_list(values["user-allow-list"])
+    return found
 
 
 @handles("PUT", "/cluster/options")

@@ -121,14 +121,22 @@ class Permissions:
             self._check_user_exists(userid)
         if self.has("/access/groups", wanted, any_of=True):
             return
-        text = ", ".join(wanted)
-        given = re.split(r"[,;\s]+", str(params.get("groups") or "")) if "groups_param" in named else []
-        for group in filter(None, given):
-            if not self.has(f"/access/groups/{group}", wanted, any_of=True):
-                raise Forbidden(f"/access/groups/{group}, {text}")
-        members = self._groups_of(userid) if not creating else [group for group in given if group]
-        if not any(self.has(f"/access/groups/{group}", wanted, any_of=True) for group in members):
+        if "groups_param" in named:
+            self._check_given_groups(str(params.get("groups") or ""), wanted)
+        if not creating and not self._in_any(self._groups_of(userid), wanted):
+            raise Forbidden()
+
+    def _check_given_groups(self, given: str, wanted: list[str]) -> None:
+        """Who may not change all users says which groups the user is to be in, even when they stay as they are."""
+        groups, text = list(filter(None, re.split(r"[,;\s]+", given))), "|".join(wanted)
+        if not groups:
             raise Forbidden(f"/access/groups, {text}")
+        for group in groups:
+            if group not in self._access.groups or not self._in_any([group], wanted):
+                raise Forbidden(f"/access/groups/{group}, {text}")
+
+    def _in_any(self, groups: list[str], wanted: list[str]) -> bool:
+        return any(self.has(f"/access/groups/{group}", wanted, any_of=True) for group in groups)
 
     def _groups_of(self, userid: str) -> list[str]:
         return [name for name, group in self._access.groups.items() if userid in group.members]

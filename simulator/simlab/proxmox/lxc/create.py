@@ -6,7 +6,7 @@ from __future__ import annotations
 import pathlib
 import re
 
-from .. import backup, high_availability
+from .. import backup, high_availability, tags
 from ..api import Call, handles
 from ..errors import ApiError, Failure, Forbidden, task_text
 from ..qemu import checks
@@ -44,7 +44,7 @@ def create(call: Call) -> str:
             raise Failure("mount points configured, but 'rootfs' not set - aborting")
         mounts.check_storage(call, call.text("storage", "local"))
     mounts.check_storages(call, settings)
-    check_hardware(call, settings, privileged=settings.get("unprivileged") == "0")
+    check_hardware(call, settings, privileged=settings.get("unprivileged") == "0", pool=pool)
     if "rootfs" not in settings and not restore:
         settings["rootfs"] = f"{call.text('storage', 'local')}:4"
     options.normalise(settings, str(call.cluster.options.get("tag-style", "")))
@@ -98,7 +98,9 @@ def _check_allowed(call: Call, settings: dict[str, str], pool: str | None) -> No
         if not (over and call.allowed.has(f"/vms/{call.vmid}", ["VM.Backup"])):
             raise Forbidden()
     for name in settings:
-        if name != "unprivileged":
+        if name == "tags":
+            tags.check_change(call, call.vmid, "", settings[name])
+        elif name != "unprivileged":
             call.allowed.vm(call.vmid, options.right_of(name), pool=pool)
 
 
@@ -110,7 +112,9 @@ def _check_archive(call: Call, archive: str, restore: bool) -> None:
         raise Failure(f"unable to use volume {archive} - content type needs to be '{wanted}'")
 
 
-def check_hardware(call: Call, settings: dict[str, str], *, old: str = "", privileged: bool = False) -> None:
+def check_hardware(
+    call: Call, settings: dict[str, str], *, old: str = "", privileged: bool = False, pool: str | None = None
+) -> None:
     """Devices, features, hook scripts: what only root may, what is not there. ``old`` are the features so far."""
     for name, value in settings.items():
         if name.startswith("dev") and name[3:].isdigit():
@@ -122,17 +126,19 @@ def check_hardware(call: Call, settings: dict[str, str], *, old: str = "", privi
         elif options.is_net(name):
             settings[name] = options.with_hwaddr(name, value, call.cluster.mac_prefix())
         elif name == "features" and not call.caller.is_root:
-            check_features(call, old, value, privileged=privileged)
+            check_features(call, old, value, privileged=privileged, pool=pool)
         elif name == "hookscript":
             if not call.caller.is_root:
                 raise Forbidden("changing the hookscript is only allowed for root@pam")
             store, volume = call.cluster.storages.find(call.node.name, value)
+            if store.parse(volume).content != "snippets":
+                raise Failure(f"'{value}' is not in the snippets directory")
             if not store.has(volume):
                 raise Failure(f"script '{value}' does not exist")
     checks.check_bridges(call, settings)
 
 
-def check_features(call: Call, old: str, new: str, *, privileged: bool) -> None:
+def check_features(call: Call, old: str, new: str, *, privileged: bool, pool: str | None = None) -> None:
     """Nesting may be switched by who may allocate the container, as long as no other flag changes with it."""
     if privileged:
         raise Forbidden("changing feature flags for privileged container is only allowed for root@pam")
@@ -141,7 +147,7 @@ def check_features(call: Call, old: str, new: str, *, privileged: bool) -> None:
     if changed - {"nesting"} or (not before and after == {"nesting": "0"}):
         raise Forbidden("changing feature flags (except nesting) is only allowed for root@pam")
     if changed:
-        call.allowed.vm(call.vmid, "VM.Allocate")
+        call.allowed.vm(call.vmid, "VM.Allocate", pool=pool)
 
 
 class _Create:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .. import formats
+from .. import formats, tags
 from ..api import Call, handles
 from ..errors import Failure, Forbidden, ParameterError
 from ..firewall import CHANGED
@@ -37,6 +37,8 @@ async def put(call: Call) -> None:
             raise Failure(CHANGED)
         for name in [*delete, *revert]:
             call.allowed.vm(call.vmid, options.right_of(name))
+        if "tags" in settings or "tags" in delete:
+            tags.check_change(call, call.vmid, ct.options.get("tags", ""), settings.get("tags", ""))
         _check_lists(settings, delete, revert)
         for name in settings:
             call.allowed.vm(call.vmid, options.right_of(name))

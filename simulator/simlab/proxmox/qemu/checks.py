@@ -173,7 +173,7 @@ def check_hook_script(call: Call, params: t.Mapping[str, t.Any]) -> None:
         return
     store, volume = call.cluster.storages.find(call.node.name, str(script))
     if store.parse(volume).content != "snippets":
-        raise ParameterError({"hookscript": f"invalid hookscript path '{script}'\n"})
+        raise ParameterError({"hookscript": f"'{script}' is not in the snippets directory\n"})
     if not store.has(volume):
         raise ParameterError({"hookscript": f"script '{script}' does not exist\n"})
 

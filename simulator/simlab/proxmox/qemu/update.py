@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import uuid
 
-from .. import formats, passwords
+from .. import formats, passwords, tags
 from ..api import Call, handles
 from ..errors import Failure, ParameterError
 from ..tasks import Task
@@ -132,6 +132,8 @@ class Update:
                 self.set[name] = vm.options[name]
             elif name in vm.pending:
                 self.delete.append(name)
+        if "tags" in self.set or "tags" in self.delete:
+            tags.check_change(self.call, vm.vmid, vm.options.get("tags", ""), self.set.get("tags", ""))
         self._check_memory()
 
     def _check_memory(self) -> None:

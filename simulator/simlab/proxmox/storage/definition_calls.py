@@ -106,8 +106,17 @@ def _activate(call: Call, name: str, kind: str, options: dict[str, t.Any]) -> No
     missing = kind == "dir" and str(options.get("create-base-path", options.get("mkdir", "1"))) == "0"
     if missing and options["path"] not in _paths(call):
         text = f"unable to activate storage '{name}' - directory '{options['path']}' does not exist or is unreachable"
+    mount = str(options.get("is_mountpoint", "no"))
+    if kind in ("dir", "btrfs") and mount.lower() not in _NO:
+        where = options["path"] if mount.lower() in _YES else mount
+        text = f"directory is expected to be a mount point but is not mounted: '{where}'"
+        text = f"unable to activate storage '{name}' - {text}"
     if text:
         raise Failure(f"create storage failed: {text}")
+
+
+#: How a switch is written that may also be a path.
+_YES, _NO = ("1", "on", "yes", "true"), ("0", "off", "no", "false")
 
 
 def _paths(call: Call) -> set[str]:
