@@ -11,7 +11,9 @@ from .api import Call, handles
 from .errors import Failure, ParameterError
 from .guest import GuestConfig
 from .lxc import ct as containers
+from .lxc import options as container_options
 from .lxc import power as container_power
+from .lxc.mounts import kind_of
 from .qemu import drives
 from .qemu.vm import Vm
 from .sizes import parse_size
@@ -251,6 +253,7 @@ async def move_container(
         if running and not restart:
             raise Failure("lxc live migration is currently not implemented")
         try:
+            _check_mounts(ct)
             _reach(cluster, target)
             placed = _place(cluster, ct, target, storage)
         except Failure as error:
@@ -261,6 +264,14 @@ async def move_container(
         await _change_node(cluster, ct, target, placed)
         if running:
             await container_power.start_ct(cluster, ct)
+
+
+def _check_mounts(ct: containers.Container) -> None:
+    """What is no volume has to be there on all nodes, by its own account."""
+    for name in sorted(name for name in ct.options if container_options.is_mount(name)):
+        mount = container_options.parse_mount(name, ct.options[name])
+        if mount["volume"].startswith("/") and mount.get("shared") != "1":
+            raise Failure(f"cannot migrate local {kind_of(mount['volume'])} mount point '{name}'")
 
 
 def _place(cluster: Cluster, guest: GuestConfig, target: str, wanted: str) -> dict[str, tuple[Store, Store]]:

@@ -198,6 +198,40 @@ def test_a_node_that_is_not_there_is_said_before_it_moves(cluster: PveLab) -> No
     assert "is to be on the bridge 'vmbr7', which node pve2 does not have" in bridge.result["msg"]
 
 
+def test_what_keeps_a_container_on_its_node_is_said_before_anything_is_written(cluster: PveLab) -> None:
+    with cluster.session() as session:
+        here = {"storage": "here", "type": "dir", "path": "/srv", "content": "rootdir", "nodes": "pve1"}
+        session.post("/storage", here, asked="prepare a test")
+    mounts = [{"mp": "/data", "storage": "here", "size": "1G"}]
+    made(cluster, with_(state="stopped", mounts=mounts))
+    wish = with_(state="stopped", node="pve2", migrate=True, cores=2, mounts=[])
+    outcome = cts(cluster, wish)
+    assert outcome.result["msg"].startswith(
+        "CT 310 (traefik) is to move to node pve2, where the storage 'here' of its mp0 is not available."
+    )
+    assert outcome.writes == []
+    change(cluster, delete="mp0")
+    change(cluster, mp1="/srv,mp=/media")
+    outcome = cts(cluster, {**wish, "mounts": [{"slot": "mp1", "mp": "/media", "source": "/srv"}]})
+    assert outcome.result["msg"].startswith(
+        "CT 310 (traefik) is to move to node pve2, but its mp1 is /srv, which only node pve1 has."
+    )
+    assert outcome.writes == []
+    assert "cannot migrate local bind mount point 'mp1'" in _log_of_a_move(cluster)
+    change(cluster, mp1="/srv,mp=/media,shared=1", delete="unused0")
+    made(cluster, with_(state="stopped", node="pve2", migrate=True, mounts=[]))
+    assert config_of(cluster, 310, "pve2")["mp1"] == "/srv,mp=/media,shared=1"
+
+
+def _log_of_a_move(cluster: PveLab) -> str:
+    """The server's own words."""
+    cluster.do("/nodes/pve1/lxc/310/migrate", target="pve2")
+    with cluster.session() as session:
+        tasks = session.get("/nodes/pve1/tasks", {"typefilter": "vzmigrate"})
+        upid = max(tasks, key=lambda task: task["starttime"])["upid"]
+        return "\n".join(line["t"] for line in session.get(f"/nodes/pve1/tasks/{upid}/log"))
+
+
 @pytest.mark.parametrize("fault", ["drop-before", "drop-after", "task-error"])
 def test_a_move_that_goes_wrong_is_told_or_made_good(cluster: PveLab, fault: str) -> None:
     made(cluster, with_(state="stopped"))

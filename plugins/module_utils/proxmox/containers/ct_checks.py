@@ -72,6 +72,28 @@ def check_new(
         guest_checks.check_bridge(ct.title, nic.slot, nic.bridge, node, around)
 
 
+def check_moves(ct: Container, state: VmState, node: str, around: Surroundings) -> None:
+    """What keeps a container on its node: directories of it that are not said to be shared, storages that ``node`` lacks."""
+    storages = around.storages.get(node)
+    for key, value in sorted(state.config.items()):
+        if not re.fullmatch(r"rootfs|(mp|unused)\d+", key):
+            continue
+        mount = options.properties(value, "volume")
+        volume = mount["volume"]
+        storage = ps.storage_of(volume)
+        if options.is_bind(volume) and mount.get("shared") != "1":
+            raise InvalidInput(
+                f"{ct.title} is to move to node {node}, but its {key} is {volume}, which only node {state.node} has",
+                hint="Set shared for it in a run of its own if it is there on all nodes, or take it away.",
+            )
+        # Storages of other nodes are listed, too, as what is not active.
+        if storage and storages and (storage not in storages or not storages[storage].active):
+            raise InvalidInput(
+                f"{ct.title} is to move to node {node}, where the storage {storage!r} of its {key} is not available",
+                hint="Move the volume to another storage in Proxmox VE first.",
+            )
+
+
 def check_clone(ct: Container, clone: Clone, sources: Sources) -> VmState:
     """The source, when it can be cloned so."""
     source = sources.get((clone.source, clone.snapshot))

@@ -16,7 +16,7 @@ from ..vms.vm_state import Needs, Surroundings, VmState
 from . import ct_difference as differ
 from . import ct_form as forms
 from . import ct_options as options
-from .ct_checks import Sources, check_clone, check_new, check_pool, check_reach, check_same
+from .ct_checks import Sources, check_clone, check_moves, check_new, check_pool, check_reach, check_same
 from .ct_rights import check_rights
 from .ct_spec import Clone, Container
 from .ct_templates import (
@@ -165,6 +165,7 @@ def _container(
     mounts, networks = differ.new_parts(ct, state)
     if moving:
         networks = differ.new_parts(ct, None)[1]
+        check_moves(ct, state, node, around)
     check_new(ct, node, mounts, networks, around, moving=moving)
     return _existing(ct, state, around)
 
