@@ -13,6 +13,7 @@ import os
 import re
 import typing as t
 
+from .. import manifest_yaml
 from ..errors import InvalidInput
 from .kinds import is_built_in
 
@@ -108,9 +109,8 @@ def loaded(where: str, text: str | bytes) -> list[t.Any]:
     """The documents of a YAML or JSON text."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return list(yaml.load_all(text, Loader=loader))
+        return list(yaml.load_all(text, Loader=manifest_yaml.loader()))
     except RecursionError:
         raise _too_deep(where) from None
     except yaml.YAMLError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import typing as t
 
+from .. import manifest_yaml
 from ..errors import InvalidInput
 from ..sops import sops_yaml
 
@@ -19,7 +20,7 @@ def documents(text: str, where: str) -> list[Document]:
     nothing of the text: it may be secret."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = manifest_yaml.loader(as_written=True)
     try:
         given = [document for document in yaml.load_all(text, Loader=loader) if document is not None]
     except yaml.YAMLError as error:

@@ -19,6 +19,22 @@ def config(**changes: t.Any) -> dict[str, t.Any]:
     return {**CONFIG, **changes}
 
 
+#: Written without quotes -> what kubectl makes of it. YAML's first version has more that is no text.
+AS_KUBECTL_READS: dict[str, t.Any] = {
+    "22:22": "22:22", "190:20:30": "190:20:30", "12:30:45.5": "12:30:45.5", "-1:30": "-1:30", "1:30_5": "1:30_5",
+    "2026-01-02": "2026-01-02", "2026-01-02T03:04:05Z": "2026-01-02T03:04:05Z", "2026-02-31": "2026-02-31",
+    "=": "=", "=~": "=~",
+    "0644": 420, "0x1F": 31, "1_000": 1000, "-5": -5, "0": 0, "1.5": 1.5, "1.5e+3": 1500.0, ".5": 0.5, "on": True, "~": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "value"), AS_KUBECTL_READS.items())
+def test_a_text_is_read_as_kubectl_reads_it(text: str, value: t.Any) -> None:
+    (found,) = documents.loaded("a.yaml", f"a: {text}\nb: [{text}]\n{'' if text == '~' else text + ': c'}\n")
+    assert (found["a"], found["b"], type(found["a"])) == (value, [value], type(value))
+    assert found.get(value, "c") == "c"
+
+
 ENDLESS: dict[str, t.Any] = {}
 ENDLESS["a"] = ENDLESS
 NAMED = "\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"

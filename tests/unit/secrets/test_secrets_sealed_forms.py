@@ -48,6 +48,16 @@ def test_base64_in_several_lines_nothing_and_bytes_that_are_no_text(place: Place
     assert place.opened() == {"a": b"\xff\x00" * 60, "b": b"", "c": b"", "d": b"", "a.b": b"x"}
 
 
+@pytest.mark.parametrize(
+    "text", ["22:22", "190:20:30", "2026-01-02", "=", "0644", "1_000", "0x1F", "+5", "0b11", "8080", "-1"]
+)
+def test_a_definition_as_text_is_sealed_as_it_is_written(place: Place, text: str) -> None:
+    """A number is its text, not what YAML makes of it: 0644 is no 420, and 22:22 no 1342."""
+    whole = f"apiVersion: v1\nkind: Secret\nmetadata: {{name: db, namespace: media}}\nstringData:\n  a: {text}\n"
+    sealed(place, {"name": None, "namespace": None, "contents": None, "definition": whole})
+    assert place.opened() == {"a": text.encode()}
+
+
 def test_of_data_and_string_data_and_contents_the_last_counts(place: Place) -> None:
     names = {"data": {"a": b64(b"1"), "b": b64(b"1"), "c": b64(b"1")}, "stringData": {"b": "2", "c": "2"}}
     sealed(place, definition(**names) | {"contents": {"c": "3"}})
