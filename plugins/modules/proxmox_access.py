@@ -16,6 +16,7 @@ description:
     them, and what is to be absent goes last.
   - An option that is left out is left alone; an empty one is taken away. Only what is named is ever deleted, and what
     O(exclusive_acl_paths) names.
+  - The user or token that asks is never deleted, disabled or ended, nor is a group deleted that gives it rights; the task fails instead.
   - The roles that the collection needs are known by their names, with the privileges that were found to be the least that is enough -
     V(AnsibleGuests) for guests, images, snapshots, backups and the inventory; V(AnsibleSystem) for storage definitions, mappings, backup
     jobs, the datacenter's firewall, HA, and the startup order of VMs; V(AnsiblePools) for pools; V(AnsibleAccess) for this module;
@@ -189,7 +190,7 @@ options:
   exclusive_acl_paths:
     description:
       - Paths on which there are only the ACLs that O(acls) lists; others are removed. Paths below them are not touched.
-      - ACLs of the user or token that asks are never removed by this; the task fails instead.
+      - ACLs of the user or token that asks, and of the user's groups, are never removed by this; the task fails instead.
     type: list
     elements: str
     default: []

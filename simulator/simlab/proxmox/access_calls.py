@@ -13,6 +13,7 @@ from .api import Call, handles
 from .auth import Authentication
 from .errors import ApiError, Failure, Forbidden, Nested, ParameterError
 
+#: They are in a file of lines with colons, where space at the ends means nothing.
 _DETAILS = ("comment", "email", "firstname", "lastname", "keys")
 _TOKEN = "/access/users/{userid}/token/{tokenid}"
 
@@ -206,7 +207,7 @@ def _change(call: Call, name: str, user: User) -> None:
                 found.members.discard(name)
     user.enable = int(call.params.get("enable", user.enable))
     user.expire = int(call.params.get("expire", user.expire))
-    user.details.update({key: call.text(key) for key in _DETAILS if key in call.params})
+    user.details.update({key: call.text(key).strip(" ") for key in _DETAILS if key in call.params})
 
 
 @handles("DELETE", "/access/users/{userid}")
@@ -253,7 +254,7 @@ def token_add(call: Call) -> dict[str, t.Any]:
     if token in user.tokens:
         raise ParameterError({"tokenid": "Token already exists."})
     made = Token(str(uuid.uuid4()), call.params.get("privsep", 1), call.params.get("expire", 0))
-    made.comment = call.params.get("comment")
+    made.comment = call.text("comment").strip(" ") or None
     user.tokens[token] = made
     info = {key: value for key, value in made.info().items() if key == "privsep" or key in call.params}
     return {"full-tokenid": f"{name}!{token}", "info": info, "value": made.secret}
@@ -265,6 +266,7 @@ def token_put(call: Call) -> dict[str, t.Any]:
     for key in ("privsep", "expire", "comment"):
         if key in call.params:
             setattr(token, key, call.params[key])
+    token.comment = (token.comment or "").strip(" ") or None
     dropped = formats.split_list(call.text("delete"))
     for key in dropped:
         if key != "comment":

@@ -57,13 +57,13 @@ def group_add(call: Call) -> None:
     name = call.text("groupid")
     if name in call.cluster.access.groups:
         raise Failure(f"create group failed: group '{name}' already exists")
-    call.cluster.access.groups[name] = Group(call.text("comment"))
+    call.cluster.access.groups[name] = Group(call.text("comment").strip(" "))
 
 
 @handles("PUT", "/access/groups/{groupid}")
 def group_put(call: Call) -> None:
     group = _group(call, "update group failed: ")
-    group.comment = call.text("comment", group.comment)
+    group.comment = call.text("comment", group.comment).strip(" ")  # of a file of lines with colons
 
 
 @handles("DELETE", "/access/groups/{groupid}")

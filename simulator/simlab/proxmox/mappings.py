@@ -31,6 +31,15 @@ def _digest(call: Call, kind: str) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
+def _sent(call: Call, failed: str) -> dict[str, t.Any]:
+    """What is written, a line each, which is read back without space at its ends."""
+    text = call.text("description")
+    if "\n" in text:
+        raise Failure(f"{failed}: property 'description' contains a line feed")
+    given = {key: value for key, value in call.params.items() if key not in _REQUEST_ONLY}
+    return given | ({"description": text.strip()} if "description" in given else {})
+
+
 def _shown(kind: str, mapping: dict[str, t.Any]) -> dict[str, t.Any]:
     numeric = ("mdev", "live-migration-capable")
     return {"type": kind} | {key: int(value) if key in numeric else value for key, value in mapping.items()}
@@ -94,12 +103,12 @@ def _register(kind: str) -> None:
         return _shown(kind, _mappings(call, kind)[name]) | {"digest": _digest(call, kind)}
 
     def add(call: Call) -> None:
-        name = call.text("id")
+        name, failed = call.text("id"), f"create {_WORD[kind]} mapping failed"
         if kind == "dir":
             _check_directories(call)
         if name in _mappings(call, kind):
-            raise Failure(f"create {_WORD[kind]} mapping failed: {kind} ID '{name}' already defined")
-        _mappings(call, kind)[name] = {k: v for k, v in call.params.items() if k not in _REQUEST_ONLY}
+            raise Failure(f"{failed}: {kind} ID '{name}' already defined")
+        _mappings(call, kind)[name] = _sent(call, failed)
 
     def update(call: Call) -> None:
         name, failed = call.text("id"), f"update {_WORD[kind]} mapping failed"
@@ -120,7 +129,7 @@ def _register(kind: str) -> None:
             if key in call.params:
                 raise Failure(f"{failed}: cannot set and delete property '{key}' at the same time!")
             mapping.pop(key, None)
-        _mappings(call, kind)[name] = mapping | {k: v for k, v in call.params.items() if k not in _REQUEST_ONLY}
+        _mappings(call, kind)[name] = mapping | _sent(call, failed)
 
     def delete(call: Call) -> None:
         _mappings(call, kind).pop(call.text("id"), None)

@@ -65,7 +65,7 @@ def create(call: Call) -> None:
         raise Failure(f"create pool failed: parent '{parent}' of pool '{name}' does not exist")
     if not leaf[:1].isalpha():
         raise Failure("create pool failed: pool name must start with a letter")
-    call.cluster.pools[name] = Pool(call.text("comment"))
+    call.cluster.pools[name] = Pool(call.text("comment").strip(" "))
 
 
 @handles("PUT", "/pools", "/pools/{poolid}")
@@ -90,7 +90,7 @@ def _update(call: Call, found: Pool) -> None:
 
 def _change(call: Call, found: Pool) -> None:
     if "comment" in call.params:
-        found.comment = call.text("comment")
+        found.comment = call.text("comment").strip(" ")  # of a file of lines with colons
     remove = call.flag("delete")
     for text in formats.split_list(call.text("vms")):
         vmid = int(text)

@@ -92,6 +92,11 @@ def test_a_change_of_the_description_carries_the_devices(lab: PveLab) -> None:
     assert of(lab, "pci", "gpu").keys() == {"map", "mdev"}
 
 
+def test_space_around_a_description_is_not_kept(lab: PveLab) -> None:
+    truthful(lab, {**GPU, "description": " of the board \n"})
+    assert of(lab, "pci", "gpu")["description"] == "of the board"
+
+
 def test_devices_of_other_nodes_stay_when_the_list_is_not_exclusive(lab: PveLab) -> None:
     run(lab, FILMS)
     other = {**FILMS, "devices": [{"node": "pve2", "path": "/tank/films"}], "exclusive": False}
@@ -121,6 +126,7 @@ BAD: dict[str, tuple[dict[str, t.Any], str]] = {
     "two directories": ({**FILMS, "devices": [{"node": "pve1", "path": "/a"}, {"node": "pve1", "path": "/b"}]}, "dir mapping films: node pve1 has two directories."),
     "same device": ({**GPU, "devices": GPU["devices"] * 2}, "pci mapping gpu: node pve1 has the same device twice."),
     "mediated": ({**FILMS, "mediated": True}, "dir mapping films: mediated is for PCI devices only."),
+    "two lines": ({**GPU, "description": "one\ntwo"}, "pci mapping gpu: description has more than one line."),
     "unknown node": ({**FILMS, "devices": [{"node": "pve9", "path": "/x"}]}, "dir mapping films names the node 'pve9', which does not exist. There are: pve1, pve2."),
 }  # fmt: skip
 

@@ -59,6 +59,12 @@ def test_pools_and_those_below_them_are_made_with_their_members(lab: PveLab) -> 
     assert pools(lab)["home"] == ("", {102, 103}, {"local", "isoonly"})
 
 
+def test_space_around_a_comment_is_not_kept(lab: PveLab) -> None:
+    truthful(lab, {"name": "home", "comment": " at home \n"})
+    assert pools(lab)["home"][0] == "at home"
+    truthful(lab, {"name": "home", "comment": "at home, too "})
+
+
 def test_a_run_with_nothing_to_do_reads_the_list_and_each_pool(lab: PveLab) -> None:
     wish = {"name": "home", "comment": "c", "vms": [101], "storages": ["local"], "exclusive": True}
     run(lab, wish)

@@ -99,6 +99,8 @@ class _Planner:
             self._acl(operation)
         elif isinstance(operation, PasswordOperation):
             form = {"userid": operation.user, "password": self.wishes.passwords[operation.user]}
+            if self.session.connection.user != "root@pam":  # everybody else says once more who they are
+                form["confirmation-password"] = self.session.connection.password
             self.session.put("/access/password", form, asked=str(operation))
         elif isinstance(operation, TokenOperation):
             self._token(operation)
@@ -147,7 +149,7 @@ def read(session: Session, wishes: Wishes, warn: t.Callable[[str], None]) -> Cur
     """One list of each kind that matters."""
     files = {token.id: _file(token) for token in wishes.tokens if token.secret_file}
     unfinished = any(file.pending is not None or not file.there for file in files.values())
-    acls = bool(wishes.acls or wishes.exclusive) or unfinished
+    acls = bool(wishes.acls or wishes.exclusive) or unfinished or any(not wish.present for wish in wishes.groups)
     some = acls or bool(wishes.users or wishes.tokens)
     users = records.read(session, USERS) if some else {}
     new = [wish for wish in wishes.users if wish.present and wish.name not in users]
@@ -160,6 +162,7 @@ def read(session: Session, wishes: Wishes, warn: t.Callable[[str], None]) -> Cur
         files=files,
         wrong=_wrong(session, wishes, users, warn),
         me=session.connection.who,
+        time=time.time(),
     )
 
 

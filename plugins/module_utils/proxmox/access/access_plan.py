@@ -38,7 +38,7 @@ class SecretFile:
 @dataclasses.dataclass(frozen=True)
 class Current:
     """``files``: of tokens, by their id. ``wrong``: users who cannot log in with the password that they are to have.
-    ``me``: who asks. ``realms`` None: nobody asked for them."""
+    ``me``: who asks, and at what ``time`` (0 is before any end). ``realms`` None: nobody asked for them."""
 
     users: Listed
     groups: Listed
@@ -48,6 +48,7 @@ class Current:
     files: t.Mapping[str, SecretFile] = dataclasses.field(default_factory=dict)
     wrong: frozenset[str] = frozenset()
     me: str = ""
+    time: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,6 +179,7 @@ class _Planner:
                 continue
             raw = self.now.users.get(wish.name)
             self._check_user(wish, raw)
+            self._refuse_end(f"user {wish.name}", wish.name, wish.values)
             change = records.change(wish, raw)
             changes += [change] if change else []
             if raw is not None and wish.name in self.now.wrong:
@@ -213,6 +215,7 @@ class _Planner:
             raise InvalidInput(
                 f"token {token.id}: the user does not exist", hint=f"Name {token.user} in users as well."
             )
+        self._refuse_end(f"token {token.id}", token.id, token.values)
         raw = self._listed(token)
         file = self.now.files.get(token.id, SecretFile())
         wish = Wish(token_kind(token.user), token.name, values=token.values)
@@ -291,7 +294,7 @@ class _Planner:
             return self.wishes.acls[acl] is not None
         if acl.path not in self.wishes.exclusive:
             return True
-        if acl.subject in (self.now.me, self.now.me.partition("!")[0]):
+        if acl.subject in self._myself() or (acl.kind == "group" and acl.subject in self._my_groups()):
             raise InvalidInput(
                 f"exclusive_acl_paths would take away {acl}, which is the one that asks",
                 hint="Name it in acls, or let another user do this.",
@@ -323,18 +326,44 @@ class _Planner:
             if not wish.present and wish.name in self.now.users:
                 self._refuse_myself(wish.name)
                 changes.append(records.change(wish, self.now.users[wish.name]))
-        changes += [
-            records.change(wish, self.now.groups.get(wish.name)) for wish in self.wishes.groups if not wish.present
-        ]
+        for wish in self.wishes.groups:
+            if not wish.present:
+                self._refuse_my_group(wish)
+                changes.append(records.change(wish, self.now.groups.get(wish.name)))
         for role in self.wishes.roles:
             if not role.present:
                 _refuse_special(role, self.now.roles.get(role.name))
                 changes.append(records.change(Wish(ROLE_KIND, role.name, present=False), self.now.roles.get(role.name)))
         return [change for change in changes if change is not None]
 
+    # -- nobody locks himself out --------------------------------------------------------------------------------------
+
+    def _myself(self) -> tuple[str, str]:
+        """Who asks, and the user of that token."""
+        return self.now.me, self.now.me.partition("!")[0]
+
+    def _my_groups(self) -> set[str]:
+        """Groups that may give rights to who asks; root has all without them."""
+        user = self._myself()[1]
+        return set() if user == "root@pam" else set(USERS.field("groups").of(self.now.users.get(user, {})))
+
     def _refuse_myself(self, name: str) -> None:
-        if name in (self.now.me, self.now.me.partition("!")[0]):
+        if name in self._myself():
             raise InvalidInput(f"{name} is to be absent, and is the one that asks", hint="Let another user do this.")
+
+    def _refuse_my_group(self, wish: Wish) -> None:
+        gives = any((acl.kind, acl.subject) == ("group", wish.name) for acl in self.now.acls)
+        if gives and wish.name in self._my_groups():
+            raise InvalidInput(
+                f"group {wish.name} is to be absent, and gives rights to {self._myself()[1]}, the one that asks",
+                hint="Let another user do this.",
+            )
+
+    def _refuse_end(self, says: str, name: str, values: t.Mapping[str, t.Any]) -> None:
+        off, expire = values.get("enable") is False, values.get("expire") or 0
+        if name in self._myself() and (off or 0 < expire <= self.now.time):
+            what = "is to be disabled" if off else "is to end before now"
+            raise InvalidInput(f"{says} {what}, and is the one that asks", hint="Let another user do this.")
 
     # -- rights that a token has only together with its user ----------------------------------------------------------
 

@@ -13,15 +13,19 @@ import typing as t
 
 from ...errors import InvalidInput
 from ..api import rights
-from ..records.records import FLAG, NUMBER, SET, TEXT, Field, Kind, Operation, Wish, refuse_twice
+from ..records.records import FLAG, NUMBER, SECRET, SET, TEXT, Field, Kind, Operation, Wish, refuse_twice
 from .roles import ROLES
 
 Params = t.Mapping[str, t.Any]
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
-_USER = re.compile(r"[^\s:/@!]+@[A-Za-z][A-Za-z0-9._-]+")
+_USER = re.compile(r"[^\s:/!]+@[A-Za-z][A-Za-z0-9._-]+")  # the last @ is before the realm
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9._-]+")
-_PATH = re.compile(r"/|/(access|mapping|nodes|pool|sdn|storage)(/[A-Za-z0-9._-]+){0,5}|/vms(/[1-9]\d{2,8})?")
+_PART = r"/[A-Za-z0-9._-]+"
+_PATH = re.compile(
+    rf"/|/access(/(groups|realm)({_PART})?)?|/(nodes|storage)({_PART})?|/mapping({_PART}){{0,2}}|/pool({_PART}){{0,3}}"
+    rf"|/sdn({_PART}){{0,4}}|/vms(/[1-9]\d{{2,8}})?"
+)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 #: On these paths whoever may allocate the thing may hand on rights that they have themselves.
@@ -49,7 +53,7 @@ USERS = Kind(
         Field("enable", FLAG, default=True),
         Field("expire", NUMBER, default=0),
         *(Field(name, TEXT) for name in ("email", "comment", "firstname", "lastname")),
-        Field("password", secret=True),
+        Field("password", SECRET, secret=True),
     ),
     query={"full": 1},
     deletes=False,

@@ -34,7 +34,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "task_timeout": {"type": "float", "default": 600.0},
 }
 
-_USER = re.compile(r"[^\s:/@!]+@[A-Za-z][A-Za-z0-9.\-_]+")
+_USER = re.compile(r"[^\s:/!]+@[A-Za-z][A-Za-z0-9.\-_]+")  # the last @ is before the realm
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9.\-_]+")
 #: It goes into a header.
 _SECRET = re.compile(r"[\x21-\x7e]+")

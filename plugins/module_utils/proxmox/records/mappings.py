@@ -134,6 +134,8 @@ def _wish(entry: t.Mapping[str, t.Any]) -> Wish:
     if entry.get("state") == "absent":
         return Wish(kind, name, present=False)
     values: dict[str, t.Any] = {"description": entry.get("description")}
+    if "\n" in str(values["description"] or "").strip():
+        raise InvalidInput(f"{says}: description has more than one line", hint="The server keeps one.")
     if entry.get("devices") is not None:
         values["map"] = [_checked(says, entry["type"], device) for device in entry["devices"]]
         if not values["map"]:

@@ -312,7 +312,7 @@ def _pool(entry: t.Mapping[str, t.Any]) -> Pool:
     return Pool(
         name,
         present,
-        entry.get("comment"),
+        None if entry.get("comment") is None else str(entry["comment"]).strip(),  # as the server keeps it
         frozenset(int(vmid) for vmid in vms) if vms is not None else None,
         frozenset(str(one) for one in storages) if storages is not None else None,
         bool(entry.get("exclusive")),

@@ -71,7 +71,10 @@ def _properties(raw: t.Any) -> dict[str, str]:
     return {str(key): str(value) for key, value in sorted(found.items())}
 
 
-TEXT = Form(lambda raw: str(raw).rstrip("\n"))
+#: The files behind it are lines in which space at the ends means nothing.
+TEXT = Form(lambda raw: str(raw).strip())
+#: Space may be a part of it; a line feed at its end is that of the file that it came from.
+SECRET = Form(lambda raw: str(raw).rstrip("\n"))
 FLAG = Form(_flag, lambda value: "1" if value else "0")
 NUMBER = Form(int)
 #: Names whose order means nothing.

@@ -15,7 +15,7 @@ import typing as t
 from ..api import propertystring as ps
 from ..api import rights
 from ..api.names import STORAGE
-from .records import FLAG, NUMBER, PROPERTIES, SET, Field, Form, Kind, Operation
+from .records import FLAG, NUMBER, PROPERTIES, SECRET, SET, Field, Form, Kind, Operation
 
 _MOUNTED = {"1": "yes", "0": "no"}
 
@@ -50,7 +50,7 @@ FIELDS: dict[str, Field] = {
         Field("subdir"),
         Field("options", option="mount_options"),
         Field("username"),
-        Field("password", secret=True),
+        Field("password", SECRET, secret=True),
         Field("domain"),
         Field("smbversion", default="default"),
         Field("vgname", fixed=True),
@@ -67,13 +67,13 @@ FIELDS: dict[str, Field] = {
         Field("namespace"),
         Field("port", NUMBER),
         Field("fingerprint", FINGERPRINT),
-        Field("encryption-key", secret=True),
-        Field("master-pubkey", secret=True),
+        Field("encryption-key", SECRET, secret=True),
+        Field("master-pubkey", SECRET, secret=True),
         Field("skip-cert-verification", FLAG, default=False),
         Field("monhost", SET),
         Field("data-pool"),
         Field("krbd", FLAG, default=False),
-        Field("keyring", secret=True),
+        Field("keyring", SECRET, secret=True),
         Field("fs-name"),
         Field("fuse", FLAG, default=False),
     )
