@@ -7,5 +7,5 @@ from __future__ import annotations
 from ansible_collections.groundwork.homelab.plugins.plugin_utils.in_process import InProcess
 
 
-class ActionModule(InProcess, group="talos"):
+class ActionModule(InProcess, group="talos", imports=("talos.operations",)):
     """Runs M(groundwork.homelab.talos_health) in the controller."""

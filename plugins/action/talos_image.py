@@ -7,5 +7,5 @@ from __future__ import annotations
 from ansible_collections.groundwork.homelab.plugins.plugin_utils.in_process import InProcess
 
 
-class ActionModule(InProcess):
+class ActionModule(InProcess, imports=("talos.images",)):
     """Runs M(groundwork.homelab.talos_image) in the controller."""

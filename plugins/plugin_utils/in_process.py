@@ -82,11 +82,15 @@ class InProcess(ActionBase):
 
     #: The module's short name.
     module_name: t.ClassVar[str] = ""
+    imports: t.ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, *, group: str = "", **keywords: t.Any) -> None:
+    def __init_subclass__(cls, *, group: str = "", imports: t.Sequence[str] = (), **keywords: t.Any) -> None:
+        """``imports``: what the module imports of ``module_utils`` when it runs. Ansible compiles a collection's files at
+        each import and keeps nothing of it, so every worker would compile for itself what it imports itself."""
         super().__init_subclass__(**keywords)
         cls.module_name = cls.__module__.rpartition(".")[2]
-        preload(*HEAVY.get(group, ()), cls.module_path())
+        cls.imports = tuple(f"ansible_collections.{COLLECTION}.plugins.module_utils.{name}" for name in imports)
+        preload(*HEAVY.get(group, ()), cls.module_path(), *cls.imports)
 
     @classmethod
     def module_path(cls) -> str:
