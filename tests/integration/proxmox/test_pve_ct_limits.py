@@ -94,3 +94,12 @@ def test_one_that_has_stopped_already_is_stopped(
 
     monkeypatch.setattr(Applier, "apply", late)
     assert made(lab, wish).actions[0] == "ct/310 stop"
+
+
+@pytest.mark.parametrize("mac", [{}, {"mac": "BC:24:11:00:00:AA"}], ids=["left out", "given"])
+def test_a_mac_keeps_its_spelling(lab: PveLab, mac: dict[str, str]) -> None:
+    """For the server another spelling is another card: a running container would lose its own, with its addresses."""
+    made(lab)
+    change(lab, net0="name=eth0,bridge=vmbr0,hwaddr=bc:24:11:00:00:aa,ip=192.168.1.4/24")
+    truthful(lab, with_(networks=[{"ip": "192.168.1.5/24", **mac}]))
+    assert config_of(lab)["net0"] == "name=eth0,bridge=vmbr0,hwaddr=bc:24:11:00:00:aa,ip=192.168.1.5/24,type=veth"

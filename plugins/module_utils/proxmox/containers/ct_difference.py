@@ -126,7 +126,10 @@ def _network(nic: Network, state: VmState, found: Difference) -> None:
     current = options.parse_network(text or "")
     wanted = form.network(nic, current)
     if text is None or options.comparable_network(current) != options.comparable_network(wanted):
-        found.set(nic.slot, text, options.render_network(wanted), form.shown_network(nic, current))
+        # For the server another spelling of a MAC is another card, which a running container would get in place of its own.
+        mac = ps.parse(str(text or "")).get("hwaddr", "")
+        sent = {**wanted, "hwaddr": mac} if mac and mac.upper() == wanted.get("hwaddr") else wanted
+        found.set(nic.slot, text, options.render_network(sent), form.shown_network(nic, current))
 
 
 def _mount(ct: Container, mount: Mount, state: VmState, found: Difference) -> None:
