@@ -488,3 +488,11 @@ def test_an_update_with_a_lost_answer_ends_well(pve: PveLab, fault: str, nth: in
     assert config["scsi0"].endswith("size=2G,ssd=1")
     assert "scsi1" not in config and not any(key.startswith("unused") for key in config)
     assert len(pve.volumes()) == 3, "the image and two disks"
+
+
+def test_a_mac_keeps_its_spelling(pve: PveLab) -> None:
+    """For the server another spelling is another card: a running VM would have its own unplugged."""
+    made(pve, small())
+    put(pve, net0="virtio=bc:24:11:00:03:00,bridge=vmbr0")
+    truthful(pve, small(networks=[{**SMALL["networks"][0], "firewall": True}]))
+    assert pve.config_of(300)["net0"] == "virtio=bc:24:11:00:03:00,bridge=vmbr0,firewall=1"

@@ -101,8 +101,15 @@ def _network(nic: Network, state: VmState, found: Difference) -> None:
     current = ps.parse_network(str(text))
     wanted = network(nic, current)
     if _comparable_network(current) != _comparable_network(wanted):
-        found.put[nic.slot] = ps.render_network(wanted)
+        found.put[nic.slot] = ps.render_network(_spelt_as_it_is(wanted, str(text)))
         found.show(nic.slot, text, shown_network(nic, current))
+
+
+def _spelt_as_it_is(wanted: t.Mapping[str, str], text: str) -> t.Mapping[str, str]:
+    """For the server another spelling of a MAC is another card, for which it unplugs that of a running VM."""
+    mac = wanted.get("macaddr", "")
+    there = re.search(re.escape(mac), text, re.IGNORECASE) if mac else None
+    return {**wanted, "macaddr": there[0]} if there else wanted
 
 
 def _comparable_network(properties: t.Mapping[str, str]) -> ps.Properties:
