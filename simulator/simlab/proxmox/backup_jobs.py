@@ -129,27 +129,6 @@ def delete(call: Call) -> None:
     del _jobs(call)[name]
 
 
-@handles("GET", f"{_ONE}/included_volumes")
-def included(call: Call) -> dict[str, t.Any]:
-    name = call.text("id")
-    if name not in _jobs(call):
-        raise ParameterError({"id": f"No such job '{name}'"})
-    return {"children": []}
-
-
-@handles("GET", "/cluster/backup-info/not-backed-up")
-def not_backed_up(call: Call) -> list[dict[str, t.Any]]:
-    jobs = _jobs(call).values()
-    if any(str(job.get("all", "0")) == "1" for job in jobs):
-        return []
-    covered = {int(vmid) for job in jobs for vmid in formats.split_list(str(job.get("vmid", "")))}
-    return [
-        {"vmid": guest.vmid, "name": guest.name, "type": guest.kind}
-        for guest in call.cluster.guests.values()
-        if guest.vmid not in covered and call.allowed.has(f"/vms/{guest.vmid}", ["VM.Audit"])
-    ]
-
-
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SPECIAL = {"daily": "00:00", "weekly": "mon 00:00"}
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})")

@@ -11,6 +11,7 @@ MODULES = (
     "access_calls",
     "acl_calls",
     "backup",
+    "backup_coverage",
     "backup_jobs",
     "cluster_calls",
     "consoles",
