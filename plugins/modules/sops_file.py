@@ -80,7 +80,10 @@ options:
     choices: [never, removal, always]
     default: never
   config_file:
-    description: The configuration with the creation rules. By default the nearest C(.sops.yaml) in the directory of the file or above it.
+    description:
+      - The configuration with the creation rules. By default the nearest C(.sops.yaml) in the directory of the file or above it.
+      - Also with O(recipients), the rule that fits says what of a new file is encrypted, unless one of the options for that is given. A file of the format
+        V(binary) is always encrypted as a whole.
     type: path
   format:
     description:
@@ -94,7 +97,8 @@ options:
     type: path
   unencrypted_suffix:
     description:
-      - In a new file, what is below a key that ends so stays in the clear. V(_unencrypted) if no other rule is given.
+      - In a new file, what is below a key that ends so stays in the clear. V(_unencrypted) if no other rule is given, here or by the first creation rule
+        that fits the file's path, in O(config_file).
       - Of this and the next three only one can be given. In a file that is there they cannot be changed.
     type: str
   encrypted_suffix:

@@ -142,12 +142,23 @@ def _wanted(task: Task, path: pathlib.Path, content: list[Tree], file: sops.File
     if params["content"] is None and params["documents"] is None and not params["src"]:
         raise InvalidInput(f"There is no file of sops at {path}, and no content to make one of")
     recipients = _recipients(params)
+    config = files.absolute(params["config_file"]) if params["config_file"] else sops_rules.find(path)
     if recipients is None:
-        rule = _rule(params, path)
-        recipients, given = rule.recipients, given if given != Rules() else rule.rules
+        rule = _rule(config, path)
+        recipients, given = rule.recipients, _completed(params, given, rule.rules)
+    elif config and not given.select:
+        given = _completed(params, given, sops_rules.rules_for(path, config))
     if not recipients:
         raise InvalidInput("recipients is empty", hint="Nobody could read the file.")
     return Wanted(without(content, params["remove"]), recipients, given)
+
+
+def _completed(params: dict[str, t.Any], given: Rules, of_rule: Rules) -> Rules:
+    """What the task says counts, then the creation rule."""
+    if given.select:
+        return given
+    only = params["mac_only_encrypted"]
+    return of_rule if only is None else dataclasses.replace(of_rule, mac_only_encrypted=only)
 
 
 def _recipients(params: dict[str, t.Any]) -> list[str] | None:
@@ -179,8 +190,7 @@ def _combined(params: dict[str, t.Any], path: pathlib.Path, content: list[Tree],
     return [merged(old, new) for old, new in pairs]
 
 
-def _rule(params: dict[str, t.Any], path: pathlib.Path) -> sops_rules.Rule:
-    config = files.absolute(params["config_file"]) if params["config_file"] else sops_rules.find(path)
+def _rule(config: pathlib.Path | None, path: pathlib.Path) -> sops_rules.Rule:
     if config is None:
         raise InvalidInput(
             f"It is not said for whom {path} is to be encrypted, and there is no .sops.yaml above it",

@@ -107,8 +107,9 @@ def single(file: File, path: pathlib.Path) -> Tree:
 
 
 def create(tree: Content, form: str, recipients: t.Sequence[str], rules: Rules, now: datetime.datetime) -> str:
-    """The text of a new file."""
-    metadata, key = sops_metadata.new(rules, whole=form == "binary"), sops_metadata.new_key()
+    """The text of a new file. Rules are of names, so they are nothing for a whole, whose one value is always encrypted."""
+    whole = form == "binary"
+    metadata, key = sops_metadata.new(Rules() if whole else rules, whole=whole), sops_metadata.new_key()
     sealed = _sealed(tree, metadata.rules, key)
     raw = metadata.renewed(tree, key, recipients, now).raw
     return _emit(_with_metadata(sealed, raw), form)

@@ -33,6 +33,28 @@ def find(path: pathlib.Path) -> pathlib.Path | None:
 
 def rule_for(path: pathlib.Path, config: pathlib.Path) -> Rule:
     """The first rule that fits. Raises InvalidInput when none does, or when it asks for other keys than age."""
+    rules = _creation_rules(config)
+    if rules is None:
+        raise InvalidInput(f"{config} has no creation_rules", hint="Give recipients, or write a rule.")
+    found = _fitting(rules, path, config)
+    if found is None:
+        shown = _shown(path, config)
+        raise InvalidInput(f"No creation rule in {config} fits {shown}", hint="Give recipients, or write a rule.")
+    number, one = found
+    return Rule(_recipients(one, f"{config}, rule {number}"), _rules(one), config)
+
+
+def rules_for(path: pathlib.Path, config: pathlib.Path) -> Rules:
+    """What of a file is encrypted, by the first rule that fits, for whomever; the default where none does."""
+    found = _fitting(_creation_rules(config) or [], path, config)
+    return _rules(found[1]) if found else Rules()
+
+
+def _shown(path: pathlib.Path, config: pathlib.Path) -> str:
+    return str(path).removeprefix(f"{config.parent}/")
+
+
+def _creation_rules(config: pathlib.Path) -> list[t.Any] | None:
     import yaml
 
     try:
@@ -40,13 +62,16 @@ def rule_for(path: pathlib.Path, config: pathlib.Path) -> Rule:
     except yaml.YAMLError:
         raise InvalidInput(f"{config} is not valid YAML") from None
     rules = given.get("creation_rules") if isinstance(given, dict) else None
-    if not isinstance(rules, list):
-        raise InvalidInput(f"{config} has no creation_rules", hint="Give recipients, or write a rule.")
-    shown = str(path).removeprefix(f"{config.parent}/")
-    for number, one in enumerate(rules):
-        if isinstance(one, dict) and _fits(one.get("path_regex") or "", shown, f"{config}, rule {number + 1}"):
-            return Rule(_recipients(one, f"{config}, rule {number + 1}"), _rules(one), config)
-    raise InvalidInput(f"No creation rule in {config} fits {shown}", hint="Give recipients, or write a rule.")
+    return rules if isinstance(rules, list) else None
+
+
+def _fitting(rules: list[t.Any], path: pathlib.Path, config: pathlib.Path) -> tuple[int, dict[str, t.Any]] | None:
+    """The first rule that fits, and its number."""
+    shown = _shown(path, config)
+    for number, one in enumerate(rules, 1):
+        if isinstance(one, dict) and _fits(one.get("path_regex") or "", shown, f"{config}, rule {number}"):
+            return number, one
+    return None
 
 
 def _fits(pattern: str, shown: str, where: str) -> bool:

@@ -77,6 +77,11 @@ class Rules:
         for name in ("unencrypted_regex", "encrypted_regex"):
             sops_regex.compiled(getattr(self, name), name)
 
+    @property
+    def select(self) -> bool:
+        """Whether they say what is encrypted."""
+        return any(getattr(self, name) for name in RULES)
+
     def encrypted(self, path: Path) -> bool:
         if self.encrypted_suffix:
             return any(name.endswith(self.encrypted_suffix) for name in path)

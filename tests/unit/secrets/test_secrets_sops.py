@@ -152,6 +152,48 @@ def test_creation_rules(tmp_path: pathlib.Path) -> None:
     assert "No creation rule in" in said and "fits b.yaml" in said
 
 
+#: A rule of the repository: what of a file it leaves in the clear.
+SHARED_RULES = [{"encrypted_suffix": "_secret"}, {"encrypted_regex": "^(stringData)$"}, {"unencrypted_regex": "^data$"}]
+
+
+@pytest.mark.parametrize("rule", SHARED_RULES)
+@pytest.mark.parametrize("recipients", [None, [OWNER.recipient]], ids=["by rule", "given"])
+def test_a_creation_rule_leaves_nothing_of_a_whole_file_in_the_clear(
+    tmp_path: pathlib.Path, rule: dict[str, str], recipients: list[str] | None
+) -> None:
+    """As sops: what is selected by name is nothing for a file that is one value."""
+    (tmp_path / ".sops.yaml").write_text(yaml.safe_dump({"creation_rules": [{**rule, "age": OWNER.recipient}]}))
+    options = params(tmp_path, "kubeconfig", content={"data": "hunter2hunter2"}, recipients=recipients)
+    assert run(module, **options)["changed"]
+    text = (tmp_path / "kubeconfig").read_text()
+    assert "hunter2" not in text and "ENC[AES256_GCM" in text
+    assert not set(rule) & set(json.loads(text)["sops"])
+    assert not run(module, **options)["changed"]
+
+
+def test_what_a_creation_rule_encrypts_counts_for_given_recipients_too(tmp_path: pathlib.Path) -> None:
+    """As sops has it. All of a Secret encrypted, its kind and name too, is of no use to Flux."""
+    rules = [
+        {"path_regex": r"\.sops\.yaml$", "encrypted_regex": "^stringData$", "mac_only_encrypted": True, "pgp": "85D7"}
+    ]
+    (tmp_path / ".sops.yaml").write_text(yaml.safe_dump({"creation_rules": rules}))
+    secret = {"kind": "Secret", "stringData": {"a": "hunter2hunter2"}}
+    run(module, **params(tmp_path, "a.sops.yaml", content=secret))
+    made = yaml.safe_load((tmp_path / "a.sops.yaml").read_text())
+    assert made["kind"] == "Secret" and made["stringData"]["a"].startswith("ENC[")
+    assert (made["sops"]["encrypted_regex"], made["sops"]["mac_only_encrypted"]) == ("^stringData$", True)
+    run(module, **params(tmp_path, "b.sops.yaml", content=secret, encrypted_regex="^kind$"))
+    made = yaml.safe_load((tmp_path / "b.sops.yaml").read_text())
+    assert made["kind"].startswith("ENC[") and made["sops"]["encrypted_regex"] == "^kind$"
+    run(module, **params(tmp_path, "c.yaml", content=secret))
+    assert yaml.safe_load((tmp_path / "c.yaml").read_text())["kind"].startswith("ENC[")
+    run(module, **params(tmp_path, "d.sops.yaml", content=secret, mac_only_encrypted=False))
+    made = yaml.safe_load((tmp_path / "d.sops.yaml").read_text())
+    assert made["kind"] == "Secret" and "mac_only_encrypted" not in made["sops"]
+    (tmp_path / ".sops.yaml").write_text("stores: {yaml: {indent: 2}}\n")
+    assert run(module, **params(tmp_path, "e.sops.yaml", content=secret))["changed"]
+
+
 def test_recipients_change_and_values_keep_their_texts(tmp_path: pathlib.Path) -> None:
     run(module, **params(tmp_path, content={"a": "secret"}))
     before = yaml.safe_load((tmp_path / "file.yaml").read_text())
