@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import typing as t
 
@@ -49,13 +50,13 @@ def to_property_string(properties: t.Mapping[str, t.Any], option: str = "") -> s
     return ps.render(given, _default_key(option))
 
 
-def mib(size: int | str) -> int:
+def mib(size: float | str) -> int:
     """``8G`` -> 8192; a number alone is MiB already. Rounded up, as less would not be enough."""
     if isinstance(size, int) and not isinstance(size, bool):
         return size
     text = str(size).strip()
-    if text.isdecimal():
-        return int(text)
+    if re.fullmatch(r"\d+(\.\d+)?", text):  # with a fraction when it was divided in an expression
+        return math.ceil(float(text))
     text = re.sub(r"(?<=[KMGT])i?B$", "", text, flags=re.IGNORECASE).upper()
     return -(-ps.size_in_bytes(text) // _MIB)
 

@@ -33,7 +33,8 @@ NETWORK = {"subnet": "192.168.30.0/24", "ranges": {"services": "192.168.30.60-80
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [("8G", 8192), ("512M", 512), ("2048", 2048), (4096, 4096), ("1.5GiB", 1536), ("1gb", 1024), ("1K", 1), ("2T", 2 << 20)],
+    [("8G", 8192), ("512M", 512), ("2048", 2048), (4096, 4096), ("1.5GiB", 1536), ("1gb", 1024), ("1K", 1), ("2T", 2 << 20),
+     (4096.0, 4096), ("2048.0", 2048), (1000.2, 1001)],
 )  # fmt: skip
 def test_sizes_in_mib(size: t.Any, expected: int) -> None:
     assert FILTERS["mib"](size) == expected
