@@ -14,7 +14,8 @@ author:
 description:
   - Defines storages, changes what differs, and removes definitions that are to be absent. Takes all storages at once and reads once.
   - An option that is left out is left alone. An empty one (V(""), V([]), V({})) is taken away, so that it has its default again.
-  - A storage that is absent is only no longer defined. What lies on it stays, and is there again when it is defined again.
+  - A storage that is absent is only no longer defined. What lies on it stays, and is there again when it is defined again. The nodes'
+    copies of its password and keys are deleted; there is a warning when the backups of a backup server were encrypted with such a key.
   - What cannot be changed after the creation (the type, where the storage is) is said before anything is written.
 options:
   storages:
@@ -77,7 +78,7 @@ options:
         type: str
         choices: ["off", metadata, falloc, full]
       snapshot_as_volume_chain:
-        description: Whether snapshots are chains of volumes.
+        description: Whether snapshots are chains of volumes. Can be changed later with V(lvm) only.
         type: bool
       nocow:
         description: Whether copy on write is switched off for disks (V(btrfs)).
@@ -189,7 +190,9 @@ options:
             See O(update_secrets).
         type: str
       master_pubkey:
-        description: Public RSA key, as PEM, with which the encryption key is put into each backup (V(pbs)). See O(update_secrets).
+        description:
+          - Public RSA key, as PEM (also in base64), with which the encryption key is put into each backup (V(pbs)). Needs
+            O(storages[].encryption_key) when the storage is created. See O(update_secrets).
         type: str
       skip_cert_verification:
         description: Whether any certificate will do (V(pbs)).

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import pathlib
 import typing as t
 
@@ -183,6 +185,31 @@ def test_secrets_are_sent_again_on_request(lab: PveLab) -> None:
     assert lab.server.cluster.storages.definitions["smb"]["password"] == "other-not-a-secret"
 
 
+PEM = "-----BEGIN PUBLIC KEY-----\nbm90IGEga2V5\n-----END PUBLIC KEY-----\n"
+KEY = json.dumps({"kdf": None, "data": "bm90IGEga2V5", "fingerprint": "ab:cd"})
+PBS = {"name": "pbs", "type": "pbs", "server": "p", "datastore": "d", "disable": True}
+
+
+def test_a_master_key_is_sent_as_the_server_reads_it(lab: PveLab) -> None:
+    """In base64: it decodes whatever comes, and a PEM text that is decoded is no key that anybody could restore with."""
+    truthful(lab, {**PBS, "encryption_key": KEY, "master_pubkey": PEM})
+    kept = lab.server.cluster.storages.definitions["pbs"]
+    assert base64.b64decode(kept["master-pubkey"]).decode() == PEM.rstrip("\n")
+    assert (definition(lab, "pbs")["encryption-key"], definition(lab, "pbs")["master-pubkey"]) == ("ab:cd", "1")
+    encoded = base64.b64encode(PEM.encode()).decode()
+    run(lab, {**PBS, "master_pubkey": encoded}, update_secrets="always")
+    assert lab.server.cluster.storages.definitions["pbs"]["master-pubkey"] == encoded
+
+
+def test_that_a_key_of_backups_goes_with_the_definition_is_warned_of(lab: PveLab) -> None:
+    run(lab, {**PBS, "encryption_key": KEY}, {**PBS, "name": "open"})
+    for check in (True, False):
+        outcome = run(lab, *({"name": name, "state": "absent"} for name in ("pbs", "open")), check=check)
+        assert outcome.warnings == [
+            "storage pbs: its encryption key is deleted from the nodes with it; who has no copy of it cannot read its backups"
+        ]
+
+
 # -- said before anything is written ---------------------------------------------------------------------------------
 
 BAD: dict[str, tuple[dict[str, t.Any], str]] = {
@@ -200,6 +227,10 @@ BAD: dict[str, tuple[dict[str, t.Any], str]] = {
     "empty secret": ({"name": "new", "type": "cifs", "server": "p", "share": "d", "password": ""}, "storage new: password is empty. Leave it out to keep what is there."),
     "changed type": ({"name": "local", "type": "btrfs", "path": "/var/lib/vz"}, "storage local is of the type dir and cannot become btrfs. Choose another name"),
     "fixed": ({"name": "local", "type": "dir", "path": "/other"}, "path of storage local is '/var/lib/vz' and cannot become '/other': it is fixed when the storage is created. Give it the value that it has"),
+    "no key": ({**PBS, "encryption_key": "abc"}, "storage pbs: encryption_key is no key. It is the JSON text that"),
+    "no public key": ({**PBS, "encryption_key": KEY, "master_pubkey": "abc"}, "storage pbs: master_pubkey is no public key. It is a PEM text"),
+    "master key alone": ({**PBS, "master_pubkey": PEM}, "storage pbs does not exist, and to create it with master_pubkey, encryption_key must be given."),
+    "chain of volumes": ({"name": "local", "type": "dir", "path": "/var/lib/vz", "snapshot_as_volume_chain": True}, "snapshot_as_volume_chain of storage local is False and cannot become True: it is fixed"),
     "unknown node": ({"name": "new", "type": "dir", "path": "/x", "nodes": ["pve1", "pve9"]}, "storage new is to be on node 'pve9', which does not exist. There are: pve1."),
 }  # fmt: skip
 

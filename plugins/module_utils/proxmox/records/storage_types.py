@@ -9,6 +9,7 @@ plugin says so. Contents and defaults as recorded.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import typing as t
 
@@ -23,6 +24,14 @@ _MOUNTED = {"1": "yes", "0": "no"}
 MOUNTPOINT = Form(lambda raw: _MOUNTED.get(ps.flag(str(raw)), str(raw)))
 #: Hexadecimal, in any case.
 FINGERPRINT = Form(lambda raw: str(raw).strip().lower())
+
+
+def _encoded(pem: str) -> str:
+    """In base64, as the server decodes whatever comes; what is no PEM text is that already."""
+    return base64.b64encode(pem.encode()).decode() if "-----BEGIN" in pem else pem
+
+
+MASTER_KEY = Form(SECRET.clean, _encoded)
 
 #: Every option, by the API's name.
 FIELDS: dict[str, Field] = {
@@ -68,7 +77,7 @@ FIELDS: dict[str, Field] = {
         Field("port", NUMBER),
         Field("fingerprint", FINGERPRINT),
         Field("encryption-key", SECRET, secret=True),
-        Field("master-pubkey", SECRET, secret=True),
+        Field("master-pubkey", MASTER_KEY, secret=True),
         Field("skip-cert-verification", FLAG, default=False),
         Field("monhost", SET),
         Field("data-pool"),
@@ -104,13 +113,13 @@ _FILES = "images rootdir vztmpl iso backup snippets import"
 
 #: Type -> required, optional, fixed besides those that always are, default content, possible content.
 _TYPES: dict[str, tuple[str, str, str, str, str]] = {
-    "dir": ("path", f"{_DIRECTORY} is_mountpoint shared", "", "images rootdir", _FILES),
+    "dir": ("path", f"{_DIRECTORY} is_mountpoint shared", "snapshot-as-volume-chain", "images rootdir", _FILES),
     "btrfs": ("path", f"{_DIRECTORY} is_mountpoint shared nocow", "", "images rootdir", _FILES),
-    "nfs": ("server export", f"{_DIRECTORY} path options", "", "images rootdir", _FILES),
+    "nfs": ("server export", f"{_DIRECTORY} path options", "snapshot-as-volume-chain", "images rootdir", _FILES),
     "cifs": (
         "server share",
         f"{_DIRECTORY} path subdir username password domain smbversion options",
-        "",
+        "snapshot-as-volume-chain",
         "images",
         _FILES,
     ),

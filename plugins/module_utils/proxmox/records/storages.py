@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import typing as t
 
 from ...errors import InvalidInput
@@ -23,6 +25,8 @@ def converge(task: Task) -> Result:
     with Session(connection, progress=task.progress) as session:
         records = Storages(session, wishes, check=check_nodes)
         plan = records.look_and_plan().plan
+        for change in plan:
+            _warn_of_key(task, change.operation)
         before = records.current.get("/storage", {})
         if not task.check_mode:
             plan = records.carry_out()
@@ -32,7 +36,7 @@ def converge(task: Task) -> Result:
 
 class Storages(Records):
     def refuse(self, current: t.Mapping[str, Current]) -> None:
-        """A storage cannot become one of another type."""
+        """A storage cannot become one of another type, and a master key is for another key."""
         for wish in self.wishes:
             found = current["/storage"].get(wish.name, {}).get("type", "")
             if wish.present and found and found != wish.kind.given["type"]:
@@ -40,6 +44,18 @@ class Storages(Records):
                     f"storage {wish.name} is of the type {found} and cannot become {wish.kind.given['type']}",
                     hint="Choose another name; or make it absent first, if nothing uses it.",
                 )
+            if not found and wish.values.get("master-pubkey") and not wish.values.get("encryption-key"):
+                raise InvalidInput(
+                    f"storage {wish.name} does not exist, and to create it with master_pubkey, encryption_key must be given"
+                )
+
+
+def _warn_of_key(task: Task, operation: Operation) -> None:
+    if operation.verb == "delete" and operation.seen.get("encryption-key"):
+        task.warn(
+            f"storage {operation.name}: its encryption key is deleted from the nodes with it; who has no copy of it cannot "
+            "read its backups"
+        )
 
 
 def wanted(storages: t.Sequence[t.Mapping[str, t.Any]], *, renew: bool = False) -> list[Wish]:
@@ -131,6 +147,33 @@ def _check_values(name: str, kind: StorageType, values: t.Mapping[str, t.Any]) -
             f"storage {name}: an encryption key that the server makes is told only once, and would be lost here",
             hint="Make one with proxmox-backup-client key create --kdf none, keep it, and give its content.",
         )
+    _check_keys(name, values)
+
+
+def _check_keys(name: str, values: t.Mapping[str, t.Any]) -> None:
+    """The server keeps a master key of any form, with which nobody could restore; its text is not shown."""
+    if values.get("encryption-key") and not _is_key(str(values["encryption-key"])):
+        hint = "It is the JSON text that proxmox-backup-client key create makes."
+        raise InvalidInput(f"storage {name}: encryption_key is no key", hint=hint)
+    if values.get("master-pubkey") and not _is_pem(str(values["master-pubkey"])):
+        raise InvalidInput(f"storage {name}: master_pubkey is no public key", hint="It is a PEM text, also in base64.")
+
+
+def _is_key(text: str) -> bool:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and "data" in found
+
+
+def _is_pem(text: str) -> bool:
+    if "-----BEGIN" not in text:
+        try:
+            text = base64.b64decode("".join(text.split()), validate=True).decode()
+        except ValueError:
+            return False
+    return "-----BEGIN" in text
 
 
 def _report(wishes: t.Sequence[Wish], current: Current, touched: t.Collection[str]) -> list[dict[str, t.Any]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 from .. import formats, schema
@@ -13,14 +14,16 @@ from .types import FIXED, SECRET, TYPES, StorageType
 
 
 def shown(name: str, options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """A definition as the API shows it: never with a password."""
+    """A definition as the API shows it: never with a password, and of keys only that they are there."""
     specs = schema.load().paths["/storage"]["POST"]["parameters"]["properties"]
     found: dict[str, t.Any] = {"storage": name}
     for key, value in options.items():
         if key not in SECRET:
             numeric = specs.get(key, {}).get("type") in ("integer", "boolean")
             found[key] = int(value) if numeric else value
-    return found
+    if "encryption-key" in options:
+        found["encryption-key"] = json.loads(options["encryption-key"]).get("fingerprint") or "1"
+    return found | ({"master-pubkey": "1"} if "master-pubkey" in options else {})
 
 
 @handles("GET", "/storage")
@@ -66,6 +69,18 @@ def _check_options(known: StorageType, options: dict[str, t.Any]) -> None:
         if key not in known.required and key not in known.optional and key != "type":
             raise Failure(f"unexpected property '{key}'")
     _check_content(known, options)
+    if "master-pubkey" in options and "encryption-key" not in options:
+        raise Failure("create storage failed: 'master-pubkey' can only be used together with 'encryption-key'")
+    _check_key(options.get("encryption-key"), "create storage failed: ")
+
+
+def _check_key(text: str | None, failed: str = "") -> None:
+    try:
+        known = text is None or "data" in json.loads(text)
+    except (ValueError, TypeError):
+        known = False
+    if not known:
+        raise Failure(f"{failed}Value does not seems like a valid, JSON formatted encryption key!")
 
 
 def _check_content(known: StorageType, options: dict[str, t.Any]) -> None:
@@ -154,6 +169,7 @@ def _changed(call: Call, name: str) -> dict[str, t.Any]:
     for key in formats.split_list(call.text("delete")):
         _check_delete(known, fixed, key, given)
         options.pop(key, None)
+    _check_key(given.get("encryption-key"))
     if given.get("content") == "":
         given["content"] = "none"
     options |= given
