@@ -83,6 +83,7 @@ def get(call: Call) -> dict[str, t.Any]:
 
 @handles("POST", _JOBS)
 def add(call: Call) -> None:
+    _may_use(call, call.text("storage", "local"))
     _check_pool(call)
     job = {key: value for key, value in call.params.items() if key != "id"}
     if "schedule" not in job:
@@ -98,6 +99,11 @@ def add(call: Call) -> None:
     _jobs(call)[name] = job
 
 
+def _may_use(call: Call, storage: str) -> None:
+    """A job prunes, so it takes the right to delete; also to change one that is there."""
+    call.allowed.require(f"/storage/{storage}", "Datastore.Allocate")
+
+
 @handles("PUT", _ONE)
 def update(call: Call) -> None:
     name = call.text("id")
@@ -105,9 +111,12 @@ def update(call: Call) -> None:
     dropped = formats.split_list(call.text("delete"))
     if not given and not dropped:
         raise Failure("no options specified")
+    if "storage" in given or "storage" in dropped:
+        _may_use(call, call.text("storage", "local"))
     _check_pool(call)
     if name not in _jobs(call):
         raise Failure("no such vzdump job")
+    _may_use(call, str(_jobs(call)[name].get("storage", "local")))
     known = schema.load().paths[_JOBS]["POST"]["parameters"]["properties"]
     for key in dropped:
         if key not in known:

@@ -185,6 +185,22 @@ def test_a_missing_right_is_named_with_its_path_and_role(tmp_path: pathlib.Path,
         assert outcome.writes == []
 
 
+def test_the_right_on_the_storage_that_a_job_has_is_needed_to_change_it(tmp_path: pathlib.Path) -> None:
+    lab = prepared(tmp_path, also=SYSTEM)
+    roles = {
+        name: tuple(one for one in rights if one != "Datastore.Allocate") for name, rights in lab.config.roles.items()
+    }
+    lab.config = dataclasses.replace(lab.config, roles=roles)
+    with lab:
+        form = {"id": "nightly", "schedule": "02:30", "storage": "nas", "all": 1}
+        with lab.session() as session:
+            session.post("/cluster/backup", form, asked="prepare a test")
+        outcome = run(lab, {"id": "nightly", "enabled": False})
+        assert "Datastore.Allocate on /storage/nas (update backup job nightly)" in outcome.result["msg"]
+        assert outcome.writes == []
+        assert run(lab, {"id": "nightly", "state": "absent"}).result["changed"]
+
+
 @pytest.mark.sends_bad_requests("without the right to see backup jobs")
 def test_who_may_not_see_the_jobs_is_told(tmp_path: pathlib.Path) -> None:
     with prepared(tmp_path) as lab:

@@ -54,6 +54,9 @@ CASES: list[tuple[str, str, dict[str, str], list[tuple[str, str, str | None]]]] 
         ("/storage/local", "Datastore.Audit", "/storage/local, Datastore.Audit|Datastore.AllocateSpace"),
     ]),
     ("POST", "/storage", {"storage": "st1", "type": "dir", "path": "/srv"}, [("/storage", "Datastore.Allocate", None)]),
+    ("POST", "/cluster/backup", {"id": "n1", "schedule": "02:30", "storage": "local", "all": "1"}, [
+        ("/", "Sys.Modify", None), ("/storage/local", "Datastore.Allocate", None),
+    ]),
     ("POST", "/pools", {"poolid": "p"}, [("/pool/p", "Pool.Allocate", None)]),
     ("GET", "/nodes/pve1/status", {}, [("/nodes/pve1", "Sys.Audit", None)]),
 ]  # fmt: skip

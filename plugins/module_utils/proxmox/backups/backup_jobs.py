@@ -50,8 +50,10 @@ _NAMES = {
 def _needs(operation: Operation) -> list[rights.Need]:
     why = str(operation)
     found = [rights.Need(("/",), ("Sys.Modify",), why)]
-    if operation.send.get("storage"):
-        found.append(rights.Need((f"/storage/{operation.send['storage']}",), ("Datastore.Allocate",), why))
+    # To change a job takes the right on the storage that it has, too.
+    before = operation.seen.get("storage") if operation.verb == "update" else None
+    for storage in sorted({str(one) for one in (operation.send.get("storage"), before) if one}):
+        found.append(rights.Need((f"/storage/{storage}",), ("Datastore.Allocate",), why))
     return found
 
 
