@@ -122,6 +122,7 @@ class ProxmoxServer:
 
         async def given() -> tuple[dict[str, t.Any], api.Upload | None]:
             params, upload = await bodies.read(request)
+            params.pop("_dc", None)  # of browsers, against caches
             sent.update(params)
             return params, upload
 

@@ -17,6 +17,13 @@ TOGETHER = {"rule": "both", "type": "resource-affinity", "resources": "vm:100,ct
 GPU = {"id": "gpu", "map": "node=pve1,path=0000:01:00.0,id=10de:1234"}
 
 FLOWS: dict[str, list[Step]] = {
+    "what keeps a cache from answering is no parameter": [
+        Step("GET /version", {"_dc": 1700000000000}, {"release": "9.1"}),
+        Step("PUT /cluster/options", {"_dc": 1700000000000, "keyboard": "de"}),
+        Step("GET /cluster/options", {"_dc": 1, "dc": 1}, errors={
+            "dc": "property is not defined in schema and the schema does not allow additional properties"
+        }),
+    ],
     "what is a resource": [
         VM,
         Step(f"POST {RESOURCES}", {"sid": "999"}, "500 unable to detect SID from VMID - VM/CT 999 does not exist"),
