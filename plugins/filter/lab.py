@@ -5,24 +5,48 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import typing as t
 
 from ansible_collections.groundwork.homelab.plugins.module_utils.image_factory import schematics
 from ansible_collections.groundwork.homelab.plugins.module_utils.lab import addresses
 from ansible_collections.groundwork.homelab.plugins.module_utils.lab.inputs import Lab, foresight
-from ansible_collections.groundwork.homelab.plugins.module_utils.lab.inventory import collect, plain, redacted
+from ansible_collections.groundwork.homelab.plugins.module_utils.lab.inventory import (
+    Inventory,
+    collect,
+    plain,
+    redacted,
+)
 from ansible_collections.groundwork.homelab.plugins.plugin_utils.template_errors import speaking
 
 Hostvars = t.Mapping[str, t.Any]
 Groups = t.Mapping[str, t.Sequence[str]]
 
 
+class _Worker:
+    """What one of Ansible's workers has collected: of one task, which names the lab a dozen times, and during which no
+    host's variables change. Each time all variables of all hosts would be templated."""
+
+    hostvars: Hostvars | None = None
+    groups: Groups | None = None
+    inventory: Inventory
+
+
+def _collected(hostvars: Hostvars, groups: Groups) -> Inventory:
+    if multiprocessing.parent_process() is None:  # the playbook's own process, which lives longer than a task
+        return collect(hostvars, groups)
+    if _Worker.hostvars is not hostvars or _Worker.groups != groups:
+        _Worker.inventory = collect(hostvars, groups)
+        _Worker.hostvars, _Worker.groups = hostvars, groups
+    return _Worker.inventory
+
+
 def _lab(hostvars: Hostvars, groups: Groups) -> Lab:
-    return Lab(collect(hostvars, groups))
+    return Lab(_collected(hostvars, groups))
 
 
 def lab_inventory(hostvars: Hostvars, groups: Groups) -> dict[str, t.Any]:
-    return redacted(collect(hostvars, groups)).as_mapping()
+    return redacted(_collected(hostvars, groups)).as_mapping()
 
 
 def lab_proxmox(hostvars: Hostvars, groups: Groups) -> dict[str, t.Any]:
