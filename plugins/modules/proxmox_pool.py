@@ -73,8 +73,9 @@ extends_documentation_fragment:
   - groundwork.homelab.attributes.actiongroup_proxmox
 notes:
   - Rights that are needed - Pool.Allocate and Pool.Audit on C(/pool/<pool>), which are in the role C(AnsiblePools) of
-    M(groundwork.homelab.proxmox_access); for each guest that comes or goes VM.Allocate or Permissions.Modify on C(/vms/<vmid>), for each
-    storage Datastore.Allocate or Permissions.Modify on C(/storage/<storage>). A token needs them as well as its user.
+    M(groundwork.homelab.proxmox_access); for each guest that comes or goes VM.Allocate or Permissions.Modify on C(/vms/<vmid>), and
+    Pool.Allocate on the pool that it is moved from; for each storage Datastore.Allocate or Permissions.Modify on C(/storage/<storage>). A
+    token needs them as well as its user.
 seealso:
   - module: groundwork.homelab.proxmox_vm
   - module: groundwork.homelab.proxmox_access

@@ -146,6 +146,8 @@ def test_guests_that_are_still_to_be_made_are_predicted_in_check_mode(lab: PveLa
 BAD: dict[str, tuple[list[dict[str, t.Any]], str]] = {
     "name": ([{"name": "bad pool"}], "'bad pool' is no name of a pool. Write letters"),
     "too deep": ([{"name": "a/b/c/d"}], "'a/b/c/d' is no name of a pool."),
+    "digit": ([{"name": "1st"}], "pool 1st does not exist, and '1st' begins with no letter. The server makes no pool of such a name."),
+    "digit below": ([{"name": "p"}, {"name": "p/1st"}], "pool p/1st does not exist, and '1st' begins with no letter."),
     "number": ([{"name": "p", "vms": [5]}], "pool p: 5 is no number of a VM. They go from 100"),
     "twice": ([{"name": "p"}, {"name": "p", "state": "absent"}], "pool p is named twice."),
     "two pools": ([{"name": "p", "vms": [101]}, {"name": "q", "vms": [101]}], "VM 101 is to be in the pools p and q. It can be in one."),
@@ -166,6 +168,20 @@ def test_bad_input_is_said_before_anything_is_written(lab: PveLab, case: str) ->
         assert message in outcome.result["msg"], outcome.result
         assert outcome.result["error"]["kind"] == "InvalidInput"
         assert outcome.writes == []
+
+
+def test_who_moves_a_guest_needs_the_right_to_take_it_from_its_pool(tmp_path: pathlib.Path) -> None:
+    rights = {"AnsiblePools": ("/pool/two",), "AnsibleGuests": ("/vms", "/nodes/pve1", "/pool")}
+    with PveLab(tmp_path, also=rights) as lab:
+        lab.do("/nodes/pve1/qemu", vmid=101)
+        with lab.session() as session:
+            for name, form in (("one", {"vms": "101"}), ("two", {"comment": "c"})):
+                session.post("/pools", {"poolid": name}, asked="make a pool")
+                session.put("/pools", {"poolid": name, **form}, asked="fill a pool")
+        for check in (True, False):
+            outcome = run(lab, {"name": "two", "vms": [101], "allow_move": True}, check=check)
+            assert outcome.result["error"]["missing"] == ["Pool.Allocate on /pool/one (move VM 101 from the pool one)"]
+            assert outcome.writes == []
 
 
 def test_missing_rights_are_named_with_their_paths(pve: PveLab) -> None:

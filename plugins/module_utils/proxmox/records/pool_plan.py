@@ -176,9 +176,16 @@ class _Planner:
         return Change(pool.resource, "delete", before, operation=operation)
 
     def _check_parent(self, pool: Pool) -> None:
-        parent = pool.name.rpartition("/")[0]
+        parent, _slash, leaf = pool.name.rpartition("/")
         self.names.add(pool.name)
-        if not parent or pool.name in self.current.names:
+        if pool.name in self.current.names:
+            return
+        if not re.match(r"[A-Za-z]", leaf):
+            raise InvalidInput(
+                f"pool {pool.name} does not exist, and {leaf!r} begins with no letter",
+                hint="The server makes no pool of such a name.",
+            )
+        if not parent:
             return
         if parent not in self.names or (parent in self.wishes and not self.wishes[parent].present):
             raise InvalidInput(
@@ -264,6 +271,8 @@ def needs(operation: Operation) -> list[rights.Need]:
         home = operation.homes.get(vmid, "")
         paths = (f"/vms/{vmid}", f"/pool/{home}") if home else (f"/vms/{vmid}",)
         found.append(rights.Need(paths, ("VM.Allocate", "Permissions.Modify"), f"change the pool of VM {vmid}"))
+        if vmid in operation.add.vms and home not in ("", operation.name):
+            found.append(rights.Need((f"/pool/{home}",), ("Pool.Allocate",), f"move VM {vmid} from the pool {home}"))
     for storage in sorted(members.storages):
         why = f"change the pools of storage {storage}"
         found.append(rights.Need((f"/storage/{storage}",), ("Datastore.Allocate", "Permissions.Modify"), why))
