@@ -15,7 +15,7 @@ import typing as t
 from ..errors import InvalidInput
 from .conditions import Check, Failure, Object, conditions
 from .gitops_inputs import Asked
-from .readiness_gitops import REFRESH, changed_part, compared, types_of
+from .readiness_gitops import REFRESH, changed_part, compared, of_this_revision, types_of
 
 #: How the operation says who asked for it, and with which of their requests.
 US = "groundwork.homelab"
@@ -107,7 +107,7 @@ def needs_sync(live: Object, asked: Asked, *, anew: bool = False) -> str:
         return f"its {changed_part(live)} is another one now"
     if sync.get("status") != "Synced":
         return f"it is {sync.get('status') or 'Unknown'}"
-    if operation.get("phase") in FAILED and _same_revision(operation, sync):
+    if operation.get("phase") in FAILED and of_this_revision(operation, sync):
         return f"its last sync {past(operation)}"
     return ""
 
@@ -120,11 +120,6 @@ def _synced_to(live: Object, revision: str) -> bool:
     reached = _revision(operation.get("syncResult") or {})
     by_commit = bool(COMMIT.fullmatch(revision)) and reached.startswith(revision)
     return operation.get("phase") == "Succeeded" and (asked == revision or by_commit or reached == revision)
-
-
-def _same_revision(operation: Object, sync: Object) -> bool:
-    tried, wanted = _revision(operation.get("syncResult") or {}), _revision(sync)
-    return not tried or not wanted or tried == wanted
 
 
 def past(operation: Object) -> str:

@@ -38,7 +38,7 @@ def application(live: Object) -> str:
     if operation.get("phase") in ("Running", "Terminating"):
         return _with(f"its sync is {str(operation['phase']).lower()}", operation)
     wrong = [one for one in conditions(live) if str(one.get("type", "")).endswith("Error")]
-    failed = operation.get("phase") in ("Failed", "Error") and _of_this_revision(operation, sync)
+    failed = operation.get("phase") in ("Failed", "Error") and of_this_revision(operation, sync)
     if failed:
         raise Failure(_with(f"its sync {_past(operation)}", operation), SYNC_GRACE, f"sync {operation['phase']}")
     if wrong:
@@ -97,11 +97,12 @@ def _without_null(value: t.Any) -> t.Any:
     return [_without_null(item) for item in value] if isinstance(value, list) else value
 
 
-def _of_this_revision(operation: Object, sync: Object) -> bool:
-    """Whether the sync that failed was one to what is wanted now; a newer revision is tried anew."""
+def of_this_revision(operation: Object, sync: Object) -> bool:
+    """Whether the sync that failed was one to what is wanted now; a newer revision, of any of several sources, is tried
+    anew."""
     result = operation.get("syncResult") or {}
-    tried, wanted = result.get("revision"), sync.get("revision")
-    return not tried or not wanted or tried == wanted
+    pairs = [(result.get(field), sync.get(field)) for field in ("revision", "revisions")]
+    return all(not tried or not wanted or tried == wanted for tried, wanted in pairs)
 
 
 def _synced(live: Object, sync: Object) -> str:

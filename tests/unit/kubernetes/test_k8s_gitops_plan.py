@@ -140,6 +140,15 @@ def test_the_revision_of_an_application_with_a_list_of_one_source(status: Object
     assert wanted.get("revisions", []) == ([revision] if revision else [])
 
 
+def test_a_failed_sync_of_other_commits_of_several_sources_is_not_repeated() -> None:
+    sources = [SOURCE, {**SOURCE, "path": "values"}]
+    status = synced(phase="Failed", syncResult={"revisions": [HEAD, OLD]})
+    status["sync"] = {"status": "Synced", "revisions": [HEAD, HEAD], "comparedTo": {"sources": sources}}
+    assert gitops_argo.needs_sync(application(status, source=None, sources=sources), APP) == ""
+    status["operationState"]["syncResult"]["revisions"] = [HEAD, HEAD]
+    assert gitops_argo.needs_sync(application(status, source=None, sources=sources), APP) == "its last sync failed"
+
+
 STAYS, GOES = {"status": "OutOfSync"}, {"status": "OutOfSync", "requiresPruning": True}
 
 

@@ -212,6 +212,20 @@ def flux(status: t.Any, spec: t.Any = None, kind: str = "Kustomization", **meta:
     return live("kustomize.toolkit.fluxcd.io/v1", kind, status, spec, **meta)
 
 
+def of_several(phase: str, *tried: str) -> Object:
+    """With two sources, compared with the commits ``a`` and ``b``; its last sync was to others, or to these."""
+    sync = {"status": "OutOfSync", "revisions": ["a", "b"], "comparedTo": {"sources": SEVERAL["sources"]}}
+    ended = {"phase": phase, "message": "m", "syncResult": {"revisions": list(tried)}}
+    return application({**SEVERAL, "syncPolicy": {"automated": {}}}, sync=sync, operationState=ended)
+
+
+def test_a_failed_sync_of_other_commits_of_several_sources_is_no_failure_of_these() -> None:
+    """As with one source: Argo CD tries the new ones."""
+    assert readiness.reason_of(of_several("Failed", "a", "old")) == "it is OutOfSync"
+    with pytest.raises(readiness.Failure, match="its sync failed: m"):
+        readiness.reason_of(of_several("Failed", "a", "b"))
+
+
 def of_flux(*found: tuple[str, ...]) -> Object:
     return {"conditions": told(*found), "observedGeneration": 2}
 
