@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pathlib
 
+import asked
 import pytest
 from flows import TEMPLATE, Step, walk
 
@@ -69,3 +70,21 @@ FLOWS: dict[str, list[Step]] = {
 @pytest.mark.parametrize("flow", FLOWS)
 def test_reads(tmp_path: pathlib.Path, flow: str) -> None:
     walk(tmp_path, FLOWS[flow])
+
+
+def test_a_containers_archive_is_no_vms(asked_server: asked.Asked) -> None:
+    asked_server.walk([
+        ("POST", "/lxc", {"vmid": 833, **CT}, "task OK"),
+        ("POST", "/vzdump", {"vmid": 833, "storage": "local", "mode": "stop", "compress": "gzip"}, "task OK"),
+    ])  # fmt: skip
+    (entry,) = asked_server.data("GET", "/storage/local/content", content="backup", vmid=833)
+    name = entry["volid"].rpartition("/")[2]
+    text = f"ERROR: file '/var/lib/vz/dump/{name}' does not look like a QemuServer vzdump backup"
+    asked_server.walk([
+        ("POST", "/qemu", {"vmid": 834, "archive": entry["volid"]}, f"task {text}"),
+        ("GET", "/qemu/834/config", {}, {"name": None, "lock": None}),  # the empty one stays
+        ("POST", "/qemu", {"vmid": 834, "archive": entry["volid"], "force": 1, "name": "a"},
+         "task cannot pass along options (name) when restoring from tar archive"),
+        ("DELETE", "/qemu/834", {}, "task OK"),
+        ("DELETE", "/lxc/833", {}, "task OK"),
+    ])  # fmt: skip

@@ -91,6 +91,8 @@ async def _guarded(call: Call, vm: Vm, overrides: dict[str, str], new: bool, tas
 
 def _work(call: Call, vm: Vm, overrides: dict[str, str], new: bool, task: Task) -> None:
     file, shown = _file(call)
+    if re.search(r"\.tar(\.\w+)?$", shown):
+        _refuse_tar(shown, overrides)
     task.log(f"restore vma archive: {shown}")
     saved = backup.read_archive(file)
     kept = [] if new else _clear(call, vm, saved)
@@ -104,6 +106,13 @@ def _work(call: Call, vm: Vm, overrides: dict[str, str], new: bool, task: Task) 
         call.cluster.pools[call.text("pool")].guests.add(vm.vmid)
     if vm.template:
         power.to_template(call.cluster, vm)
+
+
+def _refuse_tar(archive: str, overrides: dict[str, str]) -> t.NoReturn:
+    """Archives of this kind are those of containers: those of VMs from long ago are not played."""
+    if overrides:
+        raise Failure(f"cannot pass along options ({' '.join(sorted(overrides))}) when restoring from tar archive")
+    raise Failure(f"ERROR: file '{archive}' does not look like a QemuServer vzdump backup")
 
 
 def _clear(call: Call, vm: Vm, saved: dict[str, str]) -> list[str]:
