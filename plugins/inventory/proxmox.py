@@ -13,11 +13,11 @@ author: groundwork.homelab authors (@groundwork)
 description:
   - Makes a host of every virtual machine and container of a Proxmox VE node or cluster, and groups them.
   - One request is enough, however many guests there are. More facts are asked for only when O(facts) names them, only for the guests
-    that O(filters) leaves, and eight at a time.
+    that O(filters) leaves, and O(parallel_requests) at a time.
   - The file's name must end in C(proxmox.yml), C(proxmox.yaml), C(groundwork.yml) or C(groundwork.yaml), for example C(lab.proxmox.yml).
     P(community.proxmox.proxmox#inventory) takes the first two as well; the option O(plugin) decides whose a file is.
   - Host variables have the prefix of O(variable_prefix). Always there are C(proxmox_vmid), C(proxmox_name), C(proxmox_node),
-    C(proxmox_type) (V(qemu) or V(lxc)), C(proxmox_status), C(proxmox_template), C(proxmox_tags) (a list), C(proxmox_pool),
+    C(proxmox_type) (V(qemu) or V(lxc)), C(proxmox_status), C(proxmox_template), C(proxmox_tags) (a list, in lower case), C(proxmox_pool),
     C(proxmox_lock), C(proxmox_ha_state), C(proxmox_cores), C(proxmox_memory) (MiB), C(proxmox_disk) (bytes) and C(proxmox_uptime)
     (seconds).
   - Nothing that the API or a guest tells is ever a template, so a description that holds one stays text.

@@ -312,7 +312,7 @@ options:
         description: CPUs that it may use at most; V(0) for no limit.
         type: float
       cpuunits:
-        description: Weight against other guests when the CPUs are busy.
+        description: Weight against other guests when the CPUs are busy, 1 to 10000. Other values are taken as the nearest of these.
         type: int
       memory:
         description: Memory in MiB.
@@ -367,13 +367,17 @@ options:
         description: Whether the container starts with its node.
         type: bool
       protection:
-        description: Whether the container and its volumes are protected against removal. A protected one is not deleted here either.
+        description:
+          - Whether the container and its volumes are protected against removal. A protected one is not deleted here either.
+          - Mounts of a protected container grow, but are neither made nor changed nor taken away.
         type: bool
       description:
         description: Notes, as Markdown.
         type: str
       unset:
-        description: Options that are to have the server's default again, by the names that they have here.
+        description:
+          - Options that are to have the server's default again, by the names that they have here. O(containers[].memory) and
+            O(containers[].swap) become V(512).
         type: list
         elements: str
       migrate:

@@ -98,7 +98,12 @@ def _check_storage(operation: MakeRestore, storage: str, storages: t.Sequence[St
 def _each(operation: MakeRestore, volumes: t.Mapping[str, ps.Properties], binds: t.Collection[str]) -> dict[str, str]:
     """Volumes of several storages, each with its size: the server then makes exactly these. Directories of the node would
     have to be among them, and be mounted while the archive is unpacked."""
-    if binds or "rootfs" not in volumes:
+    if "rootfs" not in volumes:
+        raise InvalidInput(
+            f"The backup {operation.backup.volid} does not tell where the volumes of its container were",
+            hint="Name a target_storage.",
+        )
+    if binds:
         raise InvalidInput(
             f"CT {operation.wish.vmid} has directories or devices of the node mounted, and volumes on several storages",
             hint="Name a target_storage: such a container can only be restored to one.",
