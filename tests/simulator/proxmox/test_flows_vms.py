@@ -177,6 +177,19 @@ def test_what_stands_in_the_way_of_a_migration(asked_server: asked.Asked) -> Non
 
 BOOTS = "hotplug problem - can't unplug bootdisk 'scsi0'"
 FLOWS: dict[str, list[asked.Step]] = {
+    "a snapshot knows how large its disks were": [
+        vm(734, scsi0=QCOW2),
+        ("POST", "/qemu/734/snapshot", {"snapname": "small"}, "task OK"),
+        ("PUT", "/qemu/734/resize", {"disk": "scsi0", "size": "3G"}, "task OK"),
+        ("POST", "/qemu/734/snapshot", {"snapname": "large"}, "task OK"),
+        ("POST", "/qemu/734/snapshot/small/rollback", {}, "task OK"),
+        ("GET", "/storage/local/content/local:734%2Fvm-734-disk-0.qcow2", {}, {"size": 1 << 30}),
+        ("PUT", "/qemu/734/resize", {"disk": "scsi0", "size": "2G"}, "task OK"),
+        ("POST", "/qemu/734/snapshot/large/rollback", {}, "task OK"),
+        ("GET", "/storage/local/content/local:734%2Fvm-734-disk-0.qcow2", {}, {"size": 3 << 30}),
+        ("PUT", "/qemu/734/resize", {"disk": "scsi0", "size": "2G"}, "task shrinking disks is not supported"),
+        gone(734),
+    ],
     "a disk that a running VM boots from is not taken away": [
         vm(730, scsi0=QCOW2, scsi1="local:1", virtio0="local:1"),
         ("POST", "/qemu/730/status/start", {}, "task OK"),

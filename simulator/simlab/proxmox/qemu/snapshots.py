@@ -106,16 +106,19 @@ def freeze(volumes: list[tuple[Store, Volume]], name: str) -> None:
         directory = store.directory(volume.volid)
         shutil.copytree(directory / "data", directory / "snapshots" / name)
         volume.snapshots.append(name)
+        volume.snapshot_sizes[name] = volume.size
         store.save(volume)
 
 
 def thaw(volumes: list[tuple[Store, Volume]], name: str) -> None:
-    """The disks hold again what they held."""
+    """The disks hold again what they held, and are as large as they were."""
     for store, volume in volumes:
         directory = store.directory(volume.volid)
         if (directory / "snapshots" / name).is_dir():
             shutil.rmtree(directory / "data", ignore_errors=True)
             shutil.copytree(directory / "snapshots" / name, directory / "data")
+            volume.size = volume.snapshot_sizes.get(name, volume.size)
+            store.save(volume)
 
 
 def forget(guest: GuestConfig, volumes: list[tuple[Store, Volume]], name: str) -> None:
@@ -123,6 +126,7 @@ def forget(guest: GuestConfig, volumes: list[tuple[Store, Volume]], name: str) -
     for store, volume in volumes:
         shutil.rmtree(store.directory(volume.volid) / "snapshots" / name, ignore_errors=True)
         volume.snapshots = [other for other in volume.snapshots if other != name]
+        volume.snapshot_sizes.pop(name, None)
         store.save(volume)
     gone = guest.snapshots.pop(name)
     for other in guest.snapshots.values():

@@ -37,6 +37,8 @@ class Volume:
     ctime: int = dataclasses.field(default_factory=lambda: int(time.time()))
     image: BootImage | None = None
     snapshots: list[str] = dataclasses.field(default_factory=list)
+    #: What ``size`` was at each of them.
+    snapshot_sizes: dict[str, int] = dataclasses.field(default_factory=dict)
     notes: str | None = None
     protected: bool = False
     used: int | None = None
