@@ -88,6 +88,30 @@ def test_a_rule_that_was_broken_for_a_while_is_not_changed(wall: PveLab) -> None
     assert "A rule of datacenter uses the alias 'lab', which does not exist" in told.result["msg"]
 
 
+def test_what_a_wanted_rule_uses_is_not_deleted(wall: PveLab) -> None:
+    """A rule whose name is gone is switched off by the server in silence; also one that blocks."""
+    names: dict[str, t.Any] = {
+        "aliases": [{"name": "lab", "cidr": "192.168.30.0/24"}],
+        "ipsets": [{"name": "bad", "entries": [{"cidr": "10.0.0.1"}]}],
+        "groups": [{"name": "web", "rules": [PASS]}],
+    }
+    rules = [
+        {"type": "in", "action": "DROP", "source": "+bad"},
+        {"type": "in", "action": "ACCEPT", "source": "lab"},
+        {"type": "group", "action": "web"},
+    ]
+    truthful(wall, datacenter(**names), guest(rules=rules))
+    for kind, message in (
+        ("aliases", "A rule of guest/200 uses the alias 'lab', which does not exist"),
+        ("ipsets", "A rule of guest/200 uses the IP set 'bad', which does not exist"),
+        ("groups", "A rule uses the security group 'web', which does not exist"),
+    ):
+        gone = datacenter(**{kind: [{"name": names[kind][0]["name"], "state": "absent"}]})
+        outcome = run(wall, gone, guest(rules=rules))
+        assert message in outcome.result["msg"], outcome.result
+        assert outcome.writes == []
+
+
 REFUSED: list[tuple[dict[str, t.Any], str]] = [
     (datacenter(ipsets=[{"name": "admins", "entries": [{"cidr": "nobody"}]}]), "The IP set admins of datacenter uses the alias 'nobody', which does not exist"),
     (guest(ipsets=[{"name": "mine", "entries": [{"cidr": "dc/nobody"}]}]), "The IP set mine of guest/200 uses the alias 'nobody', which does not exist"),

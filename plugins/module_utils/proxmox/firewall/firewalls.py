@@ -61,8 +61,10 @@ class _Planner:
             for change in plan(firewall, place, state)
         )
         uses = [use for change in changes for use in _uses(change.operation)]
+        names_go = any(change.action == "delete" for change in changes)
         for (firewall, place), state in zip(pairs, states, strict=True):
-            uses += [_Use(firewall, place, "A rule", rule) for rule in _broken(firewall, state)]
+            rules = firewall.rules or () if names_go else _broken(firewall, state)
+            uses += [_Use(firewall, place, "A rule", rule) for rule in rules]
         self._check(changes, uses)
         return Planned(Plan.of(changes))
 
