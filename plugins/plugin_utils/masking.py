@@ -20,9 +20,9 @@ def masked(value: t.Any, secrets: t.Collection[str]) -> t.Any:
     text = "\0".join(_texts(value))
     # Asterisks are what a longer secret is replaced with, and may be a secret's end.
     found = [secret for secret in secrets if secret in text or "*" in secret]
-    if found and type(value) is dict:
+    if found and isinstance(value, dict):
         return {key: masked(item, found) for key, item in value.items()}
-    if found and type(value) is list:
+    if found and isinstance(value, list):
         return [masked(item, found) for item in value]
     return remove_values(value, found)
 
