@@ -45,7 +45,7 @@ def _worker(answers: t.Any) -> None:
 
 
 def test_a_worker_collects_once_for_the_same_hosts() -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     process = context.Process(target=_worker, args=(answers,))
     process.start()
