@@ -13,6 +13,7 @@ import urllib.parse
 import urllib.request
 
 from .errors import HomelabError, InvalidInput, MissingDependency, Unreachable
+from .tls import for_threads
 
 if t.TYPE_CHECKING:
     import urllib3
@@ -90,7 +91,7 @@ def _context(verify: bool | str) -> ssl.SSLContext:
     """As ``requests`` makes it: urllib3's, which takes certificates that are not made by the book of RFC 5280."""
     import urllib3
 
-    context = urllib3.util.ssl_.create_urllib3_context()
+    context = for_threads(urllib3.util.ssl_.create_urllib3_context())
     if not verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return context

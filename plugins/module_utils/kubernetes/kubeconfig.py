@@ -24,6 +24,7 @@ import urllib.parse
 import urllib.request
 
 from ..errors import InvalidInput, MissingDependency
+from ..tls import for_threads
 from . import credentials
 from .credentials import Credentials
 from .kubeconfig_files import Chosen, Part, Unfit, choose
@@ -195,7 +196,7 @@ def _in_network(host: str, entry: str) -> bool:
 def _tls(cluster: Part, given: Credentials) -> ssl.SSLContext:
     authority = cluster.pem("certificate-authority")
     try:
-        context = ssl.create_default_context(cadata=authority.decode() if authority else None)
+        context = for_threads(ssl.create_default_context(cadata=authority.decode() if authority else None))
     except (ssl.SSLError, ValueError):
         raise Unfit("its cluster's certificate-authority cannot be read: it is not a certificate in PEM") from None
     # The API servers of home labs carry certificates of their own authorities, older ones without the extensions

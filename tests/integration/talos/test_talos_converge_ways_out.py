@@ -52,11 +52,14 @@ class Crowd:
             self.members.members.pop(name, None)
             self.lab.nodes[name].storage.wipe("EPHEMERAL")
         for name in ALL:
-            if self.lab.nodes[name].storage.wiped:
-                shutil.rmtree(self.lab.nodes[name].storage.root)
-            further(self.lab, name).mkdir(parents=True, exist_ok=True)
-            if not self.lab.nodes[name].powered or name in lost:
+            storage = self.lab.nodes[name].storage
+            again = name in lost or storage.wiped or not self.lab.nodes[name].powered
+            if again:  # also what is just going off by itself, as a machine whose disk was wiped
                 self.lab.power_off(name)
+            if storage.wiped:
+                shutil.rmtree(storage.root)
+            further(self.lab, name).mkdir(parents=True, exist_ok=True)
+            if again:
                 self.lab.power_on(name)
         first = next(name for name in CONTROLS if name not in lost)
         for module, params in steps(self.lab, first, *(name for name in ALL if name != first)):

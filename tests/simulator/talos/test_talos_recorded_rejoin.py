@@ -161,9 +161,9 @@ async def rejoined(lab: Lab, network: Switched, secrets: dict[str, t.Any]) -> tu
 
 
 async def leaves(client: Client) -> None:
-    """etcd lets no member go before all have known each other for five seconds."""
-    async with asyncio.timeout(30):
-        while (code := (await client.call("EtcdLeaveCluster")).code) == "UNAVAILABLE":
+    """etcd lets no member go before all have known each other for five seconds, and on a busy machine it is late."""
+    async with asyncio.timeout(60):
+        while (code := (await client.call("EtcdLeaveCluster")).code) in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
             await asyncio.sleep(0.5)
     assert code == "OK"
 
